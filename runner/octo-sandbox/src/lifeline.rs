@@ -7,7 +7,7 @@ use std::{
 };
 
 use nix::sys::socket::{MsgFlags, Shutdown, UnixAddr, recvmsg, send, shutdown};
-use tokio::io::unix::AsyncFd;
+use tokio::{io::Interest, net::UnixStream};
 
 use crate::{message::Report, spec::Signal};
 
@@ -29,7 +29,7 @@ pub(crate) enum Incoming {
 /// The half shared by everybody who may signal or end the tree.
 #[derive(Debug)]
 pub(crate) struct Lifeline {
-    socket: AsyncFd<OwnedFd>,
+    socket: UnixStream,
     agent: AtomicI32,
     cut: AtomicBool,
 }
@@ -45,8 +45,9 @@ pub(crate) struct Reports {
 impl Lifeline {
     /// Takes a connected, non-blocking socket. Must be called inside a tokio runtime.
     pub fn new(socket: OwnedFd) -> io::Result<Self> {
+        let socket = UnixStream::from_std(socket.into())?;
         Ok(Self {
-            socket: AsyncFd::register(socket)?,
+            socket,
             agent: AtomicI32::new(0),
             cut: AtomicBool::new(false),
         })
@@ -89,13 +90,16 @@ impl Lifeline {
             if reports.ended {
                 return Incoming::End;
             }
-            match self.socket.readable().await {
-                Ok(mut guard) => match guard.try_io(|socket| reports.fill(socket.as_raw_fd())) {
-                    Ok(Ok(())) | Err(_) => {}
-                    // A reset line is an ended line.
-                    Ok(Err(_)) => reports.ended = true,
-                },
-                Err(_) => reports.ended = true,
+            let socket = self.socket.as_raw_fd();
+            let read = match self.socket.readable().await {
+                Ok(()) => self
+                    .socket
+                    .try_io(Interest::READABLE, || reports.fill(socket)),
+                Err(error) => Err(error),
+            };
+            match read {
+                Err(error) if error.kind() != io::ErrorKind::WouldBlock => reports.ended = true, // reset is ended
+                Ok(()) | Err(_) => {}
             }
         }
     }
