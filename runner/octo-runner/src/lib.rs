@@ -1,1 +1,3 @@
-//! octo-runner
+//! octo's per-user daemon: it keeps a user's sessions, their journal and history, and runs their agents.
+pub mod clock;
+pub mod journal;
