@@ -97,6 +97,12 @@ impl Launcher {
             return Ok(info.clone());
         }
         let info = self.find_out()?;
+        match &info.isolation {
+            Isolation::None { reason } => {
+                tracing::warn!(%reason, "programs run without isolation, as asked for")
+            }
+            _ => tracing::debug!(isolation = %info.summary, "programs can be isolated"),
+        }
         Ok(self.found.get_or_init(|| info).clone())
     }
 
@@ -256,7 +262,7 @@ impl SandboxInfo {
 }
 
 impl Isolation {
-    fn to_plan(&self) -> PlanIsolation {
+    pub(crate) fn to_plan(&self) -> PlanIsolation {
         match self {
             Self::Bubblewrap {
                 program,

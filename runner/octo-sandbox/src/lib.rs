@@ -19,14 +19,19 @@
 //!    └───────────────── life line: one Unix socket pair, EOF ends the namespace ───────┘
 //! ```
 
+mod cli;
 mod descriptor;
 mod error;
+mod inside;
 mod launcher;
 mod lifeline;
 mod message;
+mod mounts;
 mod sandboxed;
+mod seatbelt;
 mod spec;
 
+pub use cli::program;
 pub use error::LaunchError;
 pub use launcher::{Isolation, Launcher, SandboxInfo};
 pub use nix::unistd::Pid;
