@@ -68,25 +68,14 @@ pub fn program() -> ExitCode {
 }
 
 fn init_numbers(arguments: impl Iterator<Item = OsString>) -> Option<inside::Numbers> {
-    let texts: Vec<String> = arguments
-        .map(OsString::into_string)
-        .collect::<Result<_, _>>()
-        .ok()?;
-    let [plan_name, plan, line_name, line, stdio_name, stdio] =
-        <[String; 6]>::try_from(texts).ok()?;
+    let texts: Vec<String> = arguments.map(OsString::into_string).collect::<Result<_, _>>().ok()?;
+    let [plan_name, plan, line_name, line, stdio_name, stdio] = <[String; 6]>::try_from(texts).ok()?;
     if [plan_name.as_str(), &line_name, &stdio_name] != ["--spec-fd", "--life-fd", "--stdio-fds"] {
         return None;
     }
-    let stdio: Vec<RawFd> = stdio
-        .split(',')
-        .map(descriptor_number)
-        .collect::<Option<_>>()?;
+    let stdio: Vec<RawFd> = stdio.split(',').map(descriptor_number).collect::<Option<_>>()?;
     let stdio = <[RawFd; 3]>::try_from(stdio).ok()?;
-    Some(inside::Numbers {
-        plan: descriptor_number(&plan)?,
-        line: descriptor_number(&line)?,
-        stdio,
-    })
+    Some(inside::Numbers { plan: descriptor_number(&plan)?, line: descriptor_number(&line)?, stdio })
 }
 
 /// Standard descriptors are never handed on under their own numbers.
@@ -110,8 +99,7 @@ impl Options {
             return Err(self.replace_myself());
         }
         // With the very file of this process, so that nothing needs to be installed beside it.
-        let own = std::env::current_exe()
-            .map_err(|error| format!("this program cannot be found: {error}"))?;
+        let own = std::env::current_exe().map_err(|error| format!("this program cannot be found: {error}"))?;
         let launcher = Launcher::new(own);
         let info = launcher.check().map_err(|error| error.to_string())?;
         if self.verbose {
@@ -122,23 +110,15 @@ impl Options {
         if dry_run {
             return show(spec, &launcher);
         }
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build();
-        let runtime =
-            runtime.map_err(|error| format!("the runtime could not be started: {error}"))?;
-        runtime
-            .block_on(attend(launcher, spec))
-            .map_err(|error| error.to_string())
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let runtime = runtime.map_err(|error| format!("the runtime could not be started: {error}"))?;
+        runtime.block_on(attend(launcher, spec)).map_err(|error| error.to_string())
     }
 
     fn into_spec(self) -> Result<LaunchSpec, String> {
-        let current = std::env::current_dir()
-            .map_err(|error| format!("the current directory is gone: {error}"))?;
+        let current = std::env::current_dir().map_err(|error| format!("the current directory is gone: {error}"))?;
         let workspace = match self.workspace {
-            Some(workspace) => workspace
-                .canonicalize()
-                .map_err(|error| format!("{}: {error}", workspace.display()))?,
+            Some(workspace) => workspace.canonicalize().map_err(|error| format!("{}: {error}", workspace.display()))?,
             None => current.clone(),
         };
         let home = std::env::home_dir().ok_or("HOME is not set; set it to your home directory")?;
@@ -147,23 +127,11 @@ impl Options {
         let mut spec = LaunchSpec::new(program, &workspace, home);
         spec.args = command.collect();
         spec.env = environment()?;
-        spec.cwd = if current.starts_with(&workspace) {
-            current
-        } else {
-            workspace
-        };
+        spec.cwd = if current.starts_with(&workspace) { current } else { workspace };
         spec.profile = self.profile;
-        spec.network = if self.no_network {
-            Network::None
-        } else {
-            Network::Open
-        };
+        spec.network = if self.no_network { Network::None } else { Network::Open };
         spec.masked = octo_directories(&spec.home);
-        spec.masked.extend(
-            self.mask
-                .iter()
-                .map(|path| std::path::absolute(path).unwrap_or_else(|_| path.clone())),
-        );
+        spec.masked.extend(self.mask.iter().map(|path| std::path::absolute(path).unwrap_or_else(|_| path.clone())));
         spec.stdio = Stdio::Inherit;
         Ok(spec)
     }
@@ -188,40 +156,21 @@ impl Options {
 
 /// octo's own configuration, data and state, as far as there are any.
 fn octo_directories(home: &std::path::Path) -> Vec<PathBuf> {
-    let places = [
-        ("XDG_CONFIG_HOME", ".config"),
-        ("XDG_DATA_HOME", ".local/share"),
-        ("XDG_STATE_HOME", ".local/state"),
-    ];
-    let base =
-        |name, fallback| std::env::var_os(name).map_or_else(|| home.join(fallback), PathBuf::from);
-    places
-        .map(|(name, fallback)| base(name, fallback).join("octo"))
-        .into_iter()
-        .filter(|path| path.exists())
-        .collect()
+    let places = [("XDG_CONFIG_HOME", ".config"), ("XDG_DATA_HOME", ".local/share"), ("XDG_STATE_HOME", ".local/state")];
+    let base = |name, fallback| std::env::var_os(name).map_or_else(|| home.join(fallback), PathBuf::from);
+    places.map(|(name, fallback)| base(name, fallback).join("octo")).into_iter().filter(|path| path.exists()).collect()
 }
 
 fn environment() -> Result<BTreeMap<String, String>, String> {
-    let text = |value: OsString| {
-        value
-            .into_string()
-            .map_err(|value| format!("{} is not UTF-8", value.display()))
-    };
-    std::env::vars_os()
-        .map(|(name, value)| Ok((text(name)?, text(value)?)))
-        .collect()
+    let text = |value: OsString| value.into_string().map_err(|value| format!("{} is not UTF-8", value.display()));
+    std::env::vars_os().map(|(name, value)| Ok((text(name)?, text(value)?))).collect()
 }
 
 /// Prints what would hold the command, one argument a line.
 fn show(spec: LaunchSpec, launcher: &Launcher) -> Result<i32, String> {
-    let isolation = launcher
-        .check()
-        .map_err(|error| error.to_string())?
-        .isolation;
+    let isolation = launcher.check().map_err(|error| error.to_string())?.isolation;
     let plan = Plan::new(spec, TerminalMode::Shared, isolation.to_plan());
-    let own = std::env::current_exe()
-        .map_err(|error| format!("this program cannot be found: {error}"))?;
+    let own = std::env::current_exe().map_err(|error| format!("this program cannot be found: {error}"))?;
     let lines = describe_isolation(&plan, &own)?;
     let mut out = io::stdout().lock();
     for line in lines {
@@ -245,27 +194,19 @@ fn describe_isolation(plan: &Plan, own: &std::path::Path) -> Result<Vec<String>,
             _ => lines.push(format!("  {text}")),
         }
     }
-    lines.push(
-        format!("  -- {} {}", plan.program.display(), plan.args.join(" "))
-            .trim_end()
-            .to_owned(),
-    );
+    lines.push(format!("  -- {} {}", plan.program.display(), plan.args.join(" ")).trim_end().to_owned());
     Ok(lines)
 }
 
 #[cfg(not(target_os = "linux"))]
 fn describe_isolation(plan: &Plan, own: &std::path::Path) -> Result<Vec<String>, String> {
-    Ok(crate::seatbelt::profile(plan, own)?
-        .lines()
-        .map(str::to_owned)
-        .collect())
+    Ok(crate::seatbelt::profile(plan, own)?.lines().map(str::to_owned).collect())
 }
 
 /// Runs the command and waits, passing on requests to end. What is typed reaches the command by itself.
 async fn attend(launcher: Launcher, spec: LaunchSpec) -> Result<i32, LaunchError> {
     use tokio::signal::unix::{SignalKind, signal};
-    let listen =
-        |kind| signal(kind).map_err(|error| LaunchError::io("watching for signals", error));
+    let listen = |kind| signal(kind).map_err(|error| LaunchError::io("watching for signals", error));
     let mut terminate = listen(SignalKind::terminate())?;
     let mut hangup = listen(SignalKind::hangup())?;
     let mut interrupt = listen(SignalKind::interrupt())?;

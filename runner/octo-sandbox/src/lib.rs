@@ -36,6 +36,4 @@ pub use error::LaunchError;
 pub use launcher::{Isolation, Launcher, SandboxInfo};
 pub use nix::unistd::Pid;
 pub use sandboxed::{AgentReader, AgentWriter, Controller, Exit, Sandboxed, Started};
-pub use spec::{
-    Bind, LaunchSpec, Limits, Network, Profile, RELAY_PORT_PLACEHOLDER, Relay, Signal, Stdio,
-};
+pub use spec::{Bind, LaunchSpec, Limits, Network, Profile, RELAY_PORT_PLACEHOLDER, Relay, Signal, Stdio};

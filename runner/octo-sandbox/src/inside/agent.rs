@@ -52,6 +52,7 @@ pub(super) enum Outcome {
 /// What failed in the new process; its number is the first byte of what it says.
 #[derive(Debug, Clone, Copy)]
 #[repr(u8)]
+#[cfg_attr(not(target_os = "linux"), allow(dead_code))]
 enum Step {
     Session = 1,
     Terminal,
@@ -85,11 +86,7 @@ impl Prepared {
             Some(port) => text.replace(RELAY_PORT_PLACEHOLDER, &port.to_string()),
             None => text.to_owned(),
         };
-        let path = plan
-            .env
-            .iter()
-            .find(|(name, _)| name == "PATH")
-            .map(|(_, value)| value.as_str());
+        let path = plan.env.iter().find(|(name, _)| name == "PATH").map(|(_, value)| value.as_str());
         let program = find(&on_host(plan, &plan.program), path)?;
         let mut args = vec![c_string(plan.program.as_os_str())?];
         for argument in &plan.args {
@@ -121,10 +118,7 @@ impl Prepared {
         descriptor::set_nonblocking(&read)?;
         // SAFETY: single-threaded; the child only makes system calls and then executes or exits.
         match unsafe { fork() }? {
-            ForkResult::Parent { child } => Ok(Starting {
-                pid: child,
-                outcome: read.into(),
-            }),
+            ForkResult::Parent { child } => Ok(Starting { pid: child, outcome: read.into() }),
             ForkResult::Child => {
                 let (step, errno) = match self.become_program(line, &stdio, &write) {
                     Ok(never) => match never {},
@@ -213,22 +207,14 @@ impl Starting {
                 let error = io::Error::from_raw_os_error(i32::from_ne_bytes(number));
                 Outcome::Failed(format!("{} failed: {error}", Step::describe(step)))
             }
-            Err(error)
-                if matches!(
-                    error.kind(),
-                    io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted
-                ) =>
-            {
-                Outcome::Undecided
-            }
+            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => Outcome::Undecided,
             Err(error) => Outcome::Failed(format!("its start could not be watched: {error}")),
         }
     }
 }
 
 fn c_string(text: &OsStr) -> Result<CString, String> {
-    CString::new(text.as_bytes())
-        .map_err(|_| "an argument or environment variable contains a NUL byte".to_owned())
+    CString::new(text.as_bytes()).map_err(|_| "an argument or environment variable contains a NUL byte".to_owned())
 }
 
 /// The file to execute: the path itself, or the first executable of that name in `path`.
@@ -242,16 +228,10 @@ fn find(program: &Path, path: Option<&str>) -> Result<PathBuf, String> {
         };
     }
     let Some(path) = path else {
-        return Err(format!(
-            "{shown} is a bare name and the environment has no PATH to look it up in"
-        ));
+        return Err(format!("{shown} is a bare name and the environment has no PATH to look it up in"));
     };
-    let executable = |file: &PathBuf| {
-        file.is_file() && nix::unistd::access(file, nix::unistd::AccessFlags::X_OK).is_ok()
-    };
-    let found = std::env::split_paths(path)
-        .map(|directory| directory.join(program))
-        .find(executable);
+    let executable = |file: &PathBuf| file.is_file() && nix::unistd::access(file, nix::unistd::AccessFlags::X_OK).is_ok();
+    let found = std::env::split_paths(path).map(|directory| directory.join(program)).find(executable);
     found.ok_or_else(|| format!("{shown} is not in the sandbox's PATH ({path})"))
 }
 
@@ -276,15 +256,7 @@ unsafe fn default_action(number: libc::c_int) {
     let none = std::ptr::null_mut::<u64>();
     let mask_bytes = size_of::<u64>();
     // SAFETY: the kernel reads the structure and writes nothing.
-    unsafe {
-        libc::syscall(
-            libc::SYS_rt_sigaction,
-            number,
-            default.as_ptr(),
-            none,
-            mask_bytes,
-        )
-    };
+    unsafe { libc::syscall(libc::SYS_rt_sigaction, number, default.as_ptr(), none, mask_bytes) };
 }
 
 #[cfg(not(target_os = "linux"))]

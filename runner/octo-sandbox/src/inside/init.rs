@@ -74,12 +74,7 @@ pub(crate) fn init(numbers: Numbers) -> i32 {
 fn prepare(numbers: Numbers, line: io::Result<OwnedFd>) -> Result<Init, String> {
     let line = line.map_err(describe("copying the life line"))?;
     // SAFETY: as for the life line in `init`.
-    let (plan, stdio) = unsafe {
-        (
-            File::from_raw_fd(numbers.plan),
-            numbers.stdio.map(|fd| OwnedFd::from_raw_fd(fd)),
-        )
-    };
+    let (plan, stdio) = unsafe { (File::from_raw_fd(numbers.plan), numbers.stdio.map(|fd| OwnedFd::from_raw_fd(fd))) };
     detach_standard_descriptors().map_err(describe("arranging the descriptors"))?;
     hide_memory();
     let content = read_plan(&plan).map_err(describe("reading the plan"))?;
@@ -90,31 +85,16 @@ fn prepare(numbers: Numbers, line: io::Result<OwnedFd>) -> Result<Init, String> 
     }
     let wakeup = Wakeup::install().map_err(describe("watching for signals"))?;
     let relay = start_relay(&content)?;
-    let port = relay
-        .as_ref()
-        .map(Relay::port)
-        .transpose()
-        .map_err(describe("reading the relay's port"))?;
-    let starting = Prepared::new(&content, port)?
-        .start(line.as_fd(), stdio)
-        .map_err(describe("forking"))?;
-    Ok(Init {
-        line,
-        wakeup,
-        relay,
-        agent: starting.pid,
-        starting: Some(starting),
-        namespace,
-    })
+    let port = relay.as_ref().map(Relay::port).transpose().map_err(describe("reading the relay's port"))?;
+    let starting = Prepared::new(&content, port)?.start(line.as_fd(), stdio).map_err(describe("forking"))?;
+    Ok(Init { line, wakeup, relay, agent: starting.pid, starting: Some(starting), namespace })
 }
 
 fn start_relay(plan: &Plan) -> Result<Option<Relay>, String> {
     let Some(relay) = &plan.relay else {
         return Ok(None);
     };
-    Relay::new(&on_host(plan, &relay.socket))
-        .map(Some)
-        .map_err(describe("starting the relay"))
+    Relay::new(&on_host(plan, &relay.socket)).map(Some).map_err(describe("starting the relay"))
 }
 
 impl Init {
@@ -156,40 +136,23 @@ impl Init {
     }
 
     fn wait(&self) -> nix::Result<(bool, bool, Vec<Interest>)> {
-        let mut entries = vec![
-            PollFd::new(self.wakeup.as_fd(), PollFlags::POLLIN),
-            PollFd::new(self.line.as_fd(), PollFlags::POLLIN),
-        ];
+        let mut entries = vec![PollFd::new(self.wakeup.as_fd(), PollFlags::POLLIN), PollFd::new(self.line.as_fd(), PollFlags::POLLIN)];
         if let Some(starting) = &self.starting {
             entries.push(PollFd::new(starting.as_fd(), PollFlags::POLLIN));
         }
         let own = entries.len();
-        let interests = self
-            .relay
-            .as_ref()
-            .map(|relay| relay.interests(&mut entries))
-            .unwrap_or_default();
+        let interests = self.relay.as_ref().map(|relay| relay.interests(&mut entries)).unwrap_or_default();
         let patience = self.relay.as_ref().and_then(Relay::patience);
-        let timeout = patience.map_or(PollTimeout::NONE, |time| {
-            PollTimeout::try_from(time).unwrap_or(PollTimeout::ZERO)
-        });
+        let timeout = patience.map_or(PollTimeout::NONE, |time| PollTimeout::try_from(time).unwrap_or(PollTimeout::ZERO));
         match poll(&mut entries, timeout) {
             Ok(_) | Err(Errno::EINTR) => {}
             Err(error) => return Err(error),
         }
         let is_ready = |entry: &PollFd<'_>| entry.any().unwrap_or(false);
-        let relayed = entries
-            .iter()
-            .skip(own)
-            .zip(&interests)
-            .filter(|(entry, _)| is_ready(entry));
+        let relayed = entries.iter().skip(own).zip(&interests).filter(|(entry, _)| is_ready(entry));
         let ready = relayed.map(|(_, interest)| *interest).collect();
         let mut ours = entries.iter().take(2).map(is_ready);
-        Ok((
-            ours.next().unwrap_or(false),
-            ours.next().unwrap_or(false),
-            ready,
-        ))
+        Ok((ours.next().unwrap_or(false), ours.next().unwrap_or(false), ready))
     }
 
     /// Takes commands off the life line; true at its end.
@@ -199,11 +162,7 @@ impl Init {
             match recv(self.line.as_raw_fd(), &mut bytes, MsgFlags::MSG_DONTWAIT) {
                 Ok(0) => return true,
                 Ok(count) => {
-                    for signal in bytes
-                        .iter()
-                        .take(count)
-                        .filter_map(|byte| Signal::from_byte(*byte))
-                    {
+                    for signal in bytes.iter().take(count).filter_map(|byte| Signal::from_byte(*byte)) {
                         // Not yet reaped, so the number is the program's; it may be a zombie, which does not mind.
                         let _ = kill(self.agent, to_unix(signal));
                     }
@@ -221,13 +180,7 @@ impl Init {
             Outcome::Undecided => return None,
             Outcome::Executed => {
                 let relay_port = self.relay.as_ref().and_then(|relay| relay.port().ok());
-                report(
-                    &self.line,
-                    &Report::Started {
-                        pid: self.agent.as_raw(),
-                        relay_port,
-                    },
-                );
+                report(&self.line, &Report::Started { pid: self.agent.as_raw(), relay_port });
             }
             Outcome::Failed(reason) => {
                 report(&self.line, &Report::ExecFailed { reason });

@@ -10,6 +10,7 @@ use crate::spec::Limits;
 pub(super) fn apply(limits: &Limits) -> io::Result<()> {
     let wishes = [
         (Resource::RLIMIT_NOFILE, limits.nofile),
+        #[cfg(not(target_os = "macos"))]
         (Resource::RLIMIT_NPROC, limits.nproc),
         (Resource::RLIMIT_CORE, limits.core),
         (Resource::RLIMIT_FSIZE, limits.fsize),

@@ -55,9 +55,7 @@ pub(crate) fn read_plan(file: &std::fs::File) -> io::Result<crate::message::Plan
     use std::os::unix::fs::FileExt;
     let length = usize::try_from(file.metadata()?.len()).map_err(io::Error::other)?;
     if length > MAX_PLAN {
-        return Err(io::Error::other(format!(
-            "the plan has {length} bytes, more than {MAX_PLAN}"
-        )));
+        return Err(io::Error::other(format!("the plan has {length} bytes, more than {MAX_PLAN}")));
     }
     let mut bytes = vec![0; length];
     file.read_exact_at(&mut bytes, 0)?;

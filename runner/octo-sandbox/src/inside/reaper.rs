@@ -65,12 +65,7 @@ fn descendants(root: i32) -> HashSet<i32> {
 fn parent_of(pid: i32) -> Option<i32> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     // The name in parentheses may hold anything, parentheses included.
-    stat.rsplit_once(')')?
-        .1
-        .split_whitespace()
-        .nth(1)?
-        .parse()
-        .ok()
+    stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse().ok()
 }
 
 /// The descriptor is taken before the look at the parents, so the number cannot mean another process in between.
@@ -86,15 +81,7 @@ fn kill(pid: i32) {
         use std::os::fd::AsRawFd;
         let none = std::ptr::null::<libc::siginfo_t>();
         // SAFETY: a null siginfo asks for the ordinary one.
-        unsafe {
-            libc::syscall(
-                libc::SYS_pidfd_send_signal,
-                process.as_raw_fd(),
-                libc::SIGKILL,
-                none,
-                0,
-            )
-        };
+        unsafe { libc::syscall(libc::SYS_pidfd_send_signal, process.as_raw_fd(), libc::SIGKILL, none, 0) };
     }
 }
 

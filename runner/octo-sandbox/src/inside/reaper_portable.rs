@@ -31,11 +31,7 @@ pub(super) fn end_descendants() {
         let mut found = HashSet::new();
         let mut open = vec![Pid::this().as_raw()];
         while let Some(pid) = open.pop() {
-            open.extend(
-                children(pid)
-                    .into_iter()
-                    .filter(|child| found.insert(*child)),
-            );
+            open.extend(children(pid).into_iter().filter(|child| found.insert(*child)));
         }
         for pid in found {
             let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);

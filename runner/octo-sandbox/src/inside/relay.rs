@@ -16,9 +16,7 @@ use std::{
 
 use nix::{
     poll::{PollFd, PollFlags},
-    sys::socket::{
-        AddressFamily, SockFlag, SockType, UnixAddr, connect, setsockopt, socket, sockopt,
-    },
+    sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, setsockopt, socket, sockopt},
 };
 
 use crate::descriptor;
@@ -75,12 +73,7 @@ impl Relay {
     pub fn new(socket: &Path) -> io::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
         listener.set_nonblocking(true)?;
-        Ok(Self {
-            listener,
-            socket: socket.to_owned(),
-            connections: Vec::new(),
-            exhausted: false,
-        })
+        Ok(Self { listener, socket: socket.to_owned(), connections: Vec::new(), exhausted: false })
     }
 
     pub fn port(&self) -> io::Result<u16> {
@@ -102,16 +95,8 @@ impl Relay {
         for (index, connection) in self.connections.iter().enumerate() {
             if let Server::Connected(server) = &connection.server {
                 let (up, down) = (&connection.up, &connection.down);
-                add(
-                    connection.client.as_fd(),
-                    flags(up.wants_more(), down.has_bytes()),
-                    Interest::Client(index),
-                );
-                add(
-                    server.as_fd(),
-                    flags(down.wants_more(), up.has_bytes()),
-                    Interest::Server(index),
-                );
+                add(connection.client.as_fd(), flags(up.wants_more(), down.has_bytes()), Interest::Client(index));
+                add(server.as_fd(), flags(down.wants_more(), up.has_bytes()), Interest::Server(index));
             }
         }
         interests
@@ -119,10 +104,7 @@ impl Relay {
 
     /// How long `poll` may sleep, because somebody is being dialled.
     pub fn patience(&self) -> Option<Duration> {
-        self.connections
-            .iter()
-            .any(|one| matches!(one.server, Server::Dialing { .. }))
-            .then_some(DIAL_AGAIN_AFTER)
+        self.connections.iter().any(|one| matches!(one.server, Server::Dialing { .. })).then_some(DIAL_AGAIN_AFTER)
     }
 
     /// Moves what can be moved after `poll` has told what is ready.
@@ -132,11 +114,7 @@ impl Relay {
             match *interest {
                 Interest::Listener => self.accept(),
                 Interest::Client(index) | Interest::Server(index) => {
-                    if self
-                        .connections
-                        .get_mut(index)
-                        .is_some_and(|one| one.move_bytes().is_err())
-                    {
+                    if self.connections.get_mut(index).is_some_and(|one| one.move_bytes().is_err()) {
                         broken.push(index);
                     }
                 }
@@ -166,22 +144,13 @@ impl Relay {
                 Ok((client, _)) => {
                     let _ = client.set_nodelay(true);
                     if client.set_nonblocking(true).is_ok() {
-                        let server = Server::Dialing {
-                            until: Instant::now() + DIAL_FOR,
-                        };
+                        let server = Server::Dialing { until: Instant::now() + DIAL_FOR };
                         let (up, down) = (Direction::default(), Direction::default());
-                        self.connections.push(Connection {
-                            client,
-                            server,
-                            up,
-                            down,
-                        });
+                        self.connections.push(Connection { client, server, up, down });
                     }
                 }
                 Err(error) => {
-                    self.exhausted =
-                        matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE))
-                            && !self.connections.is_empty();
+                    self.exhausted = matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE)) && !self.connections.is_empty();
                     return;
                 }
             }
@@ -218,10 +187,7 @@ impl Connection {
 
     /// Makes the client see a broken connection rather than an ended one.
     fn reset(&self) {
-        let now = libc::linger {
-            l_onoff: 1,
-            l_linger: 0,
-        };
+        let now = libc::linger { l_onoff: 1, l_linger: 0 };
         let _ = setsockopt(&self.client, sockopt::Linger, &now);
     }
 }
@@ -252,11 +218,7 @@ impl Direction {
         !self.finished && !self.has_bytes()
     }
 
-    fn advance(
-        &mut self,
-        from: &mut impl Read,
-        to: &mut (impl Write + HalfClose),
-    ) -> io::Result<()> {
+    fn advance(&mut self, from: &mut impl Read, to: &mut (impl Write + HalfClose)) -> io::Result<()> {
         if self.wants_more() {
             self.bytes.resize(BUFFER, 0);
             let read = from.read(&mut self.bytes);
@@ -287,10 +249,7 @@ impl Direction {
 }
 
 fn is_later(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted
-    )
+    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
 }
 
 fn flags(read: bool, write: bool) -> PollFlags {
@@ -302,12 +261,7 @@ fn flags(read: bool, write: bool) -> PollFlags {
 
 /// Connects without ever waiting: a server whose queue is full is dialled again.
 fn dial(path: &Path) -> io::Result<UnixStream> {
-    let socket = socket(
-        AddressFamily::Unix,
-        SockType::Stream,
-        SockFlag::empty(),
-        None,
-    )?;
+    let socket = socket(AddressFamily::Unix, SockType::Stream, SockFlag::empty(), None)?;
     descriptor::set_close_on_exec(&socket, true)?;
     descriptor::set_nonblocking(&socket)?;
     connect(socket.as_raw_fd(), &UnixAddr::new(path)?)?;

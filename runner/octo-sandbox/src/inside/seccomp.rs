@@ -42,11 +42,7 @@ const FORBIDDEN: &[libc::c_long] = &[
     libc::SYS_swapoff,
     libc::SYS_reboot,
 ];
-const ABSENT: &[libc::c_long] = &[
-    libc::SYS_io_uring_setup,
-    libc::SYS_io_uring_enter,
-    libc::SYS_io_uring_register,
-];
+const ABSENT: &[libc::c_long] = &[libc::SYS_io_uring_setup, libc::SYS_io_uring_enter, libc::SYS_io_uring_register];
 const TERMINAL_REQUESTS: &[u32] = &[libc::TIOCSTI as u32, libc::TIOCLINUX as u32];
 
 /// The program for the kernel's filter machine.
@@ -64,14 +60,8 @@ pub(super) fn filter() -> Vec<sock_filter> {
             code.extend([jump(BPF_JEQ, *call as u32, 0, 1), answer(verdict)]);
         }
     }
-    let requests = TERMINAL_REQUESTS
-        .iter()
-        .flat_map(|request| [jump(BPF_JEQ, *request, 0, 1), answer(NOT_PERMITTED)]);
-    code.extend([
-        jump(BPF_JEQ, libc::SYS_ioctl as u32, 1, 0),
-        answer(ALLOW),
-        load(SECOND_ARGUMENT),
-    ]);
+    let requests = TERMINAL_REQUESTS.iter().flat_map(|request| [jump(BPF_JEQ, *request, 0, 1), answer(NOT_PERMITTED)]);
+    code.extend([jump(BPF_JEQ, libc::SYS_ioctl as u32, 1, 0), answer(ALLOW), load(SECOND_ARGUMENT)]);
     code.extend(requests);
     code.push(answer(ALLOW));
     code
@@ -79,28 +69,14 @@ pub(super) fn filter() -> Vec<sock_filter> {
 
 /// Installs it for the calling process and its descendants; privileges must have been given up.
 pub(super) fn install(filter: &[sock_filter]) -> nix::Result<()> {
-    let program = libc::sock_fprog {
-        len: u16::try_from(filter.len()).unwrap_or(0),
-        filter: filter.as_ptr().cast_mut(),
-    };
+    let program = libc::sock_fprog { len: u16::try_from(filter.len()).unwrap_or(0), filter: filter.as_ptr().cast_mut() };
     // SAFETY: the kernel copies the program; pointer and length belong together.
-    let result = unsafe {
-        libc::prctl(
-            libc::PR_SET_SECCOMP,
-            libc::SECCOMP_MODE_FILTER,
-            &raw const program,
-        )
-    };
+    let result = unsafe { libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &raw const program) };
     nix::Error::result(result).map(drop)
 }
 
 fn statement(code: u32, k: u32) -> sock_filter {
-    sock_filter {
-        code: code as u16,
-        jt: 0,
-        jf: 0,
-        k,
-    }
+    sock_filter { code: code as u16, jt: 0, jf: 0, k }
 }
 
 fn load(offset: u32) -> sock_filter {
@@ -112,10 +88,5 @@ fn answer(verdict: u32) -> sock_filter {
 }
 
 fn jump(test: u32, k: u32, if_true: u8, if_false: u8) -> sock_filter {
-    sock_filter {
-        code: (BPF_JMP | test | BPF_K) as u16,
-        jt: if_true,
-        jf: if_false,
-        k,
-    }
+    sock_filter { code: (BPF_JMP | test | BPF_K) as u16, jt: if_true, jf: if_false, k }
 }

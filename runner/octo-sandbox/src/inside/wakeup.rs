@@ -34,19 +34,12 @@ impl Wakeup {
         descriptor::set_nonblocking(&read)?;
         descriptor::set_nonblocking(&write)?;
         WRITE_END.store(write.as_raw_fd(), Ordering::Release);
-        let action = SigAction::new(
-            SigHandler::Handler(woken),
-            SaFlags::SA_RESTART,
-            SigSet::empty(),
-        );
+        let action = SigAction::new(SigHandler::Handler(woken), SaFlags::SA_RESTART, SigSet::empty());
         for signal in [Signal::SIGCHLD, Signal::SIGTERM, Signal::SIGHUP] {
             // SAFETY: the handler only writes a byte to a pipe, which is async-signal-safe.
             unsafe { sigaction(signal, &action) }?;
         }
-        Ok(Self {
-            read,
-            _write: write,
-        })
+        Ok(Self { read, _write: write })
     }
 
     pub fn as_fd(&self) -> BorrowedFd<'_> {

@@ -12,20 +12,10 @@ use crate::spec::{Bind, Network};
 pub(crate) const INSIDE_PROGRAM: &str = "/run/octo/bin/octo-sandbox";
 
 /// Everything before the `--`. `program` is this executable on the host.
-pub(crate) fn arguments(
-    layout: &Layout,
-    network: Network,
-    user_namespace: bool,
-    program: &Path,
-) -> Vec<OsString> {
+pub(crate) fn arguments(layout: &Layout, network: Network, user_namespace: bool, program: &Path) -> Vec<OsString> {
     let mut list = List::default();
     // pid 1 is our own init: it reaps, and its end is the end of the namespace.
-    list.flags(&[
-        "--as-pid-1",
-        "--unshare-pid",
-        "--unshare-ipc",
-        "--unshare-uts",
-    ]);
+    list.flags(&["--as-pid-1", "--unshare-pid", "--unshare-ipc", "--unshare-uts"]);
     if user_namespace {
         list.flags(&["--unshare-user"]);
     }
@@ -40,18 +30,10 @@ pub(crate) fn arguments(
     for mount in &layout.mounts {
         list.mount(mount);
     }
-    list.bind(&Bind {
-        source: program.to_owned(),
-        target: PathBuf::from(INSIDE_PROGRAM),
-        writable: false,
-    });
+    list.bind(&Bind { source: program.to_owned(), target: PathBuf::from(INSIDE_PROGRAM), writable: false });
     for (position, mount) in layout.mounts.iter().enumerate() {
         // Only now that everything mounted inside has its mount point; and not what was mounted over it by name.
-        let covered = layout
-            .mounts
-            .iter()
-            .skip(position + 1)
-            .any(|later| later.target() == mount.target());
+        let covered = layout.mounts.iter().skip(position + 1).any(|later| later.target() == mount.target());
         if let (Mount::EmptyDirectory(target), false) = (mount, covered) {
             list.flags(&["--remount-ro"]).path(target);
         }
@@ -81,16 +63,11 @@ impl List {
 
     fn mount(&mut self, mount: &Mount) {
         match mount {
-            Mount::Private {
-                target,
-                mode,
-                bytes,
-            } => {
+            Mount::Private { target, mode, bytes } => {
                 if let Some(bytes) = bytes {
                     self.flags(&["--size", &bytes.to_string()]);
                 }
-                self.flags(&["--perms", &format!("{mode:o}"), "--tmpfs"])
-                    .path(target);
+                self.flags(&["--perms", &format!("{mode:o}"), "--tmpfs"]).path(target);
             }
             Mount::Bind(bind) => self.bind(bind),
             Mount::EmptyDirectory(target) => {

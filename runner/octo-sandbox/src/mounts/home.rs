@@ -39,12 +39,7 @@ pub(crate) const SECRETS: &[&str] = &[
 
 /// Directories from which something is started at the next login: read-only, and created when absent. (So is `.ssh`,
 /// where a key put into `authorized_keys` would open the account from outside; it is shown empty.)
-pub(crate) const PROTECTED_ALWAYS: &[&str] = &[
-    ".config/autostart",
-    ".config/systemd/user",
-    ".config/environment.d",
-    ".config/git",
-];
+pub(crate) const PROTECTED_ALWAYS: &[&str] = &[".config/autostart", ".config/systemd/user", ".config/environment.d", ".config/git"];
 
 /// Run or obeyed outside the sandbox later: read-only when present. (An absent one is not created: an empty
 /// `.bash_profile` would switch off `.profile`.)

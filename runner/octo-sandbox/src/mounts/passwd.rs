@@ -11,11 +11,7 @@ const MAX_HOMES: usize = 1000;
 
 /// Homes of people other than `uid`, in the order of the file.
 pub(super) fn other_homes(passwd: &str, uid: u32) -> Vec<PathBuf> {
-    passwd
-        .lines()
-        .filter_map(|line| home_of_other(line, uid))
-        .take(MAX_HOMES)
-        .collect()
+    passwd.lines().filter_map(|line| home_of_other(line, uid)).take(MAX_HOMES).collect()
 }
 
 fn home_of_other(line: &str, uid: u32) -> Option<PathBuf> {
@@ -35,9 +31,6 @@ mod tests {
     fn only_other_people_have_homes_to_hide() {
         let passwd = "root:x:0:0:root:/root:/bin/bash\ndaemon:x:1:1::/usr/sbin:/x\nalice:x:1000:1000::/home/alice:/bin/sh\n\
                       bob:x:1001:1001:B,,:/srv/people/bob:/bin/sh\nodd:x:1002:1002::/:/bin/sh\nbroken:x\nnobody:x:65534:65534::/none/here:/\n";
-        assert_eq!(
-            other_homes(passwd, 1000),
-            [PathBuf::from("/srv/people/bob")]
-        );
+        assert_eq!(other_homes(passwd, 1000), [PathBuf::from("/srv/people/bob")]);
     }
 }

@@ -41,11 +41,7 @@ impl Bed {
         let home = root_path.join("home");
         let workspace = home.join("work");
         std::fs::create_dir_all(&workspace).unwrap();
-        Self {
-            root,
-            home,
-            workspace,
-        }
+        Self { root, home, workspace }
     }
 
     pub fn outside(&self, name: &str) -> PathBuf {
@@ -56,10 +52,8 @@ impl Bed {
     pub fn sh(&self, script: &str) -> LaunchSpec {
         let mut spec = LaunchSpec::new("/bin/sh", &self.workspace, &self.home);
         spec.args = vec!["-c".to_owned(), script.to_owned()];
-        spec.env
-            .insert("PATH".to_owned(), "/usr/local/bin:/usr/bin:/bin".to_owned());
-        spec.env
-            .insert("HOME".to_owned(), self.home.to_str().unwrap().to_owned());
+        spec.env.insert("PATH".to_owned(), "/usr/local/bin:/usr/bin:/bin".to_owned());
+        spec.env.insert("HOME".to_owned(), self.home.to_str().unwrap().to_owned());
         spec
     }
 }
@@ -80,26 +74,13 @@ pub async fn run_with(launcher: &Launcher, spec: LaunchSpec) -> Output {
 }
 
 pub async fn finish(mut sandboxed: Sandboxed) -> Output {
-    let (mut out, mut err) = (
-        sandboxed.stdout.take().unwrap(),
-        sandboxed.stderr.take().unwrap(),
-    );
+    let (mut out, mut err) = (sandboxed.stdout.take().unwrap(), sandboxed.stderr.take().unwrap());
     let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
-    let all = async {
-        tokio::join!(
-            out.read_to_end(&mut stdout),
-            err.read_to_end(&mut stderr),
-            sandboxed.wait()
-        )
-    };
+    let all = async { tokio::join!(out.read_to_end(&mut stdout), err.read_to_end(&mut stderr), sandboxed.wait()) };
     let (read, read_errors, exit) = in_time(all).await;
     read.unwrap();
     read_errors.unwrap();
-    Output {
-        exit,
-        stdout: String::from_utf8(stdout).unwrap(),
-        stderr: String::from_utf8_lossy(&stderr).into_owned(),
-    }
+    Output { exit, stdout: String::from_utf8(stdout).unwrap(), stderr: String::from_utf8_lossy(&stderr).into_owned() }
 }
 
 /// The next line of the program's output.
@@ -111,44 +92,29 @@ pub async fn line(sandboxed: &mut Sandboxed) -> String {
 }
 
 pub async fn in_time<T>(future: impl Future<Output = T>) -> T {
-    tokio::time::timeout(FOR_EVER, future)
-        .await
-        .expect("nothing happened for two minutes")
+    tokio::time::timeout(FOR_EVER, future).await.expect("nothing happened for two minutes")
 }
 
 /// A number of seconds to sleep for that no other process on the machine sleeps for.
 pub fn marker() -> String {
     static NEXT: AtomicU64 = AtomicU64::new(0);
-    format!(
-        "9{}.{:05}",
-        std::process::id(),
-        NEXT.fetch_add(1, Ordering::Relaxed)
-    )
+    format!("9{}.{:05}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
 }
 
 /// Host ids of the living processes with `text` in their command line.
 pub fn processes_with(text: &str) -> Vec<i32> {
     let entries = std::fs::read_dir("/proc").unwrap().flatten();
     let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
-    pids.filter(|pid| *pid != std::process::id() as i32 && command_line(*pid).contains(text))
-        .collect()
+    pids.filter(|pid| *pid != std::process::id() as i32 && command_line(*pid).contains(text)).collect()
 }
 
 pub fn command_line(pid: i32) -> String {
-    String::from_utf8_lossy(&std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default())
-        .replace('\0', " ")
+    String::from_utf8_lossy(&std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default()).replace('\0', " ")
 }
 
 pub fn parent(pid: i32) -> i32 {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
-    stat.rsplit_once(')')
-        .unwrap()
-        .1
-        .split_whitespace()
-        .nth(1)
-        .unwrap()
-        .parse()
-        .unwrap()
+    stat.rsplit_once(')').unwrap().1.split_whitespace().nth(1).unwrap().parse().unwrap()
 }
 
 /// Waits for something that another process is about to do.
@@ -158,9 +124,7 @@ pub async fn eventually(what: &str, condition: impl Fn() -> bool) {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
-    tokio::time::timeout(FOR_EVER, waiting)
-        .await
-        .unwrap_or_else(|_| panic!("never: {what}"));
+    tokio::time::timeout(FOR_EVER, waiting).await.unwrap_or_else(|_| panic!("never: {what}"));
 }
 
 pub fn write(path: &Path, text: &str) {

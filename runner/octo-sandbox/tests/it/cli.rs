@@ -6,11 +6,7 @@ use crate::bed::{BINARY, Bed, write};
 
 fn octo_sandbox(bed: &Bed, args: &[&str]) -> Output {
     let mut command = Command::new(BINARY);
-    command
-        .args(args)
-        .env("HOME", &bed.home)
-        .current_dir(&bed.workspace)
-        .stdin(std::process::Stdio::null());
+    command.args(args).env("HOME", &bed.home).current_dir(&bed.workspace).stdin(std::process::Stdio::null());
     command.output().unwrap()
 }
 
@@ -21,34 +17,12 @@ fn text(bytes: &[u8]) -> String {
 #[test]
 fn it_passes_output_and_exit_code_on() {
     let bed = Bed::new();
-    let output = octo_sandbox(
-        &bed,
-        &[
-            "--verbose",
-            "--profile",
-            "strict",
-            "--",
-            "sh",
-            "-c",
-            "pwd; echo oops >&2; exit 7",
-        ],
-    );
+    let output = octo_sandbox(&bed, &["--verbose", "--profile", "strict", "--", "sh", "-c", "pwd; echo oops >&2; exit 7"]);
     assert_eq!(output.status.code(), Some(7));
-    assert_eq!(
-        text(&output.stdout),
-        format!("{}\n", bed.workspace.display())
-    );
+    assert_eq!(text(&output.stdout), format!("{}\n", bed.workspace.display()));
     let errors = text(&output.stderr);
-    assert!(
-        errors.contains("oops") && errors.contains("profile strict"),
-        "{errors}"
-    );
-    assert_eq!(
-        octo_sandbox(&bed, &["--", "sh", "-c", "kill -TERM $$"])
-            .status
-            .code(),
-        Some(128 + 15)
-    );
+    assert!(errors.contains("oops") && errors.contains("profile strict"), "{errors}");
+    assert_eq!(octo_sandbox(&bed, &["--", "sh", "-c", "kill -TERM $$"]).status.code(), Some(128 + 15));
 }
 
 #[test]
@@ -56,17 +30,9 @@ fn it_says_why_a_command_did_not_start() {
     let bed = Bed::new();
     let output = octo_sandbox(&bed, &["--", "no-such-command"]);
     assert_eq!(output.status.code(), Some(125));
-    assert!(
-        text(&output.stderr).contains("not in the sandbox's PATH"),
-        "{}",
-        text(&output.stderr)
-    );
+    assert!(text(&output.stderr).contains("not in the sandbox's PATH"), "{}", text(&output.stderr));
     let output = octo_sandbox(&bed, &["--profile", "lax", "--", "true"]);
-    assert!(
-        text(&output.stderr).contains("one of minimal, development, strict"),
-        "{}",
-        text(&output.stderr)
-    );
+    assert!(text(&output.stderr).contains("one of minimal, development, strict"), "{}", text(&output.stderr));
 }
 
 #[test]
@@ -75,14 +41,8 @@ fn a_dry_run_shows_the_mounts_and_does_nothing() {
     let output = octo_sandbox(&bed, &["--dry-run", "--no-network", "--", "touch", "made"]);
     let shown = text(&output.stdout);
     let workspace = bed.workspace.display();
-    assert!(
-        shown.contains(&format!("  --bind {workspace} {workspace}\n")),
-        "{shown}"
-    );
-    assert!(
-        shown.contains("--unshare-net") && shown.ends_with("-- touch made\n"),
-        "{shown}"
-    );
+    assert!(shown.contains(&format!("  --bind {workspace} {workspace}\n")), "{shown}");
+    assert!(shown.contains("--unshare-net") && shown.ends_with("-- touch made\n"), "{shown}");
     assert!(!bed.workspace.join("made").exists() && !bed.home.join(".ssh").exists());
 }
 
@@ -90,58 +50,22 @@ fn a_dry_run_shows_the_mounts_and_does_nothing() {
 fn octos_own_directories_are_hidden_from_a_command_too() {
     let bed = Bed::new();
     write(&bed.home.join(".local/share/octo/store/db"), "secret");
-    let output = octo_sandbox(
-        &bed,
-        &[
-            "--",
-            "sh",
-            "-c",
-            "cat ~/.local/share/octo/store/db; echo $?",
-        ],
-    );
+    let output = octo_sandbox(&bed, &["--", "sh", "-c", "cat ~/.local/share/octo/store/db; echo $?"]);
     assert_eq!(text(&output.stdout), "1\n");
 }
 
 #[test]
 fn without_a_sandbox_it_is_the_command() {
     let bed = Bed::new();
-    let output = octo_sandbox(
-        &bed,
-        &[
-            "--no-sandbox",
-            "--",
-            "sh",
-            "-c",
-            "cat /proc/$$/status | grep ^NoNewPrivs; exit 4",
-        ],
-    );
-    assert_eq!(
-        (output.status.code(), text(&output.stdout).as_str()),
-        (Some(4), "NoNewPrivs:\t0\n")
-    );
+    let output = octo_sandbox(&bed, &["--no-sandbox", "--", "sh", "-c", "cat /proc/$$/status | grep ^NoNewPrivs; exit 4"]);
+    assert_eq!((output.status.code(), text(&output.stdout).as_str()), (Some(4), "NoNewPrivs:\t0\n"));
 }
 
 #[test]
 fn the_inner_stages_refuse_strangers() {
     let bed = Bed::new();
-    for args in [
-        &["run"][..],
-        &["init"],
-        &[
-            "init",
-            "--spec-fd",
-            "0",
-            "--life-fd",
-            "1",
-            "--stdio-fds",
-            "0,1,2",
-        ],
-    ] {
-        assert_eq!(
-            octo_sandbox(&bed, args).status.code(),
-            Some(125),
-            "{args:?}"
-        );
+    for args in [&["run"][..], &["init"], &["init", "--spec-fd", "0", "--life-fd", "1", "--stdio-fds", "0,1,2"]] {
+        assert_eq!(octo_sandbox(&bed, args).status.code(), Some(125), "{args:?}");
     }
 }
 
@@ -156,13 +80,7 @@ fn it_works_for_an_ordinary_user() {
     let program = bed.outside("octo-sandbox");
     std::fs::copy(BINARY, &program).unwrap();
     write(&bed.home.join(".ssh/id"), "secret");
-    for path in [
-        bed.root.path(),
-        &bed.home,
-        &bed.workspace,
-        &bed.home.join(".ssh"),
-        &bed.home.join(".ssh/id"),
-    ] {
+    for path in [bed.root.path(), &bed.home, &bed.workspace, &bed.home.join(".ssh"), &bed.home.join(".ssh/id")] {
         std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).unwrap();
         std::os::unix::fs::chown(path, Some(65_534), Some(65_534)).unwrap();
     }
@@ -176,11 +94,6 @@ fn it_works_for_an_ordinary_user() {
         .current_dir(&bed.workspace)
         .output()
         .unwrap();
-    assert_eq!(
-        text(&output.stdout),
-        "65534\n/run/octo/bin/octo-sandbox\nmade\n4\n",
-        "{}",
-        text(&output.stderr)
-    );
+    assert_eq!(text(&output.stdout), "65534\n/run/octo/bin/octo-sandbox\nmade\n4\n", "{}", text(&output.stderr));
     assert_eq!(output.status.code(), Some(3));
 }

@@ -24,10 +24,7 @@ async fn fifty_at_once_share_nothing() {
     launcher.check().unwrap();
     let before = std::fs::read_dir("/proc/self/fd").unwrap().count();
     let runs = (0..50).map(|number| {
-        let (launcher, mut spec) = (
-            launcher.clone(),
-            bed.sh("ls /proc/$$/fd; echo $NUMBER; cat"),
-        );
+        let (launcher, mut spec) = (launcher.clone(), bed.sh("ls /proc/$$/fd; echo $NUMBER; cat"));
         spec.env.insert("NUMBER".to_owned(), number.to_string());
         tokio::spawn(async move {
             let mut sandboxed = launcher.spawn(spec).await.unwrap();
@@ -38,18 +35,10 @@ async fn fifty_at_once_share_nothing() {
     });
     for (number, run) in runs.collect::<Vec<_>>().into_iter().enumerate() {
         let output = in_time(run).await.unwrap();
-        assert_eq!(
-            (output.stdout, output.exit),
-            (format!("0\n1\n2\n{number}\n"), Exit::Code(0)),
-            "{}",
-            output.stderr
-        );
+        assert_eq!((output.stdout, output.exit), (format!("0\n1\n2\n{number}\n"), Exit::Code(0)), "{}", output.stderr);
     }
     let after = std::fs::read_dir("/proc/self/fd").unwrap().count();
-    assert!(
-        after <= before + 4,
-        "{after} descriptors after, {before} before"
-    );
+    assert!(after <= before + 4, "{after} descriptors after, {before} before");
 }
 
 #[tokio::test]
@@ -58,10 +47,7 @@ async fn the_environment_is_exactly_the_given_one() {
     let mut spec = bed.sh("");
     spec.program = "/usr/bin/env".into();
     spec.args = vec!["-0".to_owned()];
-    spec.env = BTreeMap::from([
-        ("A".to_owned(), "1 =2\n".to_owned()),
-        ("EMPTY".to_owned(), String::new()),
-    ]);
+    spec.env = BTreeMap::from([("A".to_owned(), "1 =2\n".to_owned()), ("EMPTY".to_owned(), String::new())]);
     assert_eq!(run(spec).await.stdout, "A=1 =2\n\0EMPTY=\0");
 }
 
@@ -79,19 +65,12 @@ async fn a_secret_in_the_environment_is_in_no_command_line() {
 #[tokio::test]
 async fn masked_directories_are_empty_even_when_they_came_later() {
     let bed = Bed::visible();
-    let (present, absent, file) = (
-        bed.home.join("data"),
-        bed.home.join("state/octo"),
-        bed.outside("key.pem"),
-    );
+    let (present, absent, file) = (bed.home.join("data"), bed.home.join("state/octo"), bed.outside("key.pem"));
     write(&present.join("store/secret"), "secret");
     write(&file, "secret");
-    let mut spec = bed.sh(
-        "ls -A ~/data ~/state/octo; cat $FILE && echo leaked; touch ~/data/x ~/state/octo/x && echo wrote; \
-         echo ready; read go; ls -A ~/state/octo",
-    );
-    spec.env
-        .insert("FILE".to_owned(), file.to_str().unwrap().to_owned());
+    let mut spec = bed.sh("ls -A ~/data ~/state/octo; cat $FILE && echo leaked; touch ~/data/x ~/state/octo/x && echo wrote; \
+         echo ready; read go; ls -A ~/state/octo");
+    spec.env.insert("FILE".to_owned(), file.to_str().unwrap().to_owned());
     spec.masked = vec![present.clone(), absent.clone(), file];
     let mut sandboxed = launcher().spawn(spec).await.unwrap();
     let home = bed.home.display();
@@ -100,19 +79,9 @@ async fn masked_directories_are_empty_even_when_they_came_later() {
     assert_eq!(line(&mut sandboxed).await, format!("{home}/state/octo:"));
     assert_eq!(line(&mut sandboxed).await, "ready");
     write(&absent.join("initial-admin"), "password");
-    sandboxed
-        .stdin
-        .as_ref()
-        .unwrap()
-        .try_write(b"go\n")
-        .unwrap();
+    sandboxed.stdin.as_ref().unwrap().try_write(b"go\n").unwrap();
     let output = finish(sandboxed).await;
-    assert_eq!(
-        (output.stdout.as_str(), output.exit),
-        ("", Exit::Code(0)),
-        "{}",
-        output.stderr
-    );
+    assert_eq!((output.stdout.as_str(), output.exit), ("", Exit::Code(0)), "{}", output.stderr);
 }
 
 #[tokio::test]
@@ -123,14 +92,8 @@ async fn a_bind_lies_on_top_of_a_mask() {
     write(&data.join("store/db"), "secret");
     let mut spec = bed.sh("ls -A ~/data; cat ~/data/agents/pi; touch ~/data/agents/x || echo unwritable; cat /run/octo/llm/db");
     spec.masked = vec![data.clone()];
-    spec.binds = vec![
-        Bind::read_only(data.join("agents"), data.join("agents")),
-        Bind::read_only(data.join("store"), "/run/octo/llm"),
-    ];
-    assert_eq!(
-        run(spec).await.stdout,
-        "agents\nthe agentunwritable\nsecret"
-    );
+    spec.binds = vec![Bind::read_only(data.join("agents"), data.join("agents")), Bind::read_only(data.join("store"), "/run/octo/llm")];
+    assert_eq!(run(spec).await.stdout, "agents\nthe agentunwritable\nsecret");
 }
 
 #[tokio::test]
@@ -165,10 +128,7 @@ async fn the_workspace_is_writable_and_the_machine_is_not() {
     );
     let output = run(bed.sh(&script)).await;
     assert_eq!(output.stdout, "scratch\n", "{}", output.stderr);
-    assert_eq!(
-        std::fs::read_to_string(bed.workspace.join("made")).unwrap(),
-        "mine\n"
-    );
+    assert_eq!(std::fs::read_to_string(bed.workspace.join("made")).unwrap(), "mine\n");
     assert!(!Path::new("/tmp/x").exists());
 }
 
@@ -182,12 +142,7 @@ async fn profiles_differ_in_what_of_the_home_is_writable() {
         (Profile::Strict, "workspace\n"),
     ] {
         let bed = Bed::visible();
-        for file in [
-            ".cargo/config.toml",
-            ".bashrc",
-            ".gitconfig",
-            ".config/app/settings",
-        ] {
+        for file in [".cargo/config.toml", ".bashrc", ".gitconfig", ".config/app/settings"] {
             write(&bed.home.join(file), "x");
         }
         let mut spec = bed.sh(script);
@@ -227,7 +182,10 @@ async fn other_homes_and_run_are_hidden() {
 #[tokio::test]
 async fn processes_outside_are_invisible_and_privileges_are_gone() {
     let bed = Bed::new();
-    let output = run(bed.sh("ls /proc | grep -c '^[0-9]'; grep -E '^(Cap(Eff|Prm|Bnd|Amb)|NoNewPrivs|Seccomp):' /proc/self/status; cat /proc/1/environ")).await;
+    let output = run(
+        bed.sh("ls /proc | grep -c '^[0-9]'; grep -E '^(Cap(Eff|Prm|Bnd|Amb)|NoNewPrivs|Seccomp):' /proc/self/status; cat /proc/1/environ")
+    )
+    .await;
     let zero = "\t0000000000000000\n";
     let lines = output.stdout;
     let count: u32 = lines.lines().next().unwrap().parse().unwrap();
@@ -235,15 +193,8 @@ async fn processes_outside_are_invisible_and_privileges_are_gone() {
     for field in ["CapPrm", "CapEff", "CapBnd", "CapAmb"] {
         assert!(lines.contains(&format!("{field}:{zero}")), "{lines}");
     }
-    assert!(
-        lines.contains("NoNewPrivs:\t1\n") && lines.contains("Seccomp:\t2\n"),
-        "{lines}"
-    );
-    assert!(
-        output.stderr.contains("Permission denied"),
-        "pid 1 cannot be looked into: {}",
-        output.stderr
-    );
+    assert!(lines.contains("NoNewPrivs:\t1\n") && lines.contains("Seccomp:\t2\n"), "{lines}");
+    assert!(output.stderr.contains("Permission denied"), "pid 1 cannot be looked into: {}", output.stderr);
 }
 
 #[tokio::test]
@@ -274,10 +225,7 @@ async fn a_workspace_that_would_open_the_machine_or_octo_is_refused() {
         (spec.workspace, spec.masked) = (workspace.clone(), vec![data.clone()]);
         let mut sandboxed = launcher().spawn(spec).await.unwrap();
         let error = in_time(sandboxed.started()).await.unwrap_err();
-        assert!(
-            matches!(&error, LaunchError::Refused { reason } if reason.contains(expected)),
-            "{workspace:?}: {error}"
-        );
+        assert!(matches!(&error, LaunchError::Refused { reason } if reason.contains(expected)), "{workspace:?}: {error}");
         assert_eq!(finish(sandboxed).await.stdout, "", "{workspace:?}");
     }
 }
@@ -290,10 +238,7 @@ async fn the_home_itself_as_workspace_keeps_its_secrets() {
     spec.workspace = bed.home.clone();
     spec.cwd = bed.home.clone();
     spec.profile = Profile::Strict;
-    assert_eq!(
-        run(spec).await.stdout,
-        format!("{}/made\n", bed.home.display())
-    );
+    assert_eq!(run(spec).await.stdout, format!("{}/made\n", bed.home.display()));
 }
 
 #[tokio::test]
@@ -301,9 +246,7 @@ async fn a_bind_without_a_source_is_named_as_the_reason() {
     let bed = Bed::new();
     let mut spec = bed.sh("true");
     spec.binds = vec![Bind::read_only("/nowhere/llm", "/run/octo/llm")];
-    let error = in_time(launcher().spawn(spec).await.unwrap().started())
-        .await
-        .unwrap_err();
+    let error = in_time(launcher().spawn(spec).await.unwrap().started()).await.unwrap_err();
     assert!(error.to_string().contains("/nowhere/llm"), "{error}");
 }
 
@@ -314,12 +257,6 @@ async fn what_bubblewrap_complains_about_is_passed_on() {
     spec.binds = vec![Bind::read_only("/usr", "/usr/no-place-for-it")];
     let mut sandboxed = launcher().spawn(spec).await.unwrap();
     let error = in_time(sandboxed.started()).await.unwrap_err();
-    assert!(
-        matches!(&error, LaunchError::Setup { detail } if detail.contains("/usr/no-place-for-it")),
-        "{error}"
-    );
-    assert!(matches!(
-        in_time(sandboxed.wait()).await,
-        Exit::NotStarted { .. }
-    ));
+    assert!(matches!(&error, LaunchError::Setup { detail } if detail.contains("/usr/no-place-for-it")), "{error}");
+    assert!(matches!(in_time(sandboxed.wait()).await, Exit::NotStarted { .. }));
 }

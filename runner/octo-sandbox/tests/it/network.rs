@@ -11,22 +11,12 @@ use crate::bed::{Bed, finish, launcher, line, run};
 fn relayed(bed: &Bed, script: &str) -> LaunchSpec {
     let mut spec = bed.sh("");
     spec.program = "/bin/bash".into();
-    spec.args = vec![
-        "-c".to_owned(),
-        script.to_owned(),
-        "bash".to_owned(),
-        RELAY_PORT_PLACEHOLDER.to_owned(),
-    ];
-    spec.env.insert(
-        "URL".to_owned(),
-        format!("http://127.0.0.1:{RELAY_PORT_PLACEHOLDER}/demo"),
-    );
+    spec.args = vec!["-c".to_owned(), script.to_owned(), "bash".to_owned(), RELAY_PORT_PLACEHOLDER.to_owned()];
+    spec.env.insert("URL".to_owned(), format!("http://127.0.0.1:{RELAY_PORT_PLACEHOLDER}/demo"));
     let directory = bed.outside("llm");
     std::fs::create_dir_all(&directory).unwrap();
     spec.binds = vec![Bind::read_only(directory, "/run/octo/llm")];
-    spec.relay = Some(Relay {
-        socket: "/run/octo/llm/eavs.sock".into(),
-    });
+    spec.relay = Some(Relay { socket: "/run/octo/llm/eavs.sock".into() });
     spec
 }
 
@@ -52,14 +42,7 @@ async fn without_network_there_is_loopback_and_nothing_else() {
     let bed = Bed::new();
     let mut spec = bed.sh("tail -n +3 /proc/net/dev | cut -d: -f1; cat /proc/net/route | wc -l");
     spec.network = Network::None;
-    assert_eq!(
-        run(spec)
-            .await
-            .stdout
-            .split_whitespace()
-            .collect::<Vec<_>>(),
-        ["lo", "1"]
-    );
+    assert_eq!(run(spec).await.stdout.split_whitespace().collect::<Vec<_>>(), ["lo", "1"]);
 }
 
 #[tokio::test]
@@ -74,12 +57,7 @@ async fn the_relay_works_with_and_without_network_and_its_port_is_filled_in() {
         let mut sandboxed = launcher().spawn(spec).await.unwrap();
         assert!(sandboxed.started().await.unwrap().relay_port.is_some());
         let output = finish(sandboxed).await;
-        assert_eq!(
-            (output.stdout.as_str(), output.exit),
-            ("hello\nquestion\n", Exit::Code(0)),
-            "{}",
-            output.stderr
-        );
+        assert_eq!((output.stdout.as_str(), output.exit), ("hello\nquestion\n", Exit::Code(0)), "{}", output.stderr);
         server.abort();
     }
 }
@@ -97,12 +75,7 @@ async fn a_restarted_server_is_reached_again() {
     let _ = first.await;
     std::fs::remove_file(bed.outside("llm/eavs.sock")).unwrap();
     // Asked while nobody listens: the connection waits for the server to come back.
-    sandboxed
-        .stdin
-        .as_ref()
-        .unwrap()
-        .try_write(b"go\n")
-        .unwrap();
+    sandboxed.stdin.as_ref().unwrap().try_write(b"go\n").unwrap();
     let second = serve(&bed, "second\n");
     assert_eq!(finish(sandboxed).await.stdout, "second\n");
     second.abort();
@@ -111,20 +84,12 @@ async fn a_restarted_server_is_reached_again() {
 #[tokio::test]
 async fn a_large_transfer_arrives_byte_for_byte() {
     let bed = Bed::new();
-    let content: Vec<u8> = (0..3_000_000_u32)
-        .map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8)
-        .collect();
+    let content: Vec<u8> = (0..3_000_000_u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
     std::fs::write(bed.workspace.join("sent"), &content).unwrap();
-    let spec = relayed(
-        &bed,
-        "exec 3<>/dev/tcp/127.0.0.1/$1; cat sent >&3 & head -c 3000000 <&3 > received; wait; echo done",
-    );
+    let spec = relayed(&bed, "exec 3<>/dev/tcp/127.0.0.1/$1; cat sent >&3 & head -c 3000000 <&3 > received; wait; echo done");
     let server = serve(&bed, "");
     let output = run(spec).await;
-    assert_eq!(
-        (output.stdout.as_str(), output.stderr.as_str()),
-        ("done\n", "")
-    );
+    assert_eq!((output.stdout.as_str(), output.stderr.as_str()), ("done\n", ""));
     assert!(std::fs::read(bed.workspace.join("received")).unwrap() == content);
     server.abort();
 }
@@ -137,12 +102,6 @@ async fn the_relay_is_not_there_unless_asked_for() {
     let mut sandboxed = launcher().spawn(spec).await.unwrap();
     assert_eq!(sandboxed.started().await.unwrap().relay_port, None);
     let mut text = String::new();
-    sandboxed
-        .stdout
-        .as_mut()
-        .unwrap()
-        .read_to_string(&mut text)
-        .await
-        .unwrap();
+    sandboxed.stdout.as_mut().unwrap().read_to_string(&mut text).await.unwrap();
     assert_eq!(text, format!("{RELAY_PORT_PLACEHOLDER}\nbin\n"));
 }

@@ -24,16 +24,8 @@ async fn exit_codes_and_ending_signals_are_exact() {
 #[tokio::test]
 async fn each_signal_reaches_the_program() {
     let bed = Bed::new();
-    for (signal, number) in [
-        (Signal::Terminate, 15),
-        (Signal::Interrupt, 2),
-        (Signal::Hangup, 1),
-        (Signal::Kill, 9),
-    ] {
-        let mut sandboxed = launcher()
-            .spawn(bed.sh("echo ready; exec sleep 1000"))
-            .await
-            .unwrap();
+    for (signal, number) in [(Signal::Terminate, 15), (Signal::Interrupt, 2), (Signal::Hangup, 1), (Signal::Kill, 9)] {
+        let mut sandboxed = launcher().spawn(bed.sh("echo ready; exec sleep 1000")).await.unwrap();
         assert_eq!(line(&mut sandboxed).await, "ready");
         assert!(sandboxed.signal(signal));
         assert_eq!(finish(sandboxed).await.exit, Exit::Signal(number));
@@ -43,17 +35,11 @@ async fn each_signal_reaches_the_program() {
 #[tokio::test]
 async fn a_program_may_handle_its_signal() {
     let bed = Bed::new();
-    let mut sandboxed = launcher()
-        .spawn(bed.sh("trap 'echo bye; exit 42' TERM; echo ready; read forever"))
-        .await
-        .unwrap();
+    let mut sandboxed = launcher().spawn(bed.sh("trap 'echo bye; exit 42' TERM; echo ready; read forever")).await.unwrap();
     assert_eq!(line(&mut sandboxed).await, "ready");
     assert!(sandboxed.controller().signal(Signal::Terminate));
     let output = finish(sandboxed).await;
-    assert_eq!(
-        (output.stdout.as_str(), output.exit),
-        ("bye\n", Exit::Code(42))
-    );
+    assert_eq!((output.stdout.as_str(), output.exit), ("bye\n", Exit::Code(42)));
 }
 
 #[tokio::test]
@@ -72,10 +58,7 @@ async fn a_program_that_ignores_requests_ends_by_kill_tree() {
 #[tokio::test]
 async fn the_agent_pid_is_the_programs_own_on_the_host() {
     let (bed, marker) = (Bed::new(), marker());
-    let mut sandboxed = launcher()
-        .spawn(bed.sh(&format!("exec sleep {marker}")))
-        .await
-        .unwrap();
+    let mut sandboxed = launcher().spawn(bed.sh(&format!("exec sleep {marker}"))).await.unwrap();
     assert_eq!(sandboxed.agent_pid(), None);
     let started = in_time(sandboxed.started()).await.unwrap();
     assert_eq!(sandboxed.agent_pid(), Some(started.agent_pid));
@@ -84,11 +67,7 @@ async fn the_agent_pid_is_the_programs_own_on_the_host() {
     signal::kill(started.agent_pid, UnixSignal::SIGKILL).unwrap();
     assert_eq!(in_time(sandboxed.wait()).await, Exit::Signal(9));
     assert_eq!(sandboxed.agent_pid(), None);
-    assert_eq!(
-        in_time(sandboxed.wait()).await,
-        Exit::Signal(9),
-        "asking again gives the same answer"
-    );
+    assert_eq!(in_time(sandboxed.wait()).await, Exit::Signal(9), "asking again gives the same answer");
 }
 
 #[tokio::test]
@@ -99,14 +78,8 @@ async fn a_program_that_cannot_be_executed_says_why() {
     let cases = [
         ("/nowhere/agent".to_owned(), "not visible in the sandbox"),
         ("no-such-agent".to_owned(), "not in the sandbox's PATH"),
-        (
-            format!("{}/no-program", bed.workspace.display()),
-            "Permission denied",
-        ),
-        (
-            format!("{}/link", bed.workspace.display()),
-            "not visible in the sandbox",
-        ),
+        (format!("{}/no-program", bed.workspace.display()), "Permission denied"),
+        (format!("{}/link", bed.workspace.display()), "not visible in the sandbox"),
         (bed.workspace.display().to_string(), "is not a file"),
     ];
     for (program, expected) in cases {
@@ -115,15 +88,9 @@ async fn a_program_that_cannot_be_executed_says_why() {
         let mut sandboxed = launcher().spawn(spec).await.unwrap();
         let error = in_time(sandboxed.started()).await.unwrap_err();
         assert!(matches!(error, LaunchError::ExecFailed { .. }), "{error:?}");
-        assert!(
-            error.to_string().contains(expected) && error.to_string().contains(&program),
-            "{error}"
-        );
+        assert!(error.to_string().contains(expected) && error.to_string().contains(&program), "{error}");
         let exit = in_time(sandboxed.wait()).await;
-        assert!(
-            matches!(&exit, Exit::NotStarted { reason } if reason.contains(expected)),
-            "{exit:?}"
-        );
+        assert!(matches!(&exit, Exit::NotStarted { reason } if reason.contains(expected)), "{exit:?}");
     }
 }
 
@@ -132,15 +99,8 @@ async fn a_working_directory_that_is_not_there_is_named_as_the_reason() {
     let bed = Bed::new();
     let mut spec = bed.sh("pwd");
     spec.cwd = bed.workspace.join("gone");
-    let error = in_time(launcher().spawn(spec).await.unwrap().started())
-        .await
-        .unwrap_err();
-    assert!(
-        error
-            .to_string()
-            .contains("entering the working directory failed: No such file"),
-        "{error}"
-    );
+    let error = in_time(launcher().spawn(spec).await.unwrap().started()).await.unwrap_err();
+    assert!(error.to_string().contains("entering the working directory failed: No such file"), "{error}");
 }
 
 #[tokio::test]
@@ -148,9 +108,7 @@ async fn a_nul_byte_is_refused_and_not_cut_off() {
     let bed = Bed::new();
     let mut spec = bed.sh("true");
     spec.env.insert("KEY".to_owned(), "one\0two".to_owned());
-    let error = in_time(launcher().spawn(spec).await.unwrap().started())
-        .await
-        .unwrap_err();
+    let error = in_time(launcher().spawn(spec).await.unwrap().started()).await.unwrap_err();
     assert!(error.to_string().contains("NUL byte"), "{error}");
 }
 
@@ -158,13 +116,8 @@ async fn a_nul_byte_is_refused_and_not_cut_off() {
 async fn input_and_both_outputs_pass_unchanged() {
     use tokio::io::AsyncWriteExt;
     let bed = Bed::new();
-    let mut sandboxed = launcher()
-        .spawn(bed.sh("tee /dev/stderr | cat"))
-        .await
-        .unwrap();
-    let text = (0..20_000)
-        .map(|n| format!("{n} äöü\r\n"))
-        .collect::<String>();
+    let mut sandboxed = launcher().spawn(bed.sh("tee /dev/stderr | cat")).await.unwrap();
+    let text = (0..20_000).map(|n| format!("{n} äöü\r\n")).collect::<String>();
     let (mut stdin, sent) = (sandboxed.stdin.take().unwrap(), text.clone());
     let writing = tokio::spawn(async move { stdin.write_all(sent.as_bytes()).await });
     let output = finish(sandboxed).await;
@@ -179,11 +132,7 @@ async fn the_program_starts_with_default_signals_and_an_empty_mask() {
     spec.program = "/bin/cat".into();
     spec.args = vec!["/proc/self/status".to_owned()];
     let status = run(spec).await.stdout;
-    for field in [
-        "SigBlk:\t0000000000000000",
-        "SigIgn:\t0000000000000000",
-        "SigCgt:\t0000000000000000",
-    ] {
+    for field in ["SigBlk:\t0000000000000000", "SigIgn:\t0000000000000000", "SigCgt:\t0000000000000000"] {
         assert!(status.contains(field), "{field} in\n{status}");
     }
 }

@@ -26,15 +26,13 @@ fn screen(master: OwnedFd) -> tokio::task::JoinHandle<String> {
 async fn a_terminal_is_the_controlling_one_and_its_end_is_seen() {
     let bed = Bed::new();
     let pty = nix::pty::openpty(None, None).unwrap();
-    let mut spec = bed.sh("exec 3<>/dev/tty && echo controlling; tty; [ $(ps -o sid= -p $$) = $$ ] && echo own session; ls /proc/$$/fd | wc -l; exit 5");
+    let mut spec = bed
+        .sh("exec 3<>/dev/tty && echo controlling; tty; [ $(ps -o sid= -p $$) = $$ ] && echo own session; ls /proc/$$/fd | wc -l; exit 5");
     spec.stdio = Stdio::Terminal(pty.slave);
     let shown = screen(pty.master);
     let mut sandboxed = launcher().spawn(spec).await.unwrap();
     assert_eq!(in_time(sandboxed.wait()).await, Exit::Code(5));
-    assert_eq!(
-        in_time(shown).await.unwrap(),
-        "controlling\r\n/dev/console\r\nown session\r\n4\r\n"
-    );
+    assert_eq!(in_time(shown).await.unwrap(), "controlling\r\n/dev/console\r\nown session\r\n4\r\n");
 }
 
 #[tokio::test]
@@ -63,8 +61,7 @@ async fn nothing_can_be_typed_into_a_terminal_from_inside() {
     let bed = Bed::new();
     let pty = nix::pty::openpty(None, None).unwrap();
     // TIOCSTI; EPERM is 1, and what a kernel without the request says is 5 (EIO).
-    let mut spec =
-        bed.sh(r#"exec perl -e 'my $c = "x"; ioctl(STDIN, 0x5412, $c) and exit 0; exit(10 + $!)'"#);
+    let mut spec = bed.sh(r#"exec perl -e 'my $c = "x"; ioctl(STDIN, 0x5412, $c) and exit 0; exit(10 + $!)'"#);
     spec.stdio = Stdio::Terminal(pty.slave);
     let shown = screen(pty.master);
     let mut sandboxed = launcher().spawn(spec).await.unwrap();
