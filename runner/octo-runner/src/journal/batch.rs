@@ -159,6 +159,8 @@ pub enum Change {
     InputHanded { key: String },
     /// An input entered the conversation.
     InputDelivered { key: String },
+    /// An input came back undelivered and waits to be handed over again.
+    InputReturned { key: String },
     /// An input was given back to the person.
     InputParked { key: String },
 }

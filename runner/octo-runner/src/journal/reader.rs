@@ -79,6 +79,8 @@ pub struct SessionRow {
     pub provision: String,
     pub resume: Option<String>,
     pub title: Option<String>,
+    /// A person gave the title.
+    pub title_given: bool,
     pub readable_id: String,
     pub status: SessionStatus,
     /// The turn that was under way.
@@ -148,7 +150,7 @@ pub struct OpenItems {
 
 pub(super) const SESSION_COLUMNS: &str = "n, life, id, epoch, head, harness, cwd, provider, model, thinking, config, provision, resume, title, readable_id,
   status, turn, messages, user_messages, assistant_messages, tool_calls, tool_results, tokens_in, tokens_out, cache_read, cache_write, cost,
-  created_at, updated_at, parent";
+  created_at, updated_at, parent, title_given";
 
 pub(super) fn session_row(row: &SqlRow<'_>) -> rusqlite::Result<SessionRow> {
     let count = |at: usize| row.get::<_, i64>(at).map(unsigned);
@@ -184,6 +186,7 @@ pub(super) fn session_row(row: &SqlRow<'_>) -> rusqlite::Result<SessionRow> {
         created_at: row.get(27)?,
         updated_at: row.get(28)?,
         parent: row.get(29)?,
+        title_given: row.get(30)?,
     })
 }
 

@@ -258,6 +258,7 @@ fn apply_change(connection: &Connection, session: i64, head: i64, change: &Chang
         Change::InputDelivered { key } => {
             set("UPDATE inputs SET state = 'delivered', content = NULL WHERE session = ?1 AND key = ?2", key)
         }
+        Change::InputReturned { key } => set("UPDATE inputs SET state = 'accepted' WHERE session = ?1 AND key = ?2", key),
         Change::InputParked { key } => set("UPDATE inputs SET state = 'parked' WHERE session = ?1 AND key = ?2", key),
     }
 }

@@ -39,6 +39,13 @@ pub struct OpenTool {
     dirty: bool,
 }
 
+impl OpenTool {
+    /// A tool that an earlier incarnation left running.
+    pub fn of_before(name: String) -> Self {
+        Self { name, seq: 0, partial: None, shown: None, dirty: false }
+    }
+}
+
 /// An open question.
 #[derive(Debug)]
 pub struct OpenQuestion {
@@ -97,6 +104,22 @@ impl Ledger {
     /// The journal takes no writes at the moment.
     pub fn is_stalled(&self) -> bool {
         self.stuck.is_some()
+    }
+
+    /// Messages begun and not ended, in the order of their start; those included whose events wait for the journal.
+    pub fn open_messages(&self) -> Vec<String> {
+        let mut open: Vec<(u64, &String)> = self.messages.iter().map(|(id, seq)| (*seq, id)).collect();
+        open.sort();
+        let mut open: Vec<String> = open.into_iter().map(|(_, id)| id.clone()).collect();
+        for entry in &self.pending {
+            let Some(item) = &entry.item else { continue };
+            match entry.name {
+                "stream.message_start" => open.push(item.clone()),
+                "stream.message_end" | "stream.message_discarded" => open.retain(|id| id != item),
+                _ => {}
+            }
+        }
+        open
     }
 
     /// Where a snapshot has to end so that everything open is replayed after it.
@@ -219,7 +242,7 @@ impl Ledger {
                 self.next_idx += 1;
             }
             Event::ToolStart { tool_call_id, name, .. } => {
-                let tool = OpenTool { name: name.clone(), seq: 0, partial: None, shown: None, dirty: false };
+                let tool = OpenTool::of_before(name.clone());
                 self.tools.insert(tool_call_id.clone(), tool);
             }
             Event::ToolEnd { tool_call_id, .. } => {
