@@ -105,7 +105,7 @@ async fn keys_are_neither_read_nor_planted() {
             write(&bed.home.join(".netrc"), "secret");
             write(&bed.home.join(".config/gh/hosts.yml"), "secret");
         }
-        let script = "cat ~/.ssh/* ~/.netrc ~/.config/gh/*; echo key > ~/.ssh/authorized_keys && echo planted; \
+        let script = "mkdir -p ~/.ssh ~/.config/autostart ~/.config/systemd/user; cat ~/.ssh/* ~/.netrc ~/.config/gh/*; echo key > ~/.ssh/authorized_keys && echo planted; \
                       mv ~/.ssh ~/elsewhere && echo moved; echo x > ~/.config/autostart/x.desktop && echo planted; \
                       echo x > ~/.config/systemd/user/x.service && echo planted";
         let output = run(bed.sh(script)).await;
