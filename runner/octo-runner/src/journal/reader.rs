@@ -203,6 +203,23 @@ impl Journal {
             .await
     }
 
+    /// Ids of sessions that were at work, or have accepted an input that no agent has got.
+    ///
+    /// # Errors
+    /// [`JournalError`] when the journal cannot be read.
+    pub async fn unfinished_sessions(&self) -> Result<Vec<String>, JournalError> {
+        self.readers()
+            .run("looking for unfinished sessions", |c| {
+                c.prepare_cached(
+                    "SELECT id FROM sessions s WHERE turn IS NOT NULL OR status IN ('starting', 'working', 'needs_input')
+                     OR EXISTS (SELECT 1 FROM inputs i WHERE i.session = s.n AND i.state IN ('accepted', 'handed')) ORDER BY n",
+                )?
+                .query_map([], |r| r.get(0))?
+                .collect()
+            })
+            .await
+    }
+
     /// The session `id`, if there is one.
     ///
     /// # Errors

@@ -23,7 +23,7 @@ mod registry;
 mod state;
 
 pub use actor::SessionActor;
-pub use registry::{Entry, Registry, SessionsChanged};
+pub use registry::{Entry, Registry, SessionsChanged, SubscriberGuard};
 
 use crate::agent::News;
 use bytes::Bytes;
