@@ -95,6 +95,7 @@ impl Pi {
         self.stream.discard_open(&sentence, out);
         self.tools.close(&sentence, now, out);
         self.offer_resume(out);
+        // A prompt that pi never answered is refused, and that is its end: no run was under way.
         for waiting in self.inputs.drain() {
             out.push(match waiting.taken {
                 true => Output::Returned { token: waiting.token },
