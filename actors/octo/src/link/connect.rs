@@ -57,10 +57,7 @@ pub enum ConnectError {
 ///
 /// # Errors
 /// [`ConnectError`] when there is no runner of that user that speaks this link.
-pub async fn connect(
-    target: &Target,
-    sessions: watch::Sender<Option<Arc<Vec<SessionSummary>>>>,
-) -> Result<(Link, Driver), ConnectError> {
+pub async fn connect(target: &Target, sessions: watch::Sender<Option<Arc<Vec<SessionSummary>>>>) -> Result<(Link, Driver), ConnectError> {
     let user = || target.user.clone();
     match tokio::time::timeout(HANDSHAKE_WITHIN, shake(target)).await {
         Err(_) => Err(ConnectError::Timeout { user: user() }),

@@ -208,12 +208,7 @@ async fn write(inner: &Inner, mut queues: Queues, mut to: OwnedWriteHalf) -> Str
 }
 
 /// Encodes a request: small into `out`, large into pieces of which others may overtake each.
-fn put(
-    inner: &Inner,
-    queued: Queued,
-    number: &mut u32,
-    out: &mut BytesMut,
-) -> Option<(VecDeque<BytesMut>, OwnedSemaphorePermit)> {
+fn put(inner: &Inner, queued: Queued, number: &mut u32, out: &mut BytesMut) -> Option<(VecDeque<BytesMut>, OwnedSemaphorePermit)> {
     let Queued { frame, room } = queued;
     let start = out.len();
     if let Err(error) = encode(&frame, number, out) {

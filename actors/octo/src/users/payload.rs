@@ -20,15 +20,8 @@ pub const MAX_EVENT_DEPTH: usize = 128;
 const MAX_NAME_BYTES: usize = 64;
 
 /// Events that are the server's own to send.
-const RESERVED: [&str; 7] = [
-    "response",
-    "messages",
-    "replay.start",
-    "replay.end",
-    "stream.resync_required",
-    "session.unreachable",
-    "session.reachable",
-];
+const RESERVED: [&str; 7] =
+    ["response", "messages", "replay.start", "replay.end", "stream.resync_required", "session.unreachable", "session.reachable"];
 /// Events of a runner that are never journalled.
 const EPHEMERAL: [&str; 3] = ["session.heartbeat", "tool.progress", "persisted"];
 
@@ -122,9 +115,8 @@ pub(crate) fn depth(json: &[u8]) -> usize {
 pub fn wrap(session: &str, runner_id: &str, epoch: &Epoch, event: &link::Event) -> Option<Frame> {
     let seq = (event.seq != 0).then_some(event.seq);
     let header = Envelope { session_id: session, runner_id, ts: event.ts, epoch, seq };
-    let checked = check(&event.payload, event.kind, event.seq).and_then(|()| {
-        envelope(header, event.payload.trim_ascii()).ok_or_else(|| BadPayload::NotAnEvent("it is empty".to_owned()))
-    });
+    let checked = check(&event.payload, event.kind, event.seq)
+        .and_then(|()| envelope(header, event.payload.trim_ascii()).ok_or_else(|| BadPayload::NotAnEvent("it is empty".to_owned())));
     let bytes = match checked {
         Ok(bytes) => bytes,
         Err(error) => {
@@ -178,9 +170,20 @@ mod tests {
         let deep = format!(r#"{{"event":"x","a":{}{}}}"#, "[".repeat(10_000), "]".repeat(10_000));
         let large = format!(r#"{{"event":"x","a":"{}"}}"#, "x".repeat(MAX_EVENT_BYTES));
         let bad: [&[u8]; 14] = [
-            b"", b"{}", b"null", b"[1]", br#"{"event":1}"#, br#"{"event":"x""#, br#"{"event":"x"} {}"#, b"{\"event\":\"\xff\"}",
-            br#"{"event":"x","seq":1}"#, br#"{"event":"x","channel":"system"}"#, br#"{"event":"replay.end"}"#, br#"{"event":"X <b>"}"#,
-            deep.as_bytes(), large.as_bytes(),
+            b"",
+            b"{}",
+            b"null",
+            b"[1]",
+            br#"{"event":1}"#,
+            br#"{"event":"x""#,
+            br#"{"event":"x"} {}"#,
+            b"{\"event\":\"\xff\"}",
+            br#"{"event":"x","seq":1}"#,
+            br#"{"event":"x","channel":"system"}"#,
+            br#"{"event":"replay.end"}"#,
+            br#"{"event":"X <b>"}"#,
+            deep.as_bytes(),
+            large.as_bytes(),
         ];
         for payload in bad {
             let frame = wrap("s", "local", &epoch, &event(9, EventKind::Normal, payload)).unwrap();

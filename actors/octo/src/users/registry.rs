@@ -63,7 +63,9 @@ impl Users {
         let args = (config, awake.clone());
         let address = system
             .root()
-            .start_child::<UsersActor>(Kind::permanent("users"), "users", move || (args.0.launch.clone(), args.0.instance.clone(), args.1.clone()))
+            .start_child::<UsersActor>(Kind::permanent("users"), "users", move || {
+                (args.0.launch.clone(), args.0.instance.clone(), args.1.clone())
+            })
             .await?;
         Ok(Self { address, awake, directory: system.directory().clone() })
     }

@@ -12,7 +12,7 @@ use octo_protocol::link::RequestBody;
 use octo_protocol::{ErrorCode, ProtocolError, SessionId, SessionSummary};
 use serde_json::{Value, json};
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::watch;
@@ -47,6 +47,7 @@ pub(crate) struct Shared {
     feeds: Mutex<HashMap<SessionId, Arc<Feed>>>,
     children: ArcSwapOption<Supervisor>,
     connections: AtomicU64,
+    open: AtomicUsize,
     used: Mutex<Instant>,
 }
 
@@ -59,6 +60,7 @@ impl Shared {
             feeds: Mutex::default(),
             children: ArcSwapOption::empty(),
             connections: AtomicU64::new(1),
+            open: AtomicUsize::new(0),
             used: Mutex::new(Instant::now()),
         })
     }
@@ -197,10 +199,26 @@ impl User {
         children.ok_or_else(|| ProtocolError::new(ErrorCode::NotReady, "the user's actors are being restarted; try again in a moment"))
     }
 
+    /// Counts a connection until the guard is dropped; `None` when there are `limit` already.
+    #[must_use]
+    pub fn connect(&self, limit: usize) -> Option<Connected> {
+        let connected = Connected(Arc::clone(&self.shared));
+        (self.shared.open.fetch_add(1, Relaxed) < limit).then_some(connected)
+    }
+
     /// The number of the next connection.
     #[must_use]
     pub fn next_connection(&self) -> u64 {
         self.shared.connections.fetch_add(1, Relaxed)
+    }
+}
+
+/// A connection's place among those of its user.
+pub struct Connected(Arc<Shared>);
+
+impl Drop for Connected {
+    fn drop(&mut self) {
+        self.0.open.fetch_sub(1, Relaxed);
     }
 }
 
