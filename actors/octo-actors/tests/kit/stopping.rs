@@ -131,7 +131,8 @@ async fn one_that_does_not_stop_costs_its_own_time_and_no_others_grace() {
 
 type Releases = Arc<Mutex<Vec<std::sync::mpsc::Sender<()>>>>;
 
-/// What blocks its thread, which nothing can interrupt, until the test releases it.
+/// What blocks its thread, which nothing can interrupt, until the test releases it. It hands its worker's other tasks
+/// over first: a worker blocked outright can hold tokio's timers.
 #[derive(Clone, Copy)]
 enum Where {
     Handler,
@@ -156,13 +157,13 @@ impl Actor for Blocker {
             Where::Handler => {
                 self.releases.lock().unwrap().push(release);
                 inside.send(())?;
-                Ok(blocked.recv()?)
+                Ok(tokio::task::block_in_place(|| blocked.recv())?)
             }
             Where::Task => {
                 self.releases.lock().unwrap().push(release);
                 ctx.spawn_quiet(async move {
                     inside.send(()).unwrap();
-                    blocked.recv().unwrap();
+                    tokio::task::block_in_place(|| blocked.recv()).unwrap();
                 })?;
                 Ok(())
             }
