@@ -1,11 +1,11 @@
 //! The LLM side: `/{provider}/v1/{path}` with a virtual key, to the provider with the real one, and back.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::time::Instant;
 
 use axum::Router;
-use axum::body::Body;
+use axum::body::{Body, BodyDataStream};
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
@@ -22,7 +22,6 @@ use crate::key::KEY_PREFIX;
 use crate::limits::{BODY_IDLE_TIMEOUT, BODY_LIMIT_BYTES, REFUSED_BODY_DRAIN_BYTES, REFUSED_BODY_DRAIN_TIME};
 use crate::meter::{Bill, Label, Metering, metered};
 use crate::registry::Key;
-use crate::sniff::Sniffer;
 use crate::upstream::{Answer, KEY_HEADERS};
 use crate::usage::UsageReader;
 
@@ -46,7 +45,7 @@ async fn entry(State(app): State<Arc<App>>, request: Request<Body>) -> Response 
         Err(refusal) => {
             tracing::info!(%provider, path = %rest, status = refusal.status.as_u16(), code = refusal.code, "refused");
             if let (Some(body), false) = (body, expects) {
-                drain(body).await;
+                drain(body.into_data_stream()).await;
             }
             refusal.response(api)
         }
@@ -263,23 +262,27 @@ fn stream_body(body: &mut Option<Body>, parts: &http::request::Parts, bill: &Bil
         return (reqwest::Body::from(Bytes::new()), None);
     };
     let counted = Arc::new(Counted::default());
-    let (tally, sniffer): (_, Arc<Mutex<Sniffer>>) = (Arc::clone(&counted), Arc::clone(&bill.request));
-    let stream = taken.into_data_stream().map(move |piece| {
-        let piece = piece.map_err(std::io::Error::other)?;
+    let passing = (taken.into_data_stream(), Arc::clone(&counted), Arc::clone(&bill.request));
+    let stream = futures_util::stream::unfold(Some(passing), |passing| async move {
+        let (mut stream, tally, sniffer) = passing?;
+        let piece = match stream.next().await? {
+            Ok(piece) => piece,
+            Err(error) => return Some((Err(std::io::Error::other(error)), None)),
+        };
         let so_far = tally.bytes.fetch_add(piece.len() as u64, Ordering::Relaxed) + piece.len() as u64;
         if so_far > BODY_LIMIT_BYTES as u64 {
             tally.overflow.store(true, Ordering::Relaxed);
-            return Err(std::io::Error::other("the request is too large"));
+            drain(stream).await;
+            return Some((Err(std::io::Error::other("the request is too large")), None));
         }
         sniffer.lock().unwrap_or_else(PoisonError::into_inner).feed(&piece);
-        Ok(piece)
+        Some((Ok(piece), Some((stream, tally, sniffer))))
     });
     (reqwest::Body::wrap_stream(stream), Some(counted))
 }
 
 /// Reads what a refused client still sends, within bounds, so that it reads the refusal instead of a broken pipe.
-async fn drain(body: Body) {
-    let mut stream = body.into_data_stream();
+async fn drain(mut stream: BodyDataStream) {
     let reading = async {
         let mut read = 0;
         while let Some(Ok(piece)) = stream.next().await {

@@ -191,12 +191,13 @@ fn first(text: String) -> impl Stream<Item = io::Result<Bytes>> + Send {
     futures_util::stream::iter([Ok(Bytes::from(text))])
 }
 
-/// How pieces become bytes.
+type Parts = Box<dyn Iterator<Item = String> + Send>;
+
+/// How pieces become bytes; in parts, because some repeat the whole text.
 trait Writer: Send + 'static {
-    fn piece(&mut self, piece: &Piece) -> String;
+    fn piece(&mut self, piece: &Piece) -> Parts;
     fn malformed(&mut self) -> String;
-    /// The end, in parts.
-    fn finish(self) -> Box<dyn Iterator<Item = String> + Send>;
+    fn finish(&mut self) -> Parts;
 }
 
 struct Events<E> {
@@ -204,23 +205,31 @@ struct Events<E> {
     text: Text,
 }
 
+impl<E> Events<E> {
+    /// What the encoder wrote, with the whole text where it belongs.
+    fn whole(&self, written: &str) -> Parts {
+        let parts: Vec<String> = written.split(WHOLE_TEXT_WRITTEN).map(str::to_owned).collect();
+        let text = self.text.clone();
+        Box::new(parts.into_iter().enumerate().flat_map(move |(n, part)| {
+            let whole = (n > 0).then(|| text.clone().map(|t| escaped(&t)));
+            whole.into_iter().flatten().chain([part])
+        }))
+    }
+}
+
 impl<E: Encoder> Writer for Events<E> {
-    fn piece(&mut self, piece: &Piece) -> String {
-        self.encoder.piece(piece)
+    fn piece(&mut self, piece: &Piece) -> Parts {
+        let written = self.encoder.piece(piece);
+        self.whole(&written)
     }
 
     fn malformed(&mut self) -> String {
         self.encoder.malformed()
     }
 
-    fn finish(mut self) -> Box<dyn Iterator<Item = String> + Send> {
-        let end = self.encoder.finish();
-        let parts: Vec<String> = end.split(WHOLE_TEXT_WRITTEN).map(str::to_owned).collect();
-        let text = self.text;
-        Box::new(parts.into_iter().enumerate().flat_map(move |(n, part)| {
-            let whole = (n > 0).then(|| text.clone().map(|t| escaped(&t)));
-            whole.into_iter().flatten().chain([part])
-        }))
+    fn finish(&mut self) -> Parts {
+        let written = self.encoder.finish();
+        self.whole(&written)
     }
 }
 
@@ -229,10 +238,10 @@ struct Document {
 }
 
 impl Writer for Document {
-    fn piece(&mut self, piece: &Piece) -> String {
+    fn piece(&mut self, piece: &Piece) -> Parts {
         match piece {
-            Piece::Text(text) => escaped(text),
-            Piece::Thinking(_) | Piece::Tool(_) => String::new(),
+            Piece::Text(text) => Box::new([escaped(text)].into_iter()),
+            Piece::Thinking(_) | Piece::Tool(_) => Box::new(std::iter::empty()),
         }
     }
 
@@ -240,8 +249,8 @@ impl Writer for Document {
         "\"{".to_owned()
     }
 
-    fn finish(self) -> Box<dyn Iterator<Item = String> + Send> {
-        Box::new([self.after].into_iter())
+    fn finish(&mut self) -> Parts {
+        Box::new([std::mem::take(&mut self.after)].into_iter())
     }
 }
 
@@ -260,48 +269,52 @@ struct Steps<W, I> {
     played: u64,
 }
 
-enum State<W, I> {
-    Playing(Steps<W, I>),
-    Ending(Box<dyn Iterator<Item = String> + Send>),
+enum State<S> {
+    Playing(S),
+    /// In the middle of a piece; then on with the steps, if there are more.
+    Writing(Parts, Option<S>),
     Over,
 }
 
 impl<W: Writer, I: Iterator<Item = Piece> + Send + 'static> Steps<W, I> {
     fn run(self) -> impl Stream<Item = io::Result<Bytes>> + Send + 'static {
-        futures_util::stream::unfold(State::Playing(self), |state| async move {
-            match state {
-                State::Playing(steps) => steps.step().await,
-                State::Ending(mut parts) => parts.next().map(|part| (Ok(Bytes::from(part)), State::Ending(parts))),
-                State::Over => None,
+        futures_util::stream::unfold(State::Playing(self), |mut state| async move {
+            loop {
+                state = match state {
+                    State::Over => return None,
+                    State::Playing(steps) => match steps.step().await {
+                        Ok(next) => next,
+                        Err(error) => return Some((Err(error), State::Over)),
+                    },
+                    State::Writing(mut parts, steps) => match parts.next() {
+                        Some(part) => return Some((Ok(Bytes::from(part)), State::Writing(parts, steps))),
+                        None => steps.map_or(State::Over, State::Playing),
+                    },
+                };
             }
         })
     }
 
-    async fn step(mut self) -> Option<(io::Result<Bytes>, State<W, I>)> {
+    async fn step(mut self) -> io::Result<State<Self>> {
         if self.cut_after.is_some_and(|n| self.played >= n) {
             // What was written goes out before the connection breaks.
             tokio::task::yield_now().await;
-            return Some((Err(io::Error::other("cut by the demonstration script")), State::Over));
+            return Err(io::Error::other("cut by the demonstration script"));
         }
         let next = self.pieces.next();
         if self.malformed && (self.played > 0 || next.is_none()) {
-            let bytes = Bytes::from(self.writer.malformed());
-            return Some((Ok(bytes), State::Over));
+            let broken = self.writer.malformed();
+            return Ok(State::Writing(Box::new([broken].into_iter()), None));
         }
-        match next {
-            Some(piece) => {
-                if self.played > 0 && !self.delay.is_zero() {
-                    tokio::time::sleep(self.delay).await;
-                }
-                self.played += 1;
-                let bytes = Bytes::from(self.writer.piece(&piece));
-                Some((Ok(bytes), State::Playing(self)))
-            }
-            None => {
-                let mut parts = self.writer.finish();
-                parts.next().map(|part| (Ok(Bytes::from(part)), State::Ending(parts)))
-            }
+        let Some(piece) = next else {
+            return Ok(State::Writing(self.writer.finish(), None));
+        };
+        if self.played > 0 && !self.delay.is_zero() {
+            tokio::time::sleep(self.delay).await;
         }
+        self.played += 1;
+        let parts = self.writer.piece(&piece);
+        Ok(State::Writing(parts, Some(self)))
     }
 }
 
