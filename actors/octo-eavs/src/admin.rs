@@ -7,6 +7,8 @@
 //! | `GET /admin/keys`, `GET /admin/keys/{name}` | | keys with their usage |
 //! | `DELETE /admin/keys/{name}` | | 204; refused and cut from now on |
 //! | `GET /admin/providers` | | providers, models, whether there is a key; never a key |
+//! | `GET /admin/actors` | | the supervision tree: rows and snapshots |
+//! | `POST /admin/actors/restart` | `{path}` | 204; requests under way go on |
 //! | `POST /admin/reload` | `{env?: {NAME: value}}` or nothing | the providers |
 //!
 //! Errors are `{"error": "a sentence", "code": "word"}`. Names are one URL segment, `/` as `%2F`.
@@ -20,6 +22,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use http::StatusCode;
+use octo_actors::{ActorPath, Directory, Inspection, RestartError};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
@@ -33,16 +36,29 @@ use crate::record::KeyRecord;
 use crate::registry::RegistryError;
 
 /// Routes of the admin listener.
-pub fn router(app: Arc<App>) -> Router {
+pub fn router(app: Arc<App>, directory: Directory) -> Router {
     Router::new()
         .route("/health", get(health))
         .route("/admin/keys", get(list).post(generate))
         .route("/admin/keys/{name}", get(one).put(put).delete(remove))
         .route("/admin/providers", get(providers))
         .route("/admin/reload", post(reload))
+        .route(
+            "/admin/actors",
+            get({
+                let directory = directory.clone();
+                move || async move { Json(actors(&directory)) }
+            }),
+        )
+        .route("/admin/actors/restart", post(move |body: Bytes| restart(directory, body)))
         .fallback(|| async { AdminError(StatusCode::NOT_FOUND, "not_found", "the admin interface has no such path".into()) })
         .layer(DefaultBodyLimit::max(ADMIN_BODY_LIMIT_BYTES))
         .with_state(app)
+}
+
+/// Every actor's row and snapshot, as octoctl shows them.
+fn actors(directory: &Directory) -> Vec<Inspection> {
+    directory.list().iter().filter_map(|row| directory.inspect(&row.path)).collect()
 }
 
 struct AdminError(StatusCode, &'static str, String);
@@ -94,6 +110,22 @@ struct NewKey {
 struct Reload {
     #[serde(default)]
     env: HashMap<String, String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Restart {
+    path: ActorPath,
+}
+
+/// A listener that is started again; requests under way go on.
+async fn restart(directory: Directory, body: Bytes) -> Result<StatusCode, AdminError> {
+    let given: Restart = parse(&body)?;
+    directory.restart(&given.path).await.map_err(|e| match e {
+        RestartError::NotFound(_) => AdminError(StatusCode::NOT_FOUND, "not_found", e.to_string()),
+        RestartError::Lingers(_) => AdminError(StatusCode::CONFLICT, "lingers", e.to_string()),
+    })?;
+    Ok(StatusCode::NO_CONTENT)
 }
 
 fn invalid(message: String) -> AdminError {

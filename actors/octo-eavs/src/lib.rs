@@ -11,7 +11,7 @@
 //!
 //! | module | noun |
 //! |---|---|
-//! | [`server`], [`listener`] | the instance, where it listens, how it ends |
+//! | [`server`], [`listener`], [`door`] | the instance, where it listens, how it ends |
 //! | [`app`], [`config`], [`models`] | shared state, providers |
 //! | [`proxy`], [`upstream`], [`meter`] | one request's way there and back |
 //! | [`key`], [`record`], [`store`], [`registry`] | virtual keys, budgets, counters |
@@ -24,6 +24,7 @@ pub mod app;
 pub mod config;
 pub mod demo;
 pub mod dialect;
+pub mod door;
 pub mod key;
 pub mod limits;
 pub mod listener;

@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::io;
+use std::net::SocketAddr;
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -56,8 +57,26 @@ pub enum ListenError {
 pub enum Listener {
     /// A Unix socket.
     Unix(UnixListener, SocketFile),
-    /// TCP.
-    Tcp(TcpListener),
+    /// TCP, with the port that the system chose.
+    Tcp(TcpListener, SocketAddr),
+}
+
+/// Where a listener is, to bind it again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Place {
+    /// A Unix socket.
+    Unix(PathBuf),
+    /// A TCP address.
+    Tcp(SocketAddr),
+}
+
+impl std::fmt::Display for Place {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Unix(path) => path.display().fmt(f),
+            Self::Tcp(address) => address.fmt(f),
+        }
+    }
 }
 
 /// The file of a bound Unix socket.
@@ -77,6 +96,22 @@ impl Drop for SocketFile {
 }
 
 impl Listener {
+    /// Binds a place.
+    pub async fn bind(place: &Place) -> Result<Self, ListenError> {
+        match place {
+            Place::Unix(path) => Self::unix(path).await,
+            Place::Tcp(address) => Self::tcp(*address).await,
+        }
+    }
+
+    /// Where it is.
+    pub fn place(&self) -> Place {
+        match self {
+            Self::Unix(_, file) => Place::Unix(file.path.clone()),
+            Self::Tcp(_, address) => Place::Tcp(*address),
+        }
+    }
+
     /// Binds a Unix socket (0600) in a directory of the process's own (0700, made when absent). A socket file is removed only after
     /// a connect to it was refused.
     pub async fn unix(path: &Path) -> Result<Self, ListenError> {
@@ -111,9 +146,11 @@ impl Listener {
     }
 
     /// Binds a TCP address.
-    pub async fn tcp(address: std::net::SocketAddr) -> Result<Self, ListenError> {
-        let listener = TcpListener::bind(address).await.map_err(|source| ListenError::Io { at: address.to_string(), source })?;
-        Ok(Self::Tcp(listener))
+    pub async fn tcp(address: SocketAddr) -> Result<Self, ListenError> {
+        let failed = |source| ListenError::Io { at: address.to_string(), source };
+        let listener = TcpListener::bind(address).await.map_err(failed)?;
+        let bound = listener.local_addr().map_err(failed)?;
+        Ok(Self::Tcp(listener, bound))
     }
 
     /// Serves until `stop`, then closes the listener and lets open requests finish; the tracker is empty when all are.
@@ -159,19 +196,11 @@ impl Listener {
                 }
                 Ok(Some(Box::new(stream)))
             }
-            Self::Tcp(listener) => {
+            Self::Tcp(listener, _) => {
                 let (stream, _) = listener.accept().await?;
                 stream.set_nodelay(true)?;
                 Ok(Some(Box::new(stream)))
             }
-        }
-    }
-
-    /// The TCP address, with the port the system chose.
-    pub fn address(&self) -> Option<std::net::SocketAddr> {
-        match self {
-            Self::Tcp(listener) => listener.local_addr().ok(),
-            Self::Unix(..) => None,
         }
     }
 }

@@ -65,6 +65,18 @@ enum LogFormat {
     Json,
 }
 
+/// A listener failed beyond its intensity: exit code 70, so that the service manager starts the process again.
+#[derive(Debug)]
+struct TreeDown(String);
+
+impl std::fmt::Display for TreeDown {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "a listener failed too often: {}", self.0)
+    }
+}
+
+impl std::error::Error for TreeDown {}
+
 fn main() -> ExitCode {
     let Command::Serve(serve) = Cli::parse().command;
     // Fails only when this process leads its group already, and then it is detached enough.
@@ -75,7 +87,7 @@ fn main() -> ExitCode {
         Err(error) => {
             tracing::error!("{error:#}");
             eprintln!("octo-eavs: {error:#}");
-            ExitCode::FAILURE
+            if error.is::<TreeDown>() { ExitCode::from(70) } else { ExitCode::FAILURE }
         }
     }
 }
@@ -109,6 +121,7 @@ async fn serve_until_told(serve: Serve) -> anyhow::Result<()> {
         tokio::select! {
             _ = term.recv() => break,
             _ = int.recv() => break,
+            why = server.failed() => return Err(TreeDown(why).into()),
             _ = hangup.recv() => {
                 if let Err(error) = server.reload().await {
                     tracing::error!("configuration not read again, the former one stays: {error}");

@@ -5,11 +5,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use octo_actors::{Kind, System};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::app::{App, ReloadError};
-use crate::listener::{ListenError, Listener, Peers};
+use crate::door::{Door, DoorSpec};
+use crate::listener::{ListenError, Listener, Peers, Place};
 use crate::registry::Registry;
 use crate::store::{Store, StoreError};
 use crate::{admin, proxy};
@@ -41,16 +43,21 @@ pub enum StartError {
     /// A listener.
     #[error(transparent)]
     Listen(#[from] ListenError),
+    /// The supervision tree.
+    #[error("could not start a listener: {0}")]
+    Actor(String),
 }
 
 /// A running instance. Dropped, it stops listening; requests under way end with their runtime.
 pub struct Server {
     app: Arc<App>,
+    system: System,
     llm: Side,
     admin: Side,
     address: Option<SocketAddr>,
 }
 
+/// Listeners that end together, with the requests that came through them.
 struct Side {
     stop: CancellationToken,
     tracker: TaskTracker,
@@ -61,9 +68,10 @@ impl Side {
         Self { stop: CancellationToken::new(), tracker: TaskTracker::new() }
     }
 
-    fn serve(&self, listener: Listener, router: axum::Router, peers: Peers) {
-        let serving = listener.serve(router, peers, self.stop.clone(), self.tracker.clone());
-        self.tracker.spawn(serving);
+    async fn open(&self, system: &System, name: &str, listener: Listener, router: axum::Router, peers: Peers) -> Result<(), StartError> {
+        let spec = DoorSpec::new(listener, router, peers, self.stop.clone(), self.tracker.clone());
+        let door = system.root().start_child::<Door>(Kind::transient("door"), name, move || Arc::clone(&spec));
+        door.await.map(drop).map_err(|e| StartError::Actor(e.to_string()))
     }
 
     async fn finish(&self, within: Duration) -> bool {
@@ -91,18 +99,23 @@ impl Server {
             Some(address) => Some(Listener::tcp(address).await?),
             None => None,
         };
-        let address = tcp.as_ref().and_then(Listener::address);
+        let system = System::builder().on_change(|change| tracing::debug!(path = %change.path, what = ?change.what, "actor")).start();
         let (llm, admin) = (Side::new(), Side::new());
+        let mut address = None;
         if let Some(tcp) = tcp {
-            llm.serve(tcp, proxy::router(Arc::clone(&app)), Peers::Any);
+            if let Place::Tcp(bound) = tcp.place() {
+                address = Some(bound);
+            }
+            llm.open(&system, "tcp", tcp, proxy::router(Arc::clone(&app)), Peers::Any).await?;
         }
-        llm.serve(llm_listener, proxy::router(Arc::clone(&app)), Peers::Any);
-        admin.serve(admin_listener, admin::router(Arc::clone(&app)), Peers::Own);
+        llm.open(&system, "llm", llm_listener, proxy::router(Arc::clone(&app)), Peers::Any).await?;
+        let admin_router = admin::router(Arc::clone(&app), system.directory().clone());
+        admin.open(&system, "admin", admin_listener, admin_router, Peers::Own).await?;
         tracing::info!(
             version = env!("CARGO_PKG_VERSION"), keys = app.registry.list().len(),
             providers = ?app.live().catalog.providers.keys().collect::<Vec<_>>(), ?address, "octo-eavs is listening"
         );
-        Ok(Self { app, llm, admin, address })
+        Ok(Self { app, system, llm, admin, address })
     }
 
     /// The TCP address, if it listens on one.
@@ -115,12 +128,18 @@ impl Server {
         self.app.reload(std::collections::HashMap::new()).await
     }
 
+    /// Waits until a listener has failed more often than it may; the process should end with exit code 70 then.
+    pub async fn failed(&self) -> String {
+        self.system.failed().await
+    }
+
     /// Stops taking requests, lets those under way finish for at most `within`, and writes all counters. The admin socket stays
     /// open meanwhile and its health says `draining`. True if every request finished.
     pub async fn drain(self, within: Duration) -> bool {
         self.app.drain();
         let finished = self.llm.finish(within).await;
         self.admin.finish(Duration::from_secs(1)).await;
+        self.system.shutdown(Duration::from_secs(1)).await;
         if let Err(error) = self.app.registry.flush().await {
             tracing::error!(%error, "the last counters could not be written");
         }

@@ -72,8 +72,12 @@ impl Instance {
         self.child = Some(child);
     }
 
+    pub async fn try_admin(&self, path: &str) -> Option<Value> {
+        self.admin.get(format!("http://eavs{path}")).send().await.ok()?.json().await.ok()
+    }
+
     async fn try_health(&self) -> Option<Value> {
-        self.admin.get("http://eavs/health").send().await.ok()?.json().await.ok()
+        self.try_admin("/health").await
     }
 
     pub async fn health(&self) -> Value {

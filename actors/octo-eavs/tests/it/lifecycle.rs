@@ -155,3 +155,39 @@ async fn a_reload_takes_new_providers_and_environment_and_a_wrong_one_changes_no
     let providers = eavs.admin("GET", "/admin/providers", Value::Null).await.1;
     assert_eq!((&providers[1]["name"], &providers[1]["has_api_key"]), (&json!("late"), &json!(true)));
 }
+
+#[tokio::test]
+async fn a_listener_is_bound_again_and_an_open_answer_goes_on() {
+    let mut provider = Provider::start().await;
+    let eavs = Instance::start(&config(&provider.url)).await;
+    let key = eavs.key("x", json!({})).await;
+    let answer = tokio::spawn(eavs.post(&key, "/ant/v1/messages", "{}").send());
+    let mut exchange = provider.next().await;
+    exchange.head("200 OK", "content-type: text/event-stream\r\n").await;
+    let answer = answer.await.unwrap().unwrap();
+    for path in ["/llm", "/admin"] {
+        assert_eq!(eavs.admin("POST", "/admin/actors/restart", json!({"path": path})).await.0, 204);
+    }
+    let rows = tokio::time::timeout(PATIENCE, async {
+        loop {
+            // The admin listener itself may be between two incarnations.
+            let rows = match eavs.try_admin("/admin/actors").await {
+                Some(rows) => rows,
+                None => continue,
+            };
+            if rows.as_array().unwrap().iter().all(|r| r["row"]["state"] == "running") {
+                return rows;
+            }
+            tokio::task::yield_now().await;
+        }
+    });
+    let rows = rows.await.unwrap();
+    let restarts = |path: &str| rows.as_array().unwrap().iter().find(|r| r["row"]["path"] == path).unwrap()["row"]["restarts"].clone();
+    assert_eq!((restarts("/llm"), restarts("/admin")), (json!(1), json!(1)), "{rows}");
+    let fresh = eavs.post(&key, "/demo/v1/messages", "{\"messages\":[]}").send().await.unwrap();
+    assert_eq!(fresh.status().as_u16(), 200);
+    exchange.chunk(b"data: still here\n\n").await;
+    exchange.end().await;
+    assert_eq!(answer.text().await.unwrap(), "data: still here\n\n");
+    assert_eq!(eavs.admin("POST", "/admin/actors/restart", json!({"path": "/nobody"})).await.0, 404);
+}
