@@ -67,6 +67,7 @@ struct Meter {
     reader: UsageReader,
     bill: Bill,
     status: StatusCode,
+    length: Option<u64>,
     ended: bool,
     label: Label,
 }
@@ -89,10 +90,13 @@ impl Drop for Meter {
         let Some(ticket) = self.ticket.take() else {
             return;
         };
+        // An answer of a told length is not asked for its end, and a client may leave once it has read the last event.
+        self.ended |= self.length.is_some_and(|n| self.reader.bytes() >= n);
         if self.ended {
             self.reader.end();
         }
-        let mut s = Settlement { failed: !self.ended || self.status.as_u16() >= 400, ..Settlement::default() };
+        let whole = self.ended || self.reader.complete().is_some();
+        let mut s = Settlement { failed: !whole || self.status.as_u16() >= 400, ..Settlement::default() };
         if self.bill.generates && self.status.is_success() {
             let known = self.reader.complete();
             s.estimated = known.is_none();
@@ -130,6 +134,8 @@ pub struct Metering {
     pub bill: Bill,
     /// The answer's status.
     pub status: StatusCode,
+    /// The answer's length, if its head told it.
+    pub length: Option<u64>,
     /// For the log.
     pub label: Label,
     /// Fires when the key is revoked.
@@ -147,7 +153,15 @@ pub fn metered(
 ) -> impl Stream<Item = Result<Bytes, std::io::Error>> + Send + 'static {
     let passing = Passing {
         body,
-        meter: Meter { ticket: Some(m.ticket), reader: m.reader, bill: m.bill, status: m.status, ended: false, label: m.label },
+        meter: Meter {
+            ticket: Some(m.ticket),
+            reader: m.reader,
+            bill: m.bill,
+            status: m.status,
+            length: m.length,
+            ended: false,
+            label: m.label,
+        },
         revoked: m.revoked,
         idle: m.idle,
         _permit: m.permit,

@@ -7,7 +7,7 @@ use std::time::Instant;
 use axum::Router;
 use axum::body::{Body, BodyDataStream};
 use axum::extract::State;
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use axum::routing::get;
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
@@ -131,6 +131,7 @@ async fn forward(
         reader: UsageReader::new(text(header::CONTENT_TYPE), encoded),
         bill,
         status: answer.head.status,
+        length: content_length(&answer.head.headers),
         label: Label { key: record.name.to_string(), provider: provider.to_owned(), target: format!("{} {path}", parts.method), began },
         revoked: key.revoked().clone(),
         idle: live.upstream.idle(),
@@ -294,10 +295,4 @@ async fn drain(mut stream: BodyDataStream) {
     };
     // Out of time is as good as read: the refusal goes out either way.
     let _ = tokio::time::timeout(REFUSED_BODY_DRAIN_TIME, reading).await;
-}
-
-impl IntoResponse for Refusal {
-    fn into_response(self) -> Response {
-        self.response(Api::OpenaiCompletions)
-    }
 }

@@ -1,7 +1,7 @@
 //! Reads a few top-level scalars of a JSON object while its bytes pass by.
 //!
 //! Bodies are forwarded byte for byte and may be many megabytes; the proxy needs the model's name, so it looks for it beside
-//! the stream with a scanner that keeps at most [`TOKEN_BYTES`] of one token.
+//! the stream with a scanner that keeps at most 512 bytes of one token.
 
 const TOKEN_BYTES: usize = 512;
 

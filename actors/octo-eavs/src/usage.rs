@@ -64,6 +64,11 @@ impl UsageReader {
         Self { shape, tokens: Tokens::default(), seen_input: false, complete: false, bytes: 0 }
     }
 
+    /// Bytes of the answer so far.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
     /// Looks at the next bytes.
     pub fn feed(&mut self, bytes: &[u8]) {
         self.bytes += bytes.len() as u64;

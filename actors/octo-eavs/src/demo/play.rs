@@ -297,8 +297,6 @@ impl<W: Writer, I: Iterator<Item = Piece> + Send + 'static> Steps<W, I> {
 
     async fn step(mut self) -> io::Result<State<Self>> {
         if self.cut_after.is_some_and(|n| self.played >= n) {
-            // What was written goes out before the connection breaks.
-            tokio::task::yield_now().await;
             return Err(io::Error::other("cut by the demonstration script"));
         }
         let next = self.pieces.next();

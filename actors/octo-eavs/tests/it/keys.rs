@@ -132,3 +132,26 @@ async fn models_providers_budgets_and_rates_hold() {
     let refused = eavs.post(late["key"].as_str().unwrap(), "/demo/v1/messages", HELLO).send().await.unwrap();
     assert_eq!(refused.json::<Value>().await.unwrap()["error"]["code"], "key_expired");
 }
+
+#[tokio::test]
+async fn a_budget_and_a_model_without_a_price_are_counted_or_refused_as_configured() {
+    let mut provider = Provider::start().await;
+    let unpriced = format!("[providers.p]\napi='openai-completions'\nbase_url='{}'\nmodels=[{{id='m'}}]\n", provider.url);
+    let eavs = Instance::start(&unpriced).await;
+    let key = eavs.key("b", json!({"max_budget_usd": 1.0})).await;
+    let path = "/p/v1/chat/completions";
+    let answer = tokio::spawn(eavs.post(&key, path, "{\"model\":\"m\"}").send());
+    let counted = "{\"usage\":{\"prompt_tokens\":3,\"completion_tokens\":4}}";
+    provider.next().await.answer("200 OK", "application/json", counted).await;
+    answer.await.unwrap().unwrap().text().await.unwrap();
+    let usage = eavs.settled("b", |u| u["unpriced_requests"] == 1).await;
+    assert_eq!((&usage["total_output_tokens"], &usage["total_spend_usd"]), (&json!(4), &json!(0.0)));
+
+    std::fs::write(eavs.path("config.toml"), format!("[eavs]\nunpriced = \"block\"\n{unpriced}")).unwrap();
+    assert_eq!(eavs.admin("POST", "/admin/reload", Value::Null).await.0, 200);
+    let refused = eavs.post(&key, path, "{\"model\":\"m\"}").send().await.unwrap();
+    assert_eq!(refused.status().as_u16(), 403);
+    let error: Value = refused.json().await.unwrap();
+    assert!(error["error"]["message"].as_str().unwrap().contains("add cost to [providers.p]"));
+    assert!(provider.untouched());
+}

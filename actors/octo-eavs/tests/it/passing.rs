@@ -64,6 +64,7 @@ async fn a_request_streams_up_while_it_is_written() {
     let answer = tokio::spawn(eavs.post(&key, "/chat/v1/files", body).send());
     let exchange = provider.next().await;
     assert!(exchange.head.contains(&format!("authorization: bearer {}", CANARY.to_ascii_lowercase())));
+    assert!(!exchange.head.contains("eavs-") && !exchange.head.contains("x-api-key"), "the virtual key stays here: {}", exchange.head);
     assert!(exchange.body == whole, "8 MB arrive as they were sent");
     exchange.answer("201 Created", "application/x-odd", "ok").await;
     let answer = within(answer).await.unwrap().unwrap();
@@ -225,4 +226,19 @@ async fn usage_is_counted_and_priced_in_all_three_dialects() {
         assert_eq!(usage["total_spend_usd"], spend, "{name}");
         assert_eq!((&usage["total_requests"], &usage["failed_requests"], &usage["estimated_requests"]), (&json!(1), &json!(0), &json!(0)));
     }
+}
+
+#[tokio::test]
+async fn an_answer_of_a_told_length_is_framed_as_it_came_and_counted_as_whole() {
+    let mut provider = Provider::start().await;
+    let eavs = Instance::start(&config(&provider.url)).await;
+    let key = eavs.key("len", json!({})).await;
+    let text = "{\"usage\":{\"input_tokens\":7,\"output_tokens\":8}}";
+    let answer = tokio::spawn(eavs.post(&key, "/ant/v1/messages", "{\"model\":\"m\"}").send());
+    provider.next().await.answer_of_length("application/json", text).await;
+    let answer = within(answer).await.unwrap().unwrap();
+    assert_eq!(answer.headers()["content-length"], text.len().to_string());
+    assert_eq!(answer.text().await.unwrap(), text);
+    let usage = eavs.settled("len", |u| u["total_output_tokens"] == 8).await;
+    assert_eq!((&usage["failed_requests"], &usage["estimated_requests"]), (&json!(0), &json!(0)), "{usage}");
 }

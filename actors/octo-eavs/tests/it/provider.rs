@@ -118,6 +118,13 @@ impl Exchange {
         self.end().await;
     }
 
+    /// A whole answer that tells its length.
+    pub async fn answer_of_length(mut self, content_type: &str, body: &str) {
+        let head = format!("HTTP/1.1 200 OK\r\ncontent-type: {content_type}\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+        self.stream.write_all(head.as_bytes()).await.unwrap();
+        self.stream.shutdown().await.unwrap();
+    }
+
     /// Waits until octo-eavs has closed its side.
     pub async fn closed(&mut self) {
         let mut byte = [0; 64];
