@@ -25,7 +25,7 @@ struct Scene {
 impl Scene {
     fn fresh(options: StartOptions) -> Self {
         let mut scene = Self { pi: Pi::new(options), all: Vec::new(), now: 1_000, inputs: Vec::new(), commands: Vec::new() };
-        scene.act(|pi, now, out| pi.start(now, out));
+        scene.act(Pi::start);
         scene
     }
 
@@ -285,6 +285,59 @@ fn a_slash_command_that_an_extension_dealt_with_is_delivered_and_settled() {
     let outputs = scene.answer_state(json!({}));
     assert_eq!(outputs[0], Output::Delivered { token: 2 });
     assert_eq!(settled(&outputs), [StopReason::Stop]);
+    scene.end();
+}
+
+#[test]
+fn a_refused_prompt_is_rejected_with_the_sentence_of_pi_and_no_run_follows() {
+    let mut scene = Scene::ready();
+    scene.input(1, InputKind::Prompt, "go");
+    assert!(scene.pi.is_working());
+    let outputs = scene.refuse("prompt", "No API key found for demo.");
+    assert!(matches!(&outputs[..], [Output::Rejected { token: 1, error }] if error.message == "No API key found for demo."));
+    assert!(!scene.pi.is_working());
+    scene.end();
+}
+
+#[test]
+fn a_summary_a_note_and_a_shell_command_are_messages_of_the_system_and_hidden_notes_are_none() {
+    let mut scene = Scene::running(1);
+    let text = |outputs: &[Output]| match outputs {
+        [Output::Event(Event::MessageEnd { message })] => {
+            assert_eq!(message.role, Role::System);
+            serde_json::to_value(&message.parts).unwrap()[0]["text"].as_str().unwrap().to_owned()
+        }
+        other => panic!("{other:?}"),
+    };
+    let mut says = |message: Value| scene.says(json!({"type": "message_end", "message": message}));
+    assert_eq!(text(&says(json!({"role": "compactionSummary", "summary": "so far", "tokensBefore": 5}))), "so far");
+    assert_eq!(text(&says(json!({"role": "custom", "customType": "x", "content": "a note", "display": true}))), "a note");
+    assert_eq!(text(&says(json!({"role": "bashExecution", "command": "ls", "output": "a", "exitCode": 0}))), "$ ls\na");
+    assert!(says(json!({"role": "custom", "content": "hidden", "display": false})).is_empty());
+    assert!(says(json!({"role": "system", "content": "", "sections": {}})).is_empty());
+    scene.end();
+}
+
+#[test]
+fn images_of_a_tool_stay_in_its_output() {
+    let mut scene = Scene::running(1);
+    let content = json!([{"type": "text", "text": "shot"}, {"type": "image", "data": "QUJD", "mimeType": "image/png"}]);
+    let call = |more: Value| {
+        let mut line = json!({"toolCallId": "t", "toolName": "read"});
+        line.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        line
+    };
+    scene.says(call(json!({"type": "tool_execution_start", "args": {}})));
+    scene.now += 40;
+    let outputs =
+        scene.says(call(json!({"type": "tool_execution_end", "result": {"content": content, "details": {"a": 1}}, "isError": false})));
+    let Output::Event(Event::ToolEnd { output, duration_ms, .. }) = &outputs[0] else { panic!("{outputs:?}") };
+    assert_eq!((output, *duration_ms), (&json!({"content": content, "details": {"a": 1}}), 40));
+    let message = call(json!({"role": "toolResult", "content": content, "isError": false}));
+    let outputs = scene.says(json!({"type": "message_end", "message": message}));
+    let Output::Event(Event::MessageEnd { message }) = &outputs[0] else { panic!("{outputs:?}") };
+    assert_eq!((message.role, message.tool_call_id.as_deref()), (Role::Tool, Some("t")));
+    assert_eq!(serde_json::to_value(&message.parts).unwrap()[0]["output"]["content"], content);
     scene.end();
 }
 

@@ -126,10 +126,19 @@ fn sentence(report: &ExitReport) -> String {
         (None, Some(code)) => format!("{NAME} ended with exit code {code}"),
         (None, None) => format!("{NAME} ended"),
     };
-    let said: Vec<&str> = report.stderr_tail.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
-    if said.is_empty() || report.expected {
+    if report.expected {
         return how;
     }
-    let last = said[said.len().saturating_sub(STDERR_LINES)..].join(" / ");
+    let lines = report.stderr_tail.lines().map(str::trim);
+    // Of a JavaScript crash the line with the error tells more than the stack and the version below it.
+    let telling = |line: &&str| !line.is_empty() && *line != "^" && !line.starts_with("at ") && !line.starts_with("Node.js v");
+    let said: Vec<&str> = lines.filter(telling).collect();
+    let last = match said.iter().rfind(|line| line.contains("Error: ")) {
+        Some(error) => (*error).to_owned(),
+        None => said[said.len().saturating_sub(STDERR_LINES)..].join(" / "),
+    };
+    if last.is_empty() {
+        return how;
+    }
     format!("{how}: {}", excerpt(&last, STDERR_EXCERPT))
 }

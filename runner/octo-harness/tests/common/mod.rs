@@ -21,6 +21,8 @@ pub struct Record {
     pub t: i64,
     pub dir: String,
     pub line: String,
+    /// Of the last record: the exit code, or minus the signal.
+    pub rc: Option<i32>,
 }
 
 pub fn names() -> Vec<String> {
@@ -40,7 +42,7 @@ pub fn load(name: &str) -> Vec<Record> {
     let records = text.lines().skip(1).map(|line| {
         let value: Value = serde_json::from_str(line).unwrap();
         let field = |name: &str| value[name].as_str().map_or_else(|| value[name].to_string(), str::to_owned);
-        Record { t: value["t"].as_i64().unwrap(), dir: field("dir"), line: field("line") }
+        Record { t: value["t"].as_i64().unwrap(), dir: field("dir"), line: field("line"), rc: value["rc"].as_i64().map(|rc| rc as i32) }
     });
     records.collect()
 }
@@ -159,7 +161,9 @@ pub fn replay(name: &str, cut: usize) -> Replay {
     if !ended_early {
         replay.answer_until(i64::MAX);
     }
-    let report = ExitReport { code: Some(i32::from(name.contains("crash"))), signal: None, stderr_tail: stderr, expected: !ended_early };
+    let rc = records.iter().rev().find_map(|record| record.rc).unwrap_or(0);
+    let (code, signal) = if rc < 0 { (None, Some(-rc)) } else { (Some(rc), None) };
+    let report = ExitReport { code, signal, stderr_tail: stderr, expected: !ended_early };
     let now = replay.now;
     replay.call(|pi, out| pi.exited(&report, now, out));
     replay
