@@ -59,8 +59,8 @@ impl Actor for History {
 }
 
 async fn query(registry: &Registry, text: &[u8]) -> Answered {
-    let query: HistoryQuery =
-        serde_json::from_slice(text).map_err(|e| ProtocolError::new(ErrorCode::InvalidRequest, format!("the query cannot be read: {e}")))?;
+    let query: HistoryQuery = serde_json::from_slice(text)
+        .map_err(|e| ProtocolError::new(ErrorCode::InvalidRequest, format!("the query cannot be read: {e}")))?;
     let journal = &registry.shared().journal;
     let find = async |id: &str| journal.chat(id).await?.ok_or_else(|| ProtocolError::session_not_found(id));
     match query {

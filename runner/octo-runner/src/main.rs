@@ -47,7 +47,11 @@ fn run(options: Options) -> anyhow::Result<ExitCode> {
         let _ = nix::unistd::setsid();
     }
     log_to(&options)?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("octo-runner").build().context("the runtime cannot be started")?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .thread_name("octo-runner")
+        .build()
+        .context("the runtime cannot be started")?;
     runtime.block_on(serve(options))
 }
 
@@ -79,9 +83,14 @@ fn log_to(options: &Options) -> anyhow::Result<()> {
         return Ok(());
     }
     let directory = options.state_dir.join("logs");
-    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&directory).with_context(|| format!("creating {}", directory.display()))?;
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(&directory)
+        .with_context(|| format!("creating {}", directory.display()))?;
     let path = directory.join(format!("octo-runner-{}.log", options.user));
-    let file = OpenOptions::new().create(true).append(true).mode(0o600).open(&path).with_context(|| format!("opening {}", path.display()))?;
+    let file =
+        OpenOptions::new().create(true).append(true).mode(0o600).open(&path).with_context(|| format!("opening {}", path.display()))?;
     log.with_writer(std::sync::Mutex::new(file)).init();
     Ok(())
 }

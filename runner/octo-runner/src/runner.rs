@@ -74,7 +74,8 @@ impl Runner {
                 tracing::error!(session = id, %error, "a session that was at work could not be brought to rest");
             }
         }
-        let args = LinkArgs { listener, registry: registry.clone(), history, directory: system.directory().clone(), peers: Peers::default() };
+        let args =
+            LinkArgs { listener, registry: registry.clone(), history, directory: system.directory().clone(), peers: Peers::default() };
         system.root().start_child::<Link>(LINK, "link", move || args.clone()).await?;
         Ok(Self { system, registry, _lock: lock })
     }

@@ -101,6 +101,9 @@ impl Plan {
         if let Some(octo_data) = options.data_dir.parent().and_then(Path::parent).filter(|p| p.ends_with("octo")) {
             spec.masked.push(octo_data.to_owned());
         }
+        // Inside of a mask there is nothing left to mask.
+        let masked = spec.masked.clone();
+        spec.masked.retain(|path| !masked.iter().any(|outer| outer != path && path.starts_with(outer)));
         spec.binds.push(Bind::read_only(extensions, EXTENSIONS_INSIDE));
         // A mask lies over what is inside of it: the agents prefix may be in octo's own data.
         let prefix = finder.prefix().canonicalize().unwrap_or_else(|_| finder.prefix().to_owned());
@@ -156,7 +159,9 @@ fn run_dir(options: &Options) -> Option<PathBuf> {
 
 fn home() -> PathBuf {
     let of_env = std::env::var_os("HOME").map(PathBuf::from).filter(|p| p.is_absolute());
-    of_env.or_else(|| nix::unistd::User::from_uid(nix::unistd::getuid()).ok().flatten().map(|u| u.dir)).unwrap_or_else(|| PathBuf::from("/"))
+    of_env
+        .or_else(|| nix::unistd::User::from_uid(nix::unistd::getuid()).ok().flatten().map(|u| u.dir))
+        .unwrap_or_else(|| PathBuf::from("/"))
 }
 
 fn user_name() -> Option<String> {
@@ -181,5 +186,9 @@ fn write_extension(data_dir: &Path) -> Result<PathBuf, PlanError> {
 
 fn make_private(path: &Path) -> Result<(), PlanError> {
     use std::os::unix::fs::DirBuilderExt;
-    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(|source| PlanError::Prepare { path: path.to_owned(), source })
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path)
+        .map_err(|source| PlanError::Prepare { path: path.to_owned(), source })
 }

@@ -200,7 +200,8 @@ impl AgentProcess {
 
     fn report(&self, exit: &Exit, expected: bool) -> ExitReport {
         let mut tail = self.stderr();
-        let mut report = ExitReport { stderr_tail: String::from_utf8_lossy(tail.make_contiguous()).into_owned(), expected, ..ExitReport::default() };
+        let mut report =
+            ExitReport { stderr_tail: String::from_utf8_lossy(tail.make_contiguous()).into_owned(), expected, ..ExitReport::default() };
         match exit {
             Exit::Code(code) => report.code = Some(*code),
             Exit::Signal(signal) => report.signal = Some(*signal),

@@ -138,7 +138,10 @@ impl FinishedMessage {
 #[derive(Debug, Clone)]
 pub enum Change {
     /// The session's state in one word, and the turn under way.
-    Status { status: SessionStatus, turn: Option<String> },
+    Status {
+        status: SessionStatus,
+        turn: Option<String>,
+    },
     /// The agent's handle to resume with.
     Resume(String),
     Title {
@@ -154,15 +157,28 @@ pub enum Change {
     /// JSON of the provision.
     Provision(String),
     /// An input was accepted. `content` is its JSON, kept until it is handed over.
-    InputAccepted { key: String, kind: InputKind, hash: String, content: String },
+    InputAccepted {
+        key: String,
+        kind: InputKind,
+        hash: String,
+        content: String,
+    },
     /// An input was handed to the agent.
-    InputHanded { key: String },
+    InputHanded {
+        key: String,
+    },
     /// An input entered the conversation.
-    InputDelivered { key: String },
+    InputDelivered {
+        key: String,
+    },
     /// An input came back undelivered and waits to be handed over again.
-    InputReturned { key: String },
+    InputReturned {
+        key: String,
+    },
     /// An input was given back to the person.
-    InputParked { key: String },
+    InputParked {
+        key: String,
+    },
 }
 
 /// Events and changes of one session that are written together.

@@ -38,9 +38,11 @@ impl Journal {
         let id = id.to_owned();
         self.readers()
             .run("reading a conversation", move |c| {
-                c.prepare_cached(&format!("SELECT {SESSION_COLUMNS} FROM sessions WHERE id = ?1 OR readable_id = ?1 ORDER BY id = ?1 DESC LIMIT 1"))?
-                    .query_row([id], session_row)
-                    .optional()
+                c.prepare_cached(&format!(
+                    "SELECT {SESSION_COLUMNS} FROM sessions WHERE id = ?1 OR readable_id = ?1 ORDER BY id = ?1 DESC LIMIT 1"
+                ))?
+                .query_row([id], session_row)
+                .optional()
             })
             .await
     }

@@ -148,7 +148,8 @@ pub struct OpenItems {
     pub questions: Vec<String>,
 }
 
-pub(super) const SESSION_COLUMNS: &str = "n, life, id, epoch, head, harness, cwd, provider, model, thinking, config, provision, resume, title, readable_id,
+pub(super) const SESSION_COLUMNS: &str =
+    "n, life, id, epoch, head, harness, cwd, provider, model, thinking, config, provision, resume, title, readable_id,
   status, turn, messages, user_messages, assistant_messages, tool_calls, tool_results, tokens_in, tokens_out, cache_read, cache_write, cost,
   created_at, updated_at, parent, title_given";
 
@@ -260,7 +261,13 @@ impl Journal {
     ///
     /// # Errors
     /// [`JournalError`] when the journal cannot be read.
-    pub async fn messages(&self, session: i64, before_idx: Option<u64>, limit: u32, max_bytes: usize) -> Result<SnapshotPage, JournalError> {
+    pub async fn messages(
+        &self,
+        session: i64,
+        before_idx: Option<u64>,
+        limit: u32,
+        max_bytes: usize,
+    ) -> Result<SnapshotPage, JournalError> {
         let before = before_idx.map_or(i64::MAX, signed);
         self.readers()
             .run("reading messages", move |c| {
@@ -320,7 +327,10 @@ fn page(connection: &Connection, life: i64, after: u64, until: Option<u64>) -> r
     let mut page = Page::default();
     let mut bytes = 0;
     while let Some(row) = found.next()? {
-        let payload = row.get_ref(3)?.as_bytes().map_err(|e| rusqlite::Error::FromSqlConversionFailure(3, rusqlite::types::Type::Text, Box::new(e)))?;
+        let payload = row
+            .get_ref(3)?
+            .as_bytes()
+            .map_err(|e| rusqlite::Error::FromSqlConversionFailure(3, rusqlite::types::Type::Text, Box::new(e)))?;
         bytes += payload.len();
         if bytes > PAGE_BYTES && !page.rows.is_empty() {
             break;
@@ -336,7 +346,13 @@ struct EndPayload {
     message: Box<RawValue>,
 }
 
-fn newest(connection: &Connection, sql: &str, values: &[&dyn rusqlite::ToSql], limit: u32, max_bytes: usize) -> rusqlite::Result<SnapshotPage> {
+fn newest(
+    connection: &Connection,
+    sql: &str,
+    values: &[&dyn rusqlite::ToSql],
+    limit: u32,
+    max_bytes: usize,
+) -> rusqlite::Result<SnapshotPage> {
     let mut statement = connection.prepare_cached(sql)?;
     let mut found = statement.query(values)?;
     let mut page = SnapshotPage::default();

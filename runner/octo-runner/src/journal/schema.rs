@@ -183,7 +183,8 @@ fn renew_epochs(connection: &mut Connection, boot_id: &str, now: i64) -> rusqlit
     }
     let transaction = connection.transaction()?;
     if last.is_some() {
-        let sessions: Vec<i64> = transaction.prepare("SELECT n FROM sessions WHERE head > 0")?.query_map([], |r| r.get(0))?.collect::<Result<_, _>>()?;
+        let sessions: Vec<i64> =
+            transaction.prepare("SELECT n FROM sessions WHERE head > 0")?.query_map([], |r| r.get(0))?.collect::<Result<_, _>>()?;
         for session in sessions {
             let epoch = new_epoch(now);
             transaction.execute("INSERT INTO lives(session, epoch) VALUES (?1, ?2)", params![session, epoch])?;
@@ -191,10 +192,8 @@ fn renew_epochs(connection: &mut Connection, boot_id: &str, now: i64) -> rusqlit
             transaction.execute("UPDATE sessions SET life = ?2, epoch = ?3, head = 0 WHERE n = ?1", params![session, life, epoch])?;
         }
     }
-    transaction.execute(
-        "INSERT INTO meta(key, value) VALUES ('boot_id', ?1) ON CONFLICT(key) DO UPDATE SET value = excluded.value",
-        [boot_id],
-    )?;
+    transaction
+        .execute("INSERT INTO meta(key, value) VALUES ('boot_id', ?1) ON CONFLICT(key) DO UPDATE SET value = excluded.value", [boot_id])?;
     transaction.commit()
 }
 

@@ -165,9 +165,12 @@ fn apply_batch(connection: &Connection, batch: &Batch) -> rusqlite::Result<()> {
         seq += 1;
     }
     let head = seq - 1;
-    connection
-        .prepare_cached("UPDATE sessions SET head = max(head, ?2), updated_at = ?3 WHERE n = ?1 AND life = ?4")?
-        .execute(params![batch.key.session, head, now_ms(), batch.key.life])?;
+    connection.prepare_cached("UPDATE sessions SET head = max(head, ?2), updated_at = ?3 WHERE n = ?1 AND life = ?4")?.execute(params![
+        batch.key.session,
+        head,
+        now_ms(),
+        batch.key.life
+    ])?;
     for change in &batch.changes {
         apply_change(connection, batch.key.session, head, change)?;
     }
@@ -226,9 +229,11 @@ fn apply_change(connection: &Connection, session: i64, head: i64, change: &Chang
     let set = |sql: &str, value: &dyn rusqlite::ToSql| connection.prepare_cached(sql)?.execute(params![session, value]).map(|_| ());
     match change {
         Change::Status { status, turn } => {
-            connection
-                .prepare_cached("UPDATE sessions SET status = ?2, turn = ?3 WHERE n = ?1")?
-                .execute(params![session, status_text(*status), turn])?;
+            connection.prepare_cached("UPDATE sessions SET status = ?2, turn = ?3 WHERE n = ?1")?.execute(params![
+                session,
+                status_text(*status),
+                turn
+            ])?;
             Ok(())
         }
         Change::Resume(handle) => set("UPDATE sessions SET resume = ?2 WHERE n = ?1", handle),
@@ -255,9 +260,7 @@ fn apply_change(connection: &Connection, session: i64, head: i64, change: &Chang
             Ok(())
         }
         Change::InputHanded { key } => set("UPDATE inputs SET state = 'handed' WHERE session = ?1 AND key = ?2", key),
-        Change::InputDelivered { key } => {
-            set("UPDATE inputs SET state = 'delivered', content = NULL WHERE session = ?1 AND key = ?2", key)
-        }
+        Change::InputDelivered { key } => set("UPDATE inputs SET state = 'delivered', content = NULL WHERE session = ?1 AND key = ?2", key),
         Change::InputReturned { key } => set("UPDATE inputs SET state = 'accepted' WHERE session = ?1 AND key = ?2", key),
         Change::InputParked { key } => set("UPDATE inputs SET state = 'parked' WHERE session = ?1 AND key = ?2", key),
     }
@@ -291,8 +294,10 @@ fn create(connection: &Connection, session: &NewSession) -> rusqlite::Result<Ses
 }
 
 fn delete(connection: &Connection, session: i64) -> rusqlite::Result<()> {
-    let lives: Vec<i64> =
-        connection.prepare_cached("SELECT n FROM lives WHERE session = ?1")?.query_map([session], |r| r.get(0))?.collect::<Result<_, _>>()?;
+    let lives: Vec<i64> = connection
+        .prepare_cached("SELECT n FROM lives WHERE session = ?1")?
+        .query_map([session], |r| r.get(0))?
+        .collect::<Result<_, _>>()?;
     for life in lives {
         connection
             .prepare_cached("DELETE FROM events WHERE id >= ?1 AND id < ?2")?

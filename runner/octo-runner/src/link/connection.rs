@@ -9,7 +9,8 @@ use bytes::BytesMut;
 use octo_actors::{Actor, Ctx, Failure};
 use octo_protocol::ErrorCode;
 use octo_protocol::link::{
-    Credit as CreditFrame, DEAD_AFTER, Decoder, EndReason, Ended, Frame, HEARTBEAT, LinkError, Ping, Refused, Sessions, StreamClose, Subscribe,
+    Credit as CreditFrame, DEAD_AFTER, Decoder, EndReason, Ended, Frame, HEARTBEAT, LinkError, Ping, Refused, Sessions, StreamClose,
+    Subscribe,
 };
 use serde_json::{Value, json};
 use std::collections::HashMap;
@@ -128,7 +129,13 @@ async fn serve(number: u64, link: LinkArgs, stream: UnixStream, frames: Arc<Atom
         }
         Ok(()) => match greet(number, &link, &mut incoming, &out).await {
             Ok(guard) => {
-                let mut served = Served { requests: Requests::new(link.clone(), out.clone()), link, out: out.clone(), subscriptions: HashMap::new(), _peer: guard };
+                let mut served = Served {
+                    requests: Requests::new(link.clone(), out.clone()),
+                    link,
+                    out: out.clone(),
+                    subscriptions: HashMap::new(),
+                    _peer: guard,
+                };
                 served.begin(&mut tasks);
                 served.run(&mut incoming, &mut tasks, &frames, &writer.abort_handle()).await
             }
@@ -238,7 +245,8 @@ impl Served {
                 self.later(Frame::StreamClose(StreamClose { error }), tasks);
             }
             Frame::Upgrade(_) => {
-                let reason = "this runner is upgraded by starting the new one: its agents end, sessions resume with the next prompt".to_owned();
+                let reason =
+                    "this runner is upgraded by starting the new one: its agents end, sessions resume with the next prompt".to_owned();
                 self.later(Frame::Refused(Refused { code: ErrorCode::Unsupported, reason }), tasks);
             }
             Frame::StreamData(_) | Frame::StreamClose(_) => {}

@@ -128,11 +128,8 @@ impl Actor for Link {
         self.accepted += 1;
         let number = self.accepted;
         let (stream, link) = (Arc::new(Mutex::new(Some(stream))), self.args.clone());
-        let args = move || ConnectionArgs {
-            number,
-            link: link.clone(),
-            stream: stream.lock().unwrap_or_else(PoisonError::into_inner).take(),
-        };
+        let args =
+            move || ConnectionArgs { number, link: link.clone(), stream: stream.lock().unwrap_or_else(PoisonError::into_inner).take() };
         ctx.children().start_child::<Connection>(CONNECTION, &number.to_string(), args).await?;
         Ok(())
     }

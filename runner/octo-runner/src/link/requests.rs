@@ -32,7 +32,8 @@ impl Requests {
     /// Hands a request over before the next one is looked at; its answer is waited for elsewhere.
     pub async fn take(&self, request: Request, tasks: &mut JoinSet<()>) {
         let Ok(permit) = Arc::clone(&self.free).try_acquire_owned() else {
-            let busy = ProtocolError::new(ErrorCode::Busy, format!("{MAX_REQUESTS} requests are in flight on this link already; try again"));
+            let busy =
+                ProtocolError::new(ErrorCode::Busy, format!("{MAX_REQUESTS} requests are in flight on this link already; try again"));
             let _ = self.out.try_send(response(request.id, Err(busy)));
             return;
         };
@@ -78,7 +79,8 @@ impl Requests {
                 let opening = parse_frame(&text).and_then(|frame| {
                     let provision: Provision = serde_json::from_slice(&provision)
                         .map_err(|e| ProtocolError::new(ErrorCode::InvalidRequest, format!("the provision cannot be read: {e}")))?;
-                    let id = SessionId::new(frame.session_id.clone()).map_err(|e| ProtocolError::new(ErrorCode::InvalidRequest, e.to_string()))?;
+                    let id = SessionId::new(frame.session_id.clone())
+                        .map_err(|e| ProtocolError::new(ErrorCode::InvalidRequest, e.to_string()))?;
                     Ok((frame, provision, id))
                 });
                 let (frame, provision, id) = match opening {

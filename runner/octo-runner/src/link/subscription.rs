@@ -61,8 +61,8 @@ impl Subscription {
                 return self.end(EndReason::Complete).await;
             }
             let step = match self.log.ring.position_after_seq(cursor) {
-                Some(position) => self.from_ring(position, live_from, cursor).await,
-                None => self.from_journal(cursor).await,
+                Some(position) => self.follow_ring(position, live_from, cursor).await,
+                None => self.replay(cursor).await,
             };
             match step {
                 Step::Live(next) => cursor = next,
@@ -73,7 +73,7 @@ impl Subscription {
     }
 
     /// Follows the ring until it has gone on without us.
-    async fn from_ring(&self, mut position: u64, live_from: u64, mut cursor: u64) -> Step {
+    async fn follow_ring(&self, mut position: u64, live_from: u64, mut cursor: u64) -> Step {
         let mut moved = self.log.ring.watch();
         loop {
             moved.borrow_and_update();
@@ -106,7 +106,7 @@ impl Subscription {
     }
 
     /// Reads one page of the journal; an empty one means that the ring is about to have what follows.
-    async fn from_journal(&self, cursor: u64) -> Step {
+    async fn replay(&self, cursor: u64) -> Step {
         let mut moved = self.log.ring.watch();
         moved.borrow_and_update();
         let page = match self.journal.page(self.log.life, cursor, self.until).await {

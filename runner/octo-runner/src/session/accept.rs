@@ -79,7 +79,8 @@ impl Session {
 
     async fn try_accept(&mut self, asked: InputKind, content: Content) -> Result<Result<(), ProtocolError>, Failure> {
         if content.message.len() > MAX_INPUT_BYTES {
-            let message = format!("a message of {} bytes is over the limit of {MAX_INPUT_BYTES}; put it into a file", content.message.len());
+            let message =
+                format!("a message of {} bytes is over the limit of {MAX_INPUT_BYTES}; put it into a file", content.message.len());
             return Ok(Err(ProtocolError::new(ErrorCode::LimitExceeded, message)));
         }
         if content.message.trim().is_empty() && content.images.is_empty() {

@@ -130,20 +130,25 @@ impl SessionActor {
     async fn without_session(&mut self, message: SessionMsg, ctx: &Ctx<SessionMsg>) -> Result<Option<Session>, Failure> {
         let id = self.entry.id.clone();
         match message {
-            SessionMsg::Open { frame, provision, parent, answer } => match Session::create(&self.registry, &self.entry, &frame, *provision, parent).await {
-                Ok(mut session) => {
-                    session.opening.push((answer, false));
-                    session.start_agent(ctx);
-                    session.settle(ctx).await?;
-                    return Ok(Some(session));
+            SessionMsg::Open { frame, provision, parent, answer } => {
+                match Session::create(&self.registry, &self.entry, &frame, *provision, parent).await {
+                    Ok(mut session) => {
+                        session.opening.push((answer, false));
+                        session.start_agent(ctx);
+                        session.settle(ctx).await?;
+                        return Ok(Some(session));
+                    }
+                    Err(error) => {
+                        refuse(answer, error);
+                        self.registry.remove(id.as_str());
+                        ctx.stop();
+                    }
                 }
-                Err(error) => {
-                    refuse(answer, error);
-                    self.registry.remove(id.as_str());
-                    ctx.stop();
-                }
-            },
-            SessionMsg::Command { answer, .. } | SessionMsg::Snapshot { answer } | SessionMsg::Rename { answer, .. } | SessionMsg::Continue { answer, .. } => {
+            }
+            SessionMsg::Command { answer, .. }
+            | SessionMsg::Snapshot { answer }
+            | SessionMsg::Rename { answer, .. }
+            | SessionMsg::Continue { answer, .. } => {
                 refuse(answer, ProtocolError::session_not_found(&id));
             }
             SessionMsg::Shutdown { answer } => drop(answer),

@@ -97,7 +97,7 @@ impl Session {
             return Ok(());
         }
         if self.agent.is_ready() {
-            self.to_agent(&command, answer);
+            self.ask_agent(&command, answer);
             return self.outputs(ctx).await;
         }
         if self.agent.is_starting() {
@@ -136,7 +136,7 @@ impl Session {
     }
 
     /// Gives the agent a command; what it writes is in the outbox then.
-    pub fn to_agent(&mut self, command: &Command, answer: Answer) {
+    pub fn ask_agent(&mut self, command: &Command, answer: Answer) {
         if self.replies.len() >= MAX_AT_AGENT {
             return refuse(answer, ProtocolError::new(ErrorCode::Busy, "the agent has many commands to answer; try again"));
         }
@@ -177,7 +177,13 @@ impl Session {
     }
 
     /// A new session like this one.
-    fn sibling(&mut self, continue_session: Option<String>, parent: Option<String>, answer: Answer, ctx: &Ctx<SessionMsg>) -> Result<(), Failure> {
+    fn sibling(
+        &mut self,
+        continue_session: Option<String>,
+        parent: Option<String>,
+        answer: Answer,
+        ctx: &Ctx<SessionMsg>,
+    ) -> Result<(), Failure> {
         let id = SessionId::new(format!("ses_{}", uuid::Uuid::now_v7().simple()))?;
         let config = SessionConfig {
             harness: Some(self.row.harness.clone()),

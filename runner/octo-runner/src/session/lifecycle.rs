@@ -103,7 +103,9 @@ impl AgentSlot {
 
     /// A turn went well: what happened before it is forgiven.
     pub fn has_settled(&mut self) {
-        self.restarts = 0;
+        if self.is_ready() {
+            self.restarts = 0;
+        }
     }
 
     pub fn pid(&self) -> Option<u32> {
@@ -197,7 +199,10 @@ impl Session {
             News::Gone { incarnation, report, again } if self.agent.is_current(incarnation) => self.gone(&report, again, ctx).await,
             News::Gone { .. } => Ok(()),
             News::Degraded { error } => {
-                let sentence = format!("the agent ended again and again and is not started any more ({}); the next prompt tries once more", if self.agent.why.is_empty() { &error } else { &self.agent.why });
+                let sentence = format!(
+                    "the agent ended again and again and is not started any more ({}); the next prompt tries once more",
+                    if self.agent.why.is_empty() { &error } else { &self.agent.why }
+                );
                 self.not_started(&sentence)
             }
         }
@@ -219,7 +224,7 @@ impl Session {
             let _ = answer.send(self.opened(resumed).and_then(|opened| json(&opened)));
         }
         for (command, answer) in std::mem::take(&mut self.held) {
-            self.to_agent(&command, answer);
+            self.ask_agent(&command, answer);
         }
         // What the commands wrote is in the outbox, which is being emptied.
         let _ = ctx;

@@ -4,14 +4,14 @@
 const MAX_TITLE: usize = 80;
 
 const FIRST: [&str; 40] = [
-    "amber", "brave", "brisk", "calm", "clear", "clever", "coral", "crisp", "dusty", "eager", "early", "fair", "fleet", "fresh", "gentle", "golden",
-    "grand", "happy", "hazel", "honest", "ivory", "jolly", "keen", "kind", "lively", "lucky", "mellow", "misty", "noble", "patient", "plain",
-    "proud", "quiet", "rapid", "silver", "steady", "sunny", "swift", "tidy", "warm",
+    "amber", "brave", "brisk", "calm", "clear", "clever", "coral", "crisp", "dusty", "eager", "early", "fair", "fleet", "fresh", "gentle",
+    "golden", "grand", "happy", "hazel", "honest", "ivory", "jolly", "keen", "kind", "lively", "lucky", "mellow", "misty", "noble",
+    "patient", "plain", "proud", "quiet", "rapid", "silver", "steady", "sunny", "swift", "tidy", "warm",
 ];
 const SECOND: [&str; 40] = [
-    "acorn", "badger", "beacon", "birch", "bridge", "brook", "cedar", "cliff", "cloud", "comet", "crane", "delta", "dune", "ember", "falcon", "fern",
-    "field", "finch", "fjord", "garden", "harbor", "heron", "island", "lark", "maple", "meadow", "moon", "otter", "pebble", "pine", "planet",
-    "raven", "reef", "river", "sparrow", "stone", "summit", "tide", "valley", "willow",
+    "acorn", "badger", "beacon", "birch", "bridge", "brook", "cedar", "cliff", "cloud", "comet", "crane", "delta", "dune", "ember",
+    "falcon", "fern", "field", "finch", "fjord", "garden", "harbor", "heron", "island", "lark", "maple", "meadow", "moon", "otter",
+    "pebble", "pine", "planet", "raven", "reef", "river", "sparrow", "stone", "summit", "tide", "valley", "willow",
 ];
 
 /// A new readable id.

@@ -35,7 +35,10 @@ async fn choose(config: &SessionConfig, provision: &Provision) -> Result<Chosen,
         return Err(ProtocolError::new(ErrorCode::Unsupported, format!("octo does not know the agent {harness:?}; it knows: pi")));
     }
     if let Some(placement) = config.placement.as_deref().filter(|p| *p != "local") {
-        return Err(ProtocolError::new(ErrorCode::Unsupported, format!("this runner runs agents on its own machine only; placement {placement:?} is not known")));
+        return Err(ProtocolError::new(
+            ErrorCode::Unsupported,
+            format!("this runner runs agents on its own machine only; placement {placement:?} is not known"),
+        ));
     }
     if let Some(profile) = &config.sandbox {
         profile.parse::<octo_sandbox::Profile>().map_err(invalid)?;
@@ -83,7 +86,8 @@ impl Session {
         check_installed(&registry.shared().finder, &chosen.harness).await?;
         let internal = |e: String| ProtocolError::new(ErrorCode::Internal, e);
         let journal = &registry.shared().journal;
-        let epoch = Epoch::new(format!("e{:x}{:06x}", now_ms(), rand::random::<u32>() & 0x00ff_ffff)).map_err(|e| internal(e.to_string()))?;
+        let epoch =
+            Epoch::new(format!("e{:x}{:06x}", now_ms(), rand::random::<u32>() & 0x00ff_ffff)).map_err(|e| internal(e.to_string()))?;
         let session = NewSession {
             id: entry.id.to_string(),
             epoch,

@@ -1,7 +1,7 @@
 //! What the translator says follows from what the agent said.
 
-use super::actor::Session;
 use super::accept::message_of;
+use super::actor::Session;
 use super::ledger::PROGRESS_INTERVAL;
 use super::{Answered, SessionMsg, Tick, json, nothing, refuse};
 use crate::journal::Change;
@@ -66,11 +66,9 @@ impl Session {
             }
             // The runner's own; a harness that says them is not believed.
             Event::AgentIdle { .. } | Event::Done { .. } | Event::InputAccepted { .. } | Event::QueueChanged { .. } => return Ok(()),
-            Event::AgentWorking { .. } | Event::ToolStart { .. } | Event::RetryStart { .. } => {
-                // The agent began by itself.
-                if self.harness.is_working() {
-                    self.begin_turn()?;
-                }
+            // The agent began by itself.
+            Event::AgentWorking { .. } | Event::ToolStart { .. } | Event::RetryStart { .. } if self.harness.is_working() => {
+                self.begin_turn()?;
             }
             Event::MessageStart { role: Role::Assistant, .. } => self.begin_turn()?,
             Event::ModelChanged { provider, model_id } => {
@@ -147,7 +145,7 @@ impl Session {
 
     fn replied(&mut self, token: u64, result: CommandResult) {
         if let Some((answer, parked)) = self.aborts.remove(&token) {
-            let _ = answer.send(result.map_err(Into::into).and_then(|_| json(&Aborted { parked })));
+            let _ = answer.send(result.and_then(|_| json(&Aborted { parked })));
         } else if let Some(answer) = self.replies.remove(&token) {
             let _ = answer.send(answered(result));
         }

@@ -5,9 +5,9 @@ use super::actor::Session;
 use super::ledger::OpenTool;
 use crate::journal::Change;
 use octo_actors::Failure;
+use octo_protocol::SessionStatus;
 use octo_protocol::event::{Event, InputKind, Level};
 use octo_protocol::message::StopReason;
-use octo_protocol::SessionStatus;
 
 /// Why what was open did not end by itself.
 const REASON: &str = "the runner ended before it did";
@@ -24,7 +24,8 @@ impl Session {
             match (input.state.as_str(), input.kind) {
                 ("accepted", kind) => self.queue.push_back(Waiting { key: input.key, kind, content }),
                 ("handed", InputKind::Steer) => {
-                    let message = format!("this message was with the agent when the runner ended, and may not have been read: {}", content.message);
+                    let message =
+                        format!("this message was with the agent when the runner ended, and may not have been read: {}", content.message);
                     self.ledger.push(Event::Notify { level: Level::Warning, message })?;
                     self.ledger.change(Change::InputParked { key: input.key });
                 }

@@ -148,7 +148,9 @@ impl Registry {
 
     pub(super) fn show(&self, entry: &Entry, summary: SessionSummary) {
         let mut shown = entry.summary.write().unwrap_or_else(PoisonError::into_inner);
-        let same = shown.as_ref().is_some_and(|before| SessionSummary { seq: summary.seq, last_activity: summary.last_activity, ..before.clone() } == summary);
+        let same = shown
+            .as_ref()
+            .is_some_and(|before| SessionSummary { seq: summary.seq, last_activity: summary.last_activity, ..before.clone() } == summary);
         *shown = Some(summary);
         drop(shown);
         if !same {
@@ -226,7 +228,9 @@ impl Registry {
         let session = change.path.as_str().trim_start_matches("/sessions/").trim_end_matches("/agent");
         if let Some(address) = self.get(session).and_then(|e| e.address()) {
             let error = error.clone();
-            tokio::spawn(async move { super::deliver(&address, || SessionMsg::Agent(crate::agent::News::Degraded { error: error.clone() })).await });
+            tokio::spawn(async move {
+                super::deliver(&address, || SessionMsg::Agent(crate::agent::News::Degraded { error: error.clone() })).await
+            });
         }
     }
 

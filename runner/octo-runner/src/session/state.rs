@@ -1,7 +1,7 @@
 //! What a session is doing, as clients see it.
 
-use super::actor::Session;
 use super::accept::Waiting;
+use super::actor::Session;
 use octo_protocol::session::RunningTool;
 use octo_protocol::{Model, SessionState, SessionStatus};
 
@@ -14,7 +14,10 @@ impl Session {
         let harness = self.harness.state();
         let queued: Vec<_> = self.queue.iter().map(Waiting::queued).collect();
         SessionState {
-            model: harness.model.clone().or_else(|| self.known_models().into_iter().find(|m| m.provider == self.row.provider && m.id == self.row.model)),
+            model: harness
+                .model
+                .clone()
+                .or_else(|| self.known_models().into_iter().find(|m| m.provider == self.row.provider && m.id == self.row.model)),
             thinking_level: if self.agent.is_ready() { harness.thinking_level } else { self.agent.plan().thinking.unwrap_or_default() },
             is_streaming: self.ledger.turn.is_some(),
             is_compacting: harness.is_compacting,
