@@ -1,1 +1,36 @@
-//! octo-sandbox
+//! octo's one launcher: everything that runs with a user's identity (agent, terminal, tool, git) starts here.
+//!
+//! Owns: the description of a sandboxed process ([`LaunchSpec`]), starting it ([`Launcher::spawn`]), the **life line** to
+//! it ([`Sandboxed`]), and, in the binary `octo-sandbox`, what happens on the other side: the mounts, the namespaces, the
+//! limits, pid 1 with its loopback relay.
+//!
+//! Promises:
+//! - The child gets exactly the given environment, the descriptors 0, 1 and 2, and nothing else of the caller's.
+//! - Nothing secret is in a command line: the description travels in a sealed memory file.
+//! - The whole tree ends, however deep it forked and whatever sessions it made, when the program exits, when
+//!   [`Sandboxed::kill_tree`] is called, when the [`Sandboxed`] is dropped, and when the process holding it dies.
+//! - Fail closed: without working isolation nothing starts, unless [`Launcher::allow_without_bwrap`] asked for it by name.
+//!
+//! Never: `pre_exec` (it would fork the whole caller), a parent-death signal (it follows threads, not processes), a
+//! global or a lock (descriptors are handed over through the life line, so a concurrent spawn cannot inherit them).
+//!
+//! ```text
+//! runner ── Launcher::spawn ──▶ octo-sandbox run ──exec──▶ bwrap ──▶ octo-sandbox init (pid 1) ──▶ program
+//!    └───────────────── life line: one Unix socket pair, EOF ends the namespace ───────┘
+//! ```
+
+mod descriptor;
+mod error;
+mod launcher;
+mod lifeline;
+mod message;
+mod sandboxed;
+mod spec;
+
+pub use error::LaunchError;
+pub use launcher::{Isolation, Launcher, SandboxInfo};
+pub use nix::unistd::Pid;
+pub use sandboxed::{AgentReader, AgentWriter, Controller, Exit, Sandboxed, Started};
+pub use spec::{
+    Bind, LaunchSpec, Limits, Network, Profile, RELAY_PORT_PLACEHOLDER, Relay, Signal, Stdio,
+};

@@ -1,1 +1,2 @@
+//! octo-sandbox
 fn main() {}
