@@ -1,1 +1,11 @@
-//! octo-harness
+//! Agent adapters as pure translators: bytes from an agent in, canonical events out; canonical commands in, bytes for the agent out.
+//!
+//! Owns: each agent's dialect, its framing, its quirks, and what follows from them for state, queues and resume.
+//! Promises: however the agent's output is cut into reads, the outputs are the same; a line that is too long, not UTF-8 or not
+//! understood never loses its neighbours; nothing but whole JSON objects is ever written to an agent.
+//!
+//! Never: I/O, clocks (the time is passed in), an async runtime, process handling, journalling.
+
+pub mod harness;
+
+pub use harness::{ExitReport, Harness, HarnessState, Input, Outbox, Output, StartOptions};

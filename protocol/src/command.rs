@@ -1,0 +1,288 @@
+//! Commands of the `agent` channel. Each gets exactly one response.
+
+use crate::ids::{ClientId, Cursor};
+use crate::input::InputAnswer;
+use crate::message::ImageInput;
+use crate::model::ThinkingLevel;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use ts_rs::TS;
+
+/// How a new session is to be made. Absent fields take the user's defaults.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema, TS)]
+#[serde(default)]
+pub struct SessionConfig {
+    /// `pi` unless configured.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[ts(optional)]
+    pub harness: Option<String>,
+    /// Absolute path of the folder to work in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[ts(optional)]
+    pub cwd: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[ts(optional)]
+    pub provider: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[ts(optional)]
+    pub model: Option<String>,
+    /// The agent's own session to continue (for pi: path of its session file).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[ts(optional)]
+    pub continue_session: Option<String>,
+    /// Name of a sandbox profile.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[ts(optional)]
+    pub sandbox: Option<String>,
+    /// Where the agent shall run: `local`, …
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[ts(optional)]
+    pub placement: Option<String>,
+}
+
+/// Whether a delegation waits for the answer.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema, TS)]
+#[serde(rename_all = "snake_case")]
+pub enum DelegateMode {
+    #[default]
+    Sync,
+    Async,
+}
+
+/// Default patience of a delegation in milliseconds.
+pub const DELEGATE_TIMEOUT_MS: u64 = 300_000;
+
+fn delegate_timeout() -> u64 {
+    DELEGATE_TIMEOUT_MS
+}
+
+/// What a client asks for, tagged on `cmd`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema, TS)]
+#[serde(tag = "cmd", rename_all = "snake_case")]
+pub enum Command {
+    #[serde(rename = "session.create")]
+    SessionCreate {
+        #[serde(default)]
+        config: SessionConfig,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[ts(optional)]
+        cursor: Option<Cursor>,
+    },
+    #[serde(rename = "session.attach")]
+    SessionAttach {
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[ts(optional)]
+        cursor: Option<Cursor>,
+    },
+    #[serde(rename = "session.detach")]
+    SessionDetach,
+    #[serde(rename = "session.close")]
+    SessionClose,
+    #[serde(rename = "session.delete")]
+    SessionDelete,
+    #[serde(rename = "session.restart")]
+    SessionRestart,
+    #[serde(rename = "session.new")]
+    SessionNew {
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[ts(optional)]
+        parent_session: Option<String>,
+    },
+    #[serde(rename = "session.switch")]
+    SessionSwitch {
+        session_path: String,
+    },
+    ListSessions,
+    Prompt {
+        message: String,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[ts(optional)]
+        images: Option<Vec<ImageInput>>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[ts(optional)]
+        client_id: Option<ClientId>,
+    },
+    Steer {
+        message: String,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[ts(optional)]
+        client_id: Option<ClientId>,
+    },
+    FollowUp {
+        message: String,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[ts(optional)]
+        client_id: Option<ClientId>,
+    },
+    Abort,
+    InputResponse {
+        request_id: String,
+        #[serde(flatten)]
+        answer: InputAnswer,
+    },
+    GetState,
+    GetMessages {
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[ts(optional, type = "number")]
+        before_idx: Option<u64>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[ts(optional)]
+        limit: Option<u32>,
+    },
+    GetStats,
+    GetModels {
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[ts(optional)]
+        workdir: Option<String>,
+    },
+    GetCommands,
+    GetForkPoints,
+    Fork {
+        entry_id: String,
+    },
+    SetModel {
+        provider: String,
+        model_id: String,
+    },
+    CycleModel,
+    SetThinkingLevel {
+        level: ThinkingLevel,
+    },
+    CycleThinkingLevel,
+    SetAutoCompaction {
+        enabled: bool,
+    },
+    SetAutoRetry {
+        enabled: bool,
+    },
+    Compact {
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[ts(optional)]
+        instructions: Option<String>,
+    },
+    AbortRetry,
+    SetSessionName {
+        name: String,
+    },
+    Delegate {
+        target_session_id: String,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[ts(optional)]
+        target_runner_id: Option<String>,
+        message: String,
+        #[serde(default)]
+        mode: DelegateMode,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[ts(optional)]
+        sandbox_profile: Option<String>,
+        #[serde(default = "delegate_timeout")]
+        #[ts(type = "number")]
+        timeout_ms: u64,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[ts(optional, type = "number")]
+        max_tokens: Option<u64>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[ts(optional)]
+        context: Option<String>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[ts(optional)]
+        client_id: Option<ClientId>,
+    },
+    #[serde(rename = "delegate.cancel")]
+    DelegateCancel {
+        request_id: String,
+    },
+}
+
+impl Command {
+    /// Every command's name on the wire, in the order of the protocol page.
+    pub const NAMES: [&'static str; 32] = [
+        "session.create",
+        "session.attach",
+        "session.detach",
+        "session.close",
+        "session.delete",
+        "session.restart",
+        "session.new",
+        "session.switch",
+        "list_sessions",
+        "prompt",
+        "steer",
+        "follow_up",
+        "abort",
+        "input_response",
+        "get_state",
+        "get_messages",
+        "get_stats",
+        "get_models",
+        "get_commands",
+        "get_fork_points",
+        "fork",
+        "set_model",
+        "cycle_model",
+        "set_thinking_level",
+        "cycle_thinking_level",
+        "set_auto_compaction",
+        "set_auto_retry",
+        "compact",
+        "abort_retry",
+        "set_session_name",
+        "delegate",
+        "delegate.cancel",
+    ];
+
+    /// The command's name on the wire.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::SessionCreate { .. } => "session.create",
+            Self::SessionAttach { .. } => "session.attach",
+            Self::SessionDetach => "session.detach",
+            Self::SessionClose => "session.close",
+            Self::SessionDelete => "session.delete",
+            Self::SessionRestart => "session.restart",
+            Self::SessionNew { .. } => "session.new",
+            Self::SessionSwitch { .. } => "session.switch",
+            Self::ListSessions => "list_sessions",
+            Self::Prompt { .. } => "prompt",
+            Self::Steer { .. } => "steer",
+            Self::FollowUp { .. } => "follow_up",
+            Self::Abort => "abort",
+            Self::InputResponse { .. } => "input_response",
+            Self::GetState => "get_state",
+            Self::GetMessages { .. } => "get_messages",
+            Self::GetStats => "get_stats",
+            Self::GetModels { .. } => "get_models",
+            Self::GetCommands => "get_commands",
+            Self::GetForkPoints => "get_fork_points",
+            Self::Fork { .. } => "fork",
+            Self::SetModel { .. } => "set_model",
+            Self::CycleModel => "cycle_model",
+            Self::SetThinkingLevel { .. } => "set_thinking_level",
+            Self::CycleThinkingLevel => "cycle_thinking_level",
+            Self::SetAutoCompaction { .. } => "set_auto_compaction",
+            Self::SetAutoRetry { .. } => "set_auto_retry",
+            Self::Compact { .. } => "compact",
+            Self::AbortRetry => "abort_retry",
+            Self::SetSessionName { .. } => "set_session_name",
+            Self::Delegate { .. } => "delegate",
+            Self::DelegateCancel { .. } => "delegate.cancel",
+        }
+    }
+}
+
+/// A command with its address. `channel` is already taken off; `session_id` is `""` or `_system` where there is no session.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema, TS)]
+pub struct CommandFrame {
+    /// Echoed in the response.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[ts(optional)]
+    pub id: Option<String>,
+    #[serde(default)]
+    pub session_id: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[ts(optional)]
+    pub runner_id: Option<String>,
+    #[serde(flatten)]
+    pub command: Command,
+}

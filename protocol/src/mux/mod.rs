@@ -1,0 +1,149 @@
+//! Frames of the mux WebSocket `GET /api/ws/mux`: JSON text, one object each, tagged by `channel`.
+
+pub mod agent;
+pub mod files;
+pub mod hstry;
+pub mod session;
+pub mod system;
+pub mod terminal;
+pub mod trx;
+
+use crate::command::CommandFrame;
+use crate::event::EventFrame;
+use crate::response::Response;
+use schemars::JsonSchema;
+use serde::de::Error as _;
+use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
+use ts_rs::TS;
+
+/// Largest frame a client may send, for prompts with images. Over it the connection closes with 1009.
+pub const MAX_FRAME_BYTES: usize = 16 * 1024 * 1024;
+/// Largest frame of every command but `prompt`.
+pub const MAX_COMMAND_BYTES: usize = 4 * 1024 * 1024;
+
+/// The channels of the mux.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema, TS)]
+#[serde(rename_all = "snake_case")]
+pub enum Channel {
+    Agent,
+    System,
+    Files,
+    Terminal,
+    Hstry,
+    Trx,
+    Session,
+}
+
+/// A frame that a client sends.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema, TS)]
+#[serde(tag = "channel", rename_all = "snake_case")]
+pub enum ClientFrame {
+    Agent(CommandFrame),
+    System(system::ClientSystem),
+    Files(files::FilesCommand),
+    Terminal(terminal::TerminalCommand),
+    Hstry(hstry::HstryCommand),
+    Trx(trx::TrxCommand),
+    Session(session::ClientSession),
+}
+
+/// A frame that the server sends.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema, TS)]
+#[serde(tag = "channel", rename_all = "snake_case")]
+pub enum ServerFrame {
+    Agent(agent::AgentFrame),
+    System(system::ServerSystem),
+    Files(files::FilesReply),
+    Terminal(terminal::TerminalReply),
+    Hstry(hstry::HstryReply),
+    Trx(trx::TrxReply),
+    Session(session::ServerSession),
+}
+
+/// Why a client's frame could not be read. The connection stays open.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("Invalid command: {reason}")]
+pub struct FrameError {
+    pub reason: String,
+    /// The frame's `id` if it could be read, so that the client knows which command failed.
+    pub id: Option<String>,
+    /// `cmd` and `session_id` of a frame of the `agent` channel whose command is unknown or malformed: it still gets its one response.
+    pub command: Option<FailedCommand>,
+}
+
+/// What could be read of a malformed command.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FailedCommand {
+    pub cmd: String,
+    pub session_id: String,
+    pub runner_id: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Peek<'a> {
+    #[serde(borrow, default)]
+    channel: Option<Cow<'a, str>>,
+    #[serde(default)]
+    id: Option<serde_json::Value>,
+    #[serde(borrow, default)]
+    cmd: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    session_id: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    runner_id: Option<Cow<'a, str>>,
+}
+
+impl ClientFrame {
+    /// Reads one frame: first its channel, then the concrete command, so that errors name the field that is wrong.
+    ///
+    /// # Errors
+    /// [`FrameError`] with a sentence for anything that is not a known frame.
+    pub fn parse(text: &str) -> Result<Self, FrameError> {
+        let peek: Peek<'_> =
+            serde_json::from_str(text).map_err(|error| FrameError { reason: error.to_string(), id: None, command: None })?;
+        let id = match peek.id {
+            Some(serde_json::Value::String(id)) => Some(id),
+            _ => None,
+        };
+        let parsed = match peek.channel.as_deref() {
+            Some("agent") => {
+                return serde_json::from_str(text).map(Self::Agent).map_err(|error| FrameError {
+                    reason: error.to_string(),
+                    id,
+                    command: peek.cmd.map(|cmd| FailedCommand {
+                        cmd: cmd.into_owned(),
+                        session_id: peek.session_id.unwrap_or_default().into_owned(),
+                        runner_id: peek.runner_id.map(Cow::into_owned),
+                    }),
+                });
+            }
+            Some("system") => serde_json::from_str(text).map(Self::System),
+            Some("files") => serde_json::from_str(text).map(Self::Files),
+            Some("terminal") => serde_json::from_str(text).map(Self::Terminal),
+            Some("hstry") => serde_json::from_str(text).map(Self::Hstry),
+            Some("trx") => serde_json::from_str(text).map(Self::Trx),
+            Some("session") => serde_json::from_str(text).map(Self::Session),
+            Some(other) => {
+                let other: String = other.chars().take(64).collect();
+                Err(serde_json::Error::custom(format!(
+                    "unknown channel {other:?}; channels are agent, system, files, terminal, hstry, trx, session"
+                )))
+            }
+            None => Err(serde_json::Error::custom("a frame needs a `channel`")),
+        };
+        parsed.map_err(|error| FrameError { reason: error.to_string(), id, command: None })
+    }
+}
+
+impl From<EventFrame> for ServerFrame {
+    fn from(event: EventFrame) -> Self {
+        Self::Agent(agent::AgentFrame::Event(Box::new(event)))
+    }
+}
+
+impl From<Response> for ServerFrame {
+    fn from(response: Response) -> Self {
+        Self::Agent(agent::AgentFrame::Response(Box::new(response)))
+    }
+}

@@ -1,0 +1,98 @@
+//! The `system` channel: greeting, keep-alive, errors, notices, and actor events for admins.
+
+use crate::event::Level;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use ts_rs::TS;
+
+/// Client → server.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, TS)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum ClientSystem {
+    Ping {
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[ts(optional)]
+        id: Option<String>,
+    },
+    /// Admins: begin to send `actor` events for the tree below `path` (`/` when absent).
+    WatchActors {
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[ts(optional)]
+        id: Option<String>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[ts(optional)]
+        path: Option<String>,
+    },
+    UnwatchActors {
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[ts(optional)]
+        id: Option<String>,
+    },
+}
+
+/// One actor as it stands in the directory.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema, TS)]
+pub struct ActorRow {
+    pub path: String,
+    pub kind: String,
+    /// `starting`, `running`, `stuck`, `restarting`, `degraded` or `stopped`.
+    pub state: String,
+    pub restarts: u32,
+    #[ts(type = "number")]
+    pub mailbox: u64,
+    #[ts(type = "number")]
+    pub processed: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[ts(optional)]
+    pub last_error: Option<String>,
+    /// Unix milliseconds.
+    #[ts(type = "number")]
+    pub started_at: i64,
+}
+
+/// Server → client.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema, TS)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum ServerSystem {
+    /// The first frame of every connection. The members are absent on servers before octo.
+    Connected {
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[ts(optional)]
+        connection_id: Option<String>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[ts(optional)]
+        server_version: Option<String>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[ts(optional)]
+        protocol: Option<u32>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[ts(optional)]
+        resume: Option<bool>,
+    },
+    Pong {
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[ts(optional)]
+        id: Option<String>,
+    },
+    Error {
+        error: String,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[ts(optional)]
+        id: Option<String>,
+    },
+    Notice {
+        level: Level,
+        message: String,
+    },
+    /// The server is about to close with 1012; connect again after `retry_after_ms`.
+    Shutdown {
+        reason: String,
+        #[ts(type = "number")]
+        retry_after_ms: u64,
+    },
+    /// To connections that watch: the rows that changed, or all of them the first time.
+    Actors {
+        rows: Vec<ActorRow>,
+        gone: Vec<String>,
+    },
+}

@@ -1,0 +1,169 @@
+//! What every adapter is: [`Harness`].
+//!
+//! The runner owns the process and the journal; the harness owns the dialect. The runner calls in with what happened and the
+//! harness answers by pushing [`Output`]s, in order, into an [`Outbox`].
+//!
+//! Division of work:
+//! - Inputs. The runner journals `input.accepted` and, on handing a prompt over, the user's `stream.message_end`; the harness drops the
+//!   agent's own echo and reports it as [`Output::Delivered`]. Steer messages go to the agent at once; follow-ups are held by
+//!   the runner until the run settles, so that they survive the agent.
+//! - Messages. The harness gives every message its id (one and the same from start to end) and leaves `idx` 0; the runner numbers them.
+//! - Turns. The harness says [`Output::Settled`] when the agent is done; the runner then journals `stream.done` and `agent.idle` or `agent.error`, and
+//!   stamps `turn_id` on what happens meanwhile.
+//! - Every `stream.message_start` that a harness emits is followed by its `stream.message_end` or `stream.message_discarded`, also when the agent dies
+//!   ([`Harness::exited`]); every `tool.start` by its `tool.end`; every `agent.input_needed` by `agent.input_resolved`.
+
+use bytes::Bytes;
+use octo_protocol::event::{Event, InputKind};
+use octo_protocol::message::{ImageInput, StopReason};
+use octo_protocol::model::{Model, ThinkingLevel};
+use octo_protocol::response::{CommandResult, ProtocolError};
+use octo_protocol::session::QueueMode;
+use octo_protocol::{Command, InputRequest};
+
+/// An input on its way to the agent. `token` is the runner's own number for it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Input {
+    pub token: u64,
+    pub kind: InputKind,
+    pub message: String,
+    pub images: Vec<ImageInput>,
+}
+
+/// How an agent's process ended.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ExitReport {
+    pub code: Option<i32>,
+    pub signal: Option<i32>,
+    /// The end of what it wrote to stderr.
+    pub stderr_tail: String,
+    /// The runner asked it to end.
+    pub expected: bool,
+}
+
+/// What the runner tells a harness about the start of its agent.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct StartOptions {
+    pub provider: String,
+    pub model: String,
+    /// The handle that the harness last gave by [`Output::Resume`]; the conversation continues with it.
+    pub resume: Option<String>,
+    /// Where the agent shall keep its own session files.
+    pub session_dir: String,
+    /// Path, as the agent sees it, of octo's extension for it.
+    pub extension: Option<String>,
+    pub thinking: Option<ThinkingLevel>,
+}
+
+/// What the harness knows of the agent right now; the runner makes `get_state` of it.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct HarnessState {
+    pub model: Option<Model>,
+    pub thinking_level: ThinkingLevel,
+    pub is_compacting: bool,
+    pub steering_mode: QueueMode,
+    pub follow_up_mode: QueueMode,
+    pub auto_compaction: bool,
+    pub session_file: Option<String>,
+    pub session_name: Option<String>,
+    /// The agent's own id of the conversation.
+    pub agent_session_id: Option<String>,
+    /// Open questions of the agent.
+    pub pending_input: Vec<InputRequest>,
+}
+
+/// One consequence.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Output {
+    /// Bytes for the agent's stdin: whole lines, each one JSON object.
+    Write(Bytes),
+    /// The handshake is done: the agent takes commands.
+    Ready,
+    /// The handle with which the conversation can be resumed by a new process. Supersedes the one before.
+    Resume(String),
+    /// The models that the agent offers.
+    Models(Vec<Model>),
+    /// Something happened.
+    Event(Event),
+    /// The agent took the input; if it is a steer message it may still wait in the agent's queue.
+    Taken { token: u64 },
+    /// The input entered the conversation (the agent echoed it).
+    Delivered { token: u64 },
+    /// The input came back out of the agent's queue, undelivered (after an abort): the runner parks it.
+    Returned { token: u64 },
+    /// The agent refused the input.
+    Rejected { token: u64, error: ProtocolError },
+    /// The one answer to [`Harness::command`].
+    Reply { token: u64, result: CommandResult },
+    /// The run is over and nothing is queued at the agent. `error` when the provider or the agent failed.
+    Settled { reason: StopReason, error: Option<String> },
+}
+
+/// Where a harness puts its outputs.
+#[derive(Debug, Default)]
+pub struct Outbox {
+    outputs: Vec<Output>,
+}
+
+impl Outbox {
+    /// An empty outbox.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds one output.
+    pub fn push(&mut self, output: Output) {
+        self.outputs.push(output);
+    }
+
+    /// Adds an event.
+    pub fn event(&mut self, event: Event) {
+        self.outputs.push(Output::Event(event));
+    }
+
+    /// Takes everything, in order.
+    pub fn drain(&mut self) -> std::vec::Drain<'_, Output> {
+        self.outputs.drain(..)
+    }
+
+    /// Nothing to do.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.outputs.is_empty()
+    }
+}
+
+/// One agent's translator: one instance per process of the agent. `now` is Unix milliseconds.
+pub trait Harness: Send {
+    /// Its name in `SessionConfig.harness`.
+    fn name(&self) -> &'static str;
+
+    /// Names of the commands and features it can do, as `session.create` returns them.
+    fn capabilities(&self) -> Vec<String>;
+
+    /// The process runs: the handshake begins.
+    fn start(&mut self, now: i64, out: &mut Outbox);
+
+    /// Bytes of the agent's stdout, cut anywhere.
+    fn stdout(&mut self, bytes: &[u8], now: i64, out: &mut Outbox);
+
+    /// The process is gone. Closes what is open; commands and inputs without an answer get one.
+    fn exited(&mut self, report: &ExitReport, now: i64, out: &mut Outbox);
+
+    /// Gives the agent an input. Answered by `Taken` or `Rejected`, then `Delivered` or `Returned`.
+    fn input(&mut self, input: Input, now: i64, out: &mut Outbox);
+
+    /// Any other command of the session that concerns the agent (`abort`, `input_response`, `set_model`, …). Answered by exactly one `Reply`, perhaps
+    /// later. What the agent cannot do is answered `unsupported` at once.
+    fn command(&mut self, token: u64, command: &Command, now: i64, out: &mut Outbox);
+
+    /// A cheap question that only a live agent answers; the next `Reply` to `token` is the sign of life.
+    fn probe(&mut self, token: u64, now: i64, out: &mut Outbox);
+
+    /// What is known of the agent.
+    fn state(&self) -> &HarnessState;
+
+    /// A run is under way.
+    fn is_working(&self) -> bool;
+}
