@@ -1,9 +1,12 @@
 import { createRootRoute, createRoute, createRouter, Outlet } from "@tanstack/react-router";
-import { ChatPage } from "./features/chat/ChatPage";
+import { lazy, Suspense } from "react";
 import { LoginPage } from "./features/login/LoginPage";
 import { HomePage } from "./features/shell/HomePage";
 import { NotFound } from "./features/shell/NotFound";
 import { Shell } from "./features/shell/Shell";
+
+/** Markdown and the conversation are a chunk of their own: the log in needs none of it. */
+const ChatPage = lazy(() => import("./features/chat/ChatPage"));
 
 const rootRoute = createRootRoute({ component: Outlet, notFoundComponent: NotFound });
 
@@ -26,7 +29,11 @@ export const sessionRoute = createRoute({
   path: "/s/$sessionId",
   component: function SessionScreen() {
     const { sessionId } = sessionRoute.useParams();
-    return <ChatPage key={sessionId} sessionId={sessionId} />;
+    return (
+      <Suspense>
+        <ChatPage key={sessionId} sessionId={sessionId} />
+      </Suspense>
+    );
   },
 });
 

@@ -2,7 +2,7 @@
  * A session's journal as the protocol describes it: sequence numbers without gaps, deltas pruned once
  * their message is finished, attach by cursor. The fake server and the tests of resume share it.
  */
-import type { AgentEvent, Cursor, Message, SessionEvent } from "../src/lib/wire.ts";
+import type { AgentEvent, AgentState, Cursor, Message, SessionEvent } from "../src/lib/wire.ts";
 
 const UNSEQUENCED = new Set([
   "session.heartbeat",
@@ -15,6 +15,22 @@ const UNSEQUENCED = new Set([
   "persisted",
   "stream.resync_required",
 ]);
+
+const EMPTY_STATE: AgentState = {
+  thinkingLevel: "off",
+  isStreaming: false,
+  isCompacting: false,
+  steeringMode: "all",
+  followUpMode: "all",
+  sessionId: "",
+  autoCompactionEnabled: false,
+  messageCount: 0,
+  pendingMessageCount: 0,
+  pendingInput: [],
+  status: "idle",
+  queued: [],
+  runningTools: [],
+};
 
 const SNAPSHOT_MESSAGES = 200;
 
@@ -52,7 +68,7 @@ export class FakeJournal {
   }
 
   /** The frames a client gets on attach, up to now; live events follow by `watch`. */
-  attach(cursor: Cursor | undefined, state?: Record<string, unknown>): SessionEvent[] {
+  attach(cursor: Cursor | undefined, state: AgentState = EMPTY_STATE): SessionEvent[] {
     if (cursor && cursor.epoch === this.epoch && cursor.seq <= this.head) return this.replay(cursor.seq);
     const asOf = this.asOf();
     const finished = new Set(
@@ -74,7 +90,7 @@ export class FakeJournal {
     return [
       this.envelope({ event: "replay.start", after }),
       ...rows,
-      this.envelope({ event: "replay.end", seq: this.head, count: rows.length }),
+      this.envelope({ event: "replay.end", count: rows.length }, this.head),
     ];
   }
 
@@ -96,6 +112,6 @@ export class FakeJournal {
 
   private envelope(event: AgentEvent, seq?: number): SessionEvent {
     const base = { session_id: this.sessionId, runner_id: "fake", ts: Date.now(), epoch: this.epoch };
-    return { ...base, ...(seq === undefined ? {} : { seq }), ...event };
+    return { ...base, ...(seq === undefined ? {} : { seq }), ...event } as SessionEvent;
   }
 }

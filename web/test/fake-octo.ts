@@ -2,7 +2,7 @@
  * The server's side of the mux, with scripted agents. Transport-free: tests give it fake sockets,
  * `fake-server.ts` gives it real ones.
  */
-import type { AgentEvent, ImageInput, InputRequest, Message, Part, QueuedInput } from "../src/lib/wire.ts";
+import type { AgentEvent, AgentState, ImageInput, InputRequest, ListedSession, Message, Model, Part, QueuedInput, SessionStatus, ThinkingLevel } from "../src/lib/wire.ts";
 import { FakeJournal } from "./fake-journal.ts";
 
 export interface Line {
@@ -29,7 +29,7 @@ export class FakeSession {
   cwd: string;
   title: string;
   model = { provider: "demo", id: "scripted" };
-  thinkingLevel = "medium";
+  thinkingLevel: ThinkingLevel = "medium";
   working = false;
   stop = false;
   activity = Date.now();
@@ -44,20 +44,29 @@ export class FakeSession {
     this.journal = new FakeJournal(id);
   }
 
-  get state(): string {
-    if (this.requests.size > 0) return "waiting_input";
+  get state(): SessionStatus {
+    if (this.requests.size > 0) return "needs_input";
     return this.working ? "working" : "idle";
   }
 
-  agentState(): Frame {
+  agentState(): AgentState {
     return {
-      model: this.model,
+      model: MODELS.find((model) => model.id === this.model.id),
       thinkingLevel: this.thinkingLevel,
       isStreaming: this.working,
       isCompacting: false,
       sessionId: this.id,
       sessionName: this.title || undefined,
       pendingInput: [...this.requests.values()].map((r) => r.request),
+      steeringMode: "all",
+      followUpMode: "one-at-a-time",
+      autoCompactionEnabled: true,
+      messageCount: this.journal.messages.length,
+      pendingMessageCount: this.queue.length,
+      status: this.state,
+      queued: this.queue,
+      runningTools: [],
+      cwd: this.cwd,
     };
   }
 }
@@ -150,13 +159,14 @@ export class FakeOcto {
         journal.append({ event: "config.model_changed", provider: session.model.provider, model_id: session.model.id });
         return reply({ provider: frame.provider, model_id: frame.model_id });
       case "set_thinking_level":
-        session.thinkingLevel = String(frame.level);
+        session.thinkingLevel = frame.level as ThinkingLevel;
         journal.append({ event: "config.thinking_level_changed", level: session.thinkingLevel });
         return reply({ level: frame.level });
       case "get_messages": {
         const before = Number(frame.before_idx ?? Number.MAX_SAFE_INTEGER);
+        const limit = Number(frame.limit ?? 100);
         const older = journal.messages.filter((message) => message.idx < before);
-        return reply({ messages: older.slice(-Number(frame.limit ?? 100)) });
+        return reply({ messages: older.slice(-limit), has_more: older.length > limit });
       }
       case "prompt":
       case "steer":
@@ -208,7 +218,7 @@ export class FakeOcto {
 
   private announceQueue(session: FakeSession): void {
     const of = (kind: string) =>
-      session.queue.filter((q) => (kind === "steer" ? q.kind !== "follow_up" : q.kind === "follow_up")).map((q) => ({ message: q.message, client_id: q.client_id }));
+      session.queue.filter((q) => (kind === "steer" ? q.kind !== "follow_up" : q.kind === "follow_up")).map((q) => ({ ...q }));
     session.journal.append({ event: "queue.changed", steering: of("steer"), follow_up: of("follow_up") });
   }
 
@@ -261,13 +271,13 @@ export class FakeOcto {
   }
 }
 
-export const MODELS = [
+export const MODELS: Model[] = [
   { id: "scripted", name: "Scripted", api: "demo", provider: "demo", reasoning: true, input: ["text", "image"], contextWindow: 200_000, maxTokens: 8192 },
   { id: "claude-sonnet-4-5", name: "Claude Sonnet 4.5", api: "anthropic", provider: "anthropic", reasoning: true, input: ["text", "image"], contextWindow: 200_000, maxTokens: 64_000 },
   { id: "qwen3-coder:30b", name: "Qwen3 Coder 30B", api: "openai", provider: "ollama", reasoning: false, input: ["text"], contextWindow: 131_072, maxTokens: 8192 },
 ];
 
-function listed(session: FakeSession): Frame {
+function listed(session: FakeSession): ListedSession {
   return {
     session_id: session.id,
     state: session.state,
@@ -275,6 +285,8 @@ function listed(session: FakeSession): Frame {
     provider: session.model.provider,
     model: session.model.id,
     last_activity: session.activity,
+    created_at: session.activity,
+    message_count: session.journal.messages.length,
     subscriber_count: 0,
     harness: "pi",
     title: session.title || undefined,

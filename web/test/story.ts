@@ -31,7 +31,7 @@ export function turn(n: number, kind: number): AgentEvent[] {
     events.push(
       { event: "agent.input_needed", request: { type: "confirm", request_id: `r${n}`, title: "Sure?", message: "" } },
       { event: "agent.input_resolved", request_id: `r${n}` },
-      { event: "queue.changed", steering: [{ message: "left", client_id: `s${n}` }], follow_up: [] },
+      { event: "queue.changed", steering: [{ kind: "steer", message: "left", client_id: `s${n}` }], follow_up: [] },
       { event: "queue.changed", steering: [], follow_up: [] },
       { event: "session.title_changed", title: `title ${n}` },
     );

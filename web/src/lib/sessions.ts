@@ -5,7 +5,7 @@
 import { queryOptions } from "@tanstack/react-query";
 import { request } from "./api";
 import type { Mux } from "./mux";
-import type { ModelInfo } from "./wire";
+import type { ChatSession, ListedSession, Model, SessionStatus } from "./wire";
 
 export type SessionDot = "idle" | "working" | "input" | "error";
 
@@ -18,28 +18,6 @@ export interface SessionSummary {
   model?: string;
   provider?: string;
   harness?: string;
-}
-
-export interface ListedSession {
-  session_id: string;
-  hstry_id?: string | null;
-  state: string;
-  cwd: string;
-  provider?: string | null;
-  model?: string | null;
-  last_activity: number;
-  harness?: string;
-  title?: string | null;
-}
-
-export interface ChatSession {
-  id: string;
-  title?: string | null;
-  workspace_path?: string | null;
-  updated_at: number;
-  created_at?: number;
-  model?: string | null;
-  provider?: string | null;
 }
 
 export const SESSION_LIST_KEY = ["sessions"];
@@ -65,7 +43,7 @@ export function sessionsQuery(mux: Mux) {
 export function modelsQuery(mux: Mux, workdir?: string) {
   return queryOptions({
     queryKey: ["models", workdir ?? ""],
-    queryFn: () => mux.command<ModelInfo[]>("_system", "get_models", workdir ? { workdir } : {}),
+    queryFn: () => mux.command<Model[]>("_system", "get_models", workdir ? { workdir } : {}),
     staleTime: 60_000,
     retry: false,
   });
@@ -80,7 +58,7 @@ export function merge(live: ListedSession[], history: ChatSession[], now: number
       id: session.session_id,
       title: session.title || chat?.title || "",
       cwd: session.cwd || chat?.workspace_path || "",
-      dot: dotOf(session.state),
+      dot: DOTS[session.state] ?? "idle",
       lastActivity: instant(session.last_activity, now),
       model: session.model ?? chat?.model ?? undefined,
       provider: session.provider ?? chat?.provider ?? undefined,
@@ -106,12 +84,15 @@ function instant(value: number, now: number): number {
   return value > 1e11 ? value : now - value;
 }
 
-function dotOf(state: string): SessionDot {
-  if (/input|question|permission/.test(state)) return "input";
-  if (/error|failed|crash/.test(state)) return "error";
-  if (/work|stream|compact|start|abort|tool|generat|retry|running/.test(state)) return "working";
-  return "idle";
-}
+const DOTS: Record<SessionStatus, SessionDot> = {
+  starting: "working",
+  idle: "idle",
+  working: "working",
+  needs_input: "input",
+  error: "error",
+  closed: "idle",
+  unreachable: "error",
+};
 
 export interface FolderGroup {
   cwd: string;

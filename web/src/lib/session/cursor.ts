@@ -26,8 +26,18 @@ export function advance(state: SessionState, event: SessionEvent): SessionState 
   return { ...state, sync, cursor: { epoch, seq: event.seq } };
 }
 
+/**
+ * A heartbeat tells the journal's head. Events may be a little behind it, but not by a whole beat:
+ * what the last beat announced must have arrived by this one, or it was the last and got lost.
+ */
+export function heartbeat(state: SessionState, head: number | undefined): SessionState {
+  if (head === undefined || state.cursor === null || state.sync !== "live") return state;
+  if (state.cursor.seq < state.head) return { ...state, sync: "gap", head: 0 };
+  return head === state.head ? state : { ...state, head };
+}
+
 /** A socket ended: a replay it was in the middle of will be begun again from the cursor. */
 export function disconnected(state: SessionState): SessionState {
-  if (state.sync === "replay" || state.sync === "gap") return { ...state, sync: "live" };
-  return state;
+  const sync = state.sync === "replay" || state.sync === "gap" ? "live" : state.sync;
+  return sync === state.sync && state.head === 0 ? state : { ...state, sync, head: 0 };
 }

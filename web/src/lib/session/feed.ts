@@ -4,7 +4,7 @@
  */
 import type { Mux } from "../mux";
 import { isUncertain, MuxError } from "../mux-error";
-import type { AttachData, ImageInput, InputKind, Message, QueuedInput, SessionEvent } from "../wire";
+import type { ImageInput, InputKind, MessagePage, QueuedInput, SessionEvent, SessionOpened } from "../wire";
 import { disconnected } from "./cursor";
 import { oldestIdx, prependMessages } from "./messages";
 import * as outbox from "./outbox";
@@ -141,12 +141,12 @@ export class Feed {
     if (this.next.loadingOlder || !this.next.session.hasMore || before === null) return;
     this.update({ loadingOlder: true });
     try {
-      const { messages } = await this.command<{ messages: Message[] }>("get_messages", {
+      const { messages, has_more } = await this.command<MessagePage>("get_messages", {
         before_idx: before,
         limit: PAGE,
       });
       const older = messages.filter((message) => message.idx < before);
-      this.update({ session: prependMessages(this.next.session, older, messages.length >= PAGE) });
+      this.update({ session: prependMessages(this.next.session, older, has_more ?? messages.length >= PAGE) });
     } finally {
       this.update({ loadingOlder: false });
     }
@@ -179,14 +179,14 @@ export class Feed {
     const usable = cursor !== null && cursor.epoch !== "" ? { cursor } : {};
     if (!("cursor" in usable)) this.update({ session: { ...this.next.session, sync: "snapshot" } });
     this.mux
-      .command<AttachData | null>(this.id, "session.attach", usable, { timeoutMs: ATTACH_TIMEOUT_MS })
+      .command<SessionOpened | null>(this.id, "session.attach", usable, { timeoutMs: ATTACH_TIMEOUT_MS })
       .then(
         (data) => this.attached(data),
         (error: unknown) => this.refused(error),
       );
   }
 
-  private attached(data: AttachData | null): void {
+  private attached(data: SessionOpened | null): void {
     this.attaching = false;
     // Activity and open questions come by the stream alone: this answer may be older than its last event.
     let session = withSettings(this.next.session, data?.state);

@@ -1,17 +1,13 @@
 /** Building up a message from its deltas. Pure. */
-import type { AgentEvent } from "../wire";
+import type { EventOf } from "../wire";
 import type { LiveMessage, LivePart } from "./state";
 
-type Delta = Extract<
-  AgentEvent,
-  {
-    event:
-      | "stream.text_delta"
-      | "stream.thinking_delta"
-      | "stream.tool_call_start"
-      | "stream.tool_call_delta"
-      | "stream.tool_call_end";
-  }
+type Delta = EventOf<
+  | "stream.text_delta"
+  | "stream.thinking_delta"
+  | "stream.tool_call_start"
+  | "stream.tool_call_delta"
+  | "stream.tool_call_end"
 >;
 
 /** Longest partial tool input that is kept as text while it streams; the finished input replaces it. */

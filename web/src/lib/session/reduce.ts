@@ -4,13 +4,13 @@
  * Promise: however the stream is cut and resumed, the state after the last event is the same as if
  * it had never been cut, because each journalled event is applied exactly once and in order.
  */
-import type { SessionEvent } from "../wire";
-import { advance, judge } from "./cursor";
+import type { QueuedInput, SessionEvent } from "../wire";
+import { advance, heartbeat, judge } from "./cursor";
 import { applyDelta } from "./live";
 import { discardMessage, finishMessage, startMessage } from "./messages";
 import { notice } from "./notices";
 import { fromSnapshot } from "./snapshot";
-import type { Queued, SessionState } from "./state";
+import type { SessionState } from "./state";
 import { endTool, progressTool, startTool } from "./tools";
 
 export function reduce(state: SessionState, event: SessionEvent): SessionState {
@@ -25,10 +25,11 @@ export function reduce(state: SessionState, event: SessionEvent): SessionState {
     }
     case "replay.end": {
       if (state.cursor === null || state.sync !== "replay") return state;
-      const seq = Math.max(state.cursor.seq, event.seq);
+      const seq = Math.max(state.cursor.seq, event.seq ?? 0);
       return { ...state, sync: "live", cursor: { ...state.cursor, seq } };
     }
   }
+  if (event.event === "session.heartbeat") return heartbeat(state, event.head);
   const verdict = judge(state, event);
   if (verdict === "ignore") return state;
   if (verdict === "gap") return state.sync === "gap" ? state : { ...state, sync: "gap" };
@@ -99,7 +100,7 @@ function apply(state: SessionState, event: SessionEvent): SessionState {
       return { ...state, accepted: [...others, accepted] };
     }
     case "queue.changed":
-      return requeue(state, event.steering.map(queued), event.follow_up.map(queued));
+      return requeue(state, event.steering, event.follow_up);
     case "session.title_changed":
       return { ...state, title: event.title };
     case "session.restarted":
@@ -139,17 +140,11 @@ function apply(state: SessionState, event: SessionEvent): SessionState {
 }
 
 /** Input that leaves the queue was handed over (its message follows) or parked: it waits no longer. */
-function requeue(state: SessionState, steering: Queued[], followUp: Queued[]): SessionState {
-  const now = new Set([...steering, ...followUp].map((entry) => entry.clientId));
+function requeue(state: SessionState, steering: QueuedInput[], followUp: QueuedInput[]): SessionState {
+  const now = new Set([...steering, ...followUp].map((entry) => entry.client_id));
   const left = new Set(
-    [...state.steering, ...state.followUp].map((entry) => entry.clientId).filter((id) => id && !now.has(id)),
+    [...state.steering, ...state.followUp].map((entry) => entry.client_id).filter((id) => id && !now.has(id)),
   );
   const accepted = left.size > 0 ? state.accepted.filter((a) => !left.has(a.clientId)) : state.accepted;
   return { ...state, steering, followUp, accepted };
-}
-
-function queued(entry: string | { message: string; client_id?: string }): Queued {
-  return typeof entry === "string"
-    ? { message: entry }
-    : { message: entry.message, clientId: entry.client_id };
 }

@@ -2,7 +2,8 @@
  * What a client knows of one session. A projection: it can be rebuilt from an attach at any time,
  * and it changes only through `reduce`.
  */
-import type { Cursor, ImageInput, InputKind, InputRequest, Message, Role, Usage } from "../wire";
+import type { Phase } from "@/protocol/Phase";
+import type { Cursor, ImageInput, InputKind, InputRequest, Message, QueuedInput, Role, ThinkingLevel, Usage } from "../wire";
 
 /** A message of which only deltas have arrived so far. Parts are keyed by their content index. */
 export interface LiveMessage {
@@ -16,6 +17,9 @@ export type LivePart =
   | { type: "text"; index: number; text: string }
   | { type: "thinking"; index: number; text: string }
   | { type: "tool_call"; index: number; toolCallId: string; name: string; json: string; input?: unknown };
+
+/** What an agent does while it works. */
+export type { Phase };
 
 export type ToolPhase = "running" | "success" | "error";
 
@@ -53,11 +57,6 @@ export interface Accepted {
   images: ImageInput[];
 }
 
-export interface Queued {
-  message: string;
-  clientId?: string;
-}
-
 export type Activity = "idle" | "working" | "error";
 
 /** Where the stream of journalled events stands, and whether it may be trusted. */
@@ -74,21 +73,24 @@ export type Sync =
 export interface SessionState {
   sync: Sync;
   cursor: Cursor | null;
+  /** The journal's head as the last heartbeat gave it: by the next one we must have come so far. */
+  head: number;
   items: Item[];
   live: Record<string, LiveMessage>;
   tools: Record<string, ToolRun>;
   hasMore: boolean;
   activity: Activity;
-  phase: string | null;
+  phase: Phase | null;
   detail: string | null;
   error: string | null;
   requests: InputRequest[];
   accepted: Accepted[];
-  steering: Queued[];
-  followUp: Queued[];
+  steering: QueuedInput[];
+  followUp: QueuedInput[];
   model: { provider: string; id: string } | null;
-  thinkingLevel: string | null;
+  thinkingLevel: ThinkingLevel | null;
   title: string | null;
+  cwd: string | null;
   total: Usage | null;
   unreachable: string | null;
   status: Record<string, string>;
@@ -101,6 +103,7 @@ export function emptySession(): SessionState {
   return {
     sync: "snapshot",
     cursor: null,
+    head: 0,
     items: [],
     live: {},
     tools: {},
@@ -116,6 +119,7 @@ export function emptySession(): SessionState {
     model: null,
     thinkingLevel: null,
     title: null,
+    cwd: null,
     total: null,
     unreachable: null,
     status: {},

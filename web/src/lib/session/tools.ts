@@ -1,10 +1,9 @@
 /** The runs of tools, kept beside the messages because they outlive the message that asked for them. Pure. */
-import type { AgentEvent, Message } from "../wire";
+import type { AgentState, EventOf, Message } from "../wire";
+import { isPart } from "./parts";
 import type { SessionState, ToolRun } from "./state";
 
-type ToolEvent<E extends AgentEvent["event"]> = Extract<AgentEvent, { event: E }>;
-
-export function startTool(state: SessionState, event: ToolEvent<"tool.start">, ts: number): SessionState {
+export function startTool(state: SessionState, event: EventOf<"tool.start">, ts: number): SessionState {
   const known = state.tools[event.tool_call_id];
   return put(state, {
     ...known,
@@ -16,7 +15,7 @@ export function startTool(state: SessionState, event: ToolEvent<"tool.start">, t
   });
 }
 
-export function progressTool(state: SessionState, event: ToolEvent<"tool.progress">): SessionState {
+export function progressTool(state: SessionState, event: EventOf<"tool.progress">): SessionState {
   const known = state.tools[event.tool_call_id];
   // Progress carries no sequence number, so it may arrive after the end: the end wins.
   if (known && known.phase !== "running") return state;
@@ -29,7 +28,7 @@ export function progressTool(state: SessionState, event: ToolEvent<"tool.progres
   });
 }
 
-export function endTool(state: SessionState, event: ToolEvent<"tool.end">): SessionState {
+export function endTool(state: SessionState, event: EventOf<"tool.end">): SessionState {
   const known = state.tools[event.tool_call_id];
   return put(state, {
     id: event.tool_call_id,
@@ -51,7 +50,7 @@ export function toolsFromMessages(
   let changed = false;
   for (const message of messages) {
     for (const part of message.parts) {
-      if (part.type !== "tool_result") continue;
+      if (!isPart(part, "tool_result")) continue;
       const known = next[part.toolCallId];
       changed = true;
       next[part.toolCallId] = {
@@ -66,6 +65,20 @@ export function toolsFromMessages(
     }
   }
   return changed ? next : tools;
+}
+
+/** Tools that run at the moment of a snapshot, with their newest output. */
+export function runningTools(state: SessionState, running: AgentState["runningTools"]): SessionState {
+  return running.reduce<SessionState>((before, tool) => {
+    const known = before.tools[tool.toolCallId];
+    return put(before, {
+      ...known,
+      id: tool.toolCallId,
+      name: tool.name,
+      phase: "running",
+      output: tool.partialOutput ?? known?.output,
+    });
+  }, state);
 }
 
 function put(state: SessionState, run: ToolRun): SessionState {
