@@ -55,7 +55,7 @@ try {
         await shot("drawer");
         await page.getByTestId("new-session").click();
       } else await page.getByTestId("new-session").click();
-      await page.getByLabel("Folder").fill("/srv/octo");
+      await page.getByRole("combobox", { name: "Folder" }).fill("/srv/octo");
       await shot("new");
       await page.getByTestId("create-session").click();
       await page.getByTestId("empty-chat").waitFor();

@@ -1,7 +1,7 @@
 /** The frame of every screen behind the log in: session list, banner, dialogs, keys. */
 import { useQuery } from "@tanstack/react-query";
-import { Navigate, Outlet, useLocation } from "@tanstack/react-router";
-import { lazy, Suspense, useEffect } from "react";
+import { Outlet, useLocation, useNavigate, useRouter } from "@tanstack/react-router";
+import { lazy, Suspense, useEffect, useRef } from "react";
 import { useTranslation } from "react-i18next";
 import { meQuery } from "@/lib/auth";
 import { mux } from "@/lib/client";
@@ -19,7 +19,6 @@ const Palette = lazy(() => import("./Palette"));
 export function Shell() {
   const { t } = useTranslation();
   const { data: me, isPending, isError, refetch } = useQuery({ ...meQuery, refetchInterval: 5 * 60_000 });
-  const path = useLocation({ select: (location) => location.href });
 
   if (isPending) return <Waiting />;
   if (isError && !me) {
@@ -33,8 +32,20 @@ export function Shell() {
       </main>
     );
   }
-  if (!me) return <Navigate to="/login" search={{ next: path === "/" ? undefined : path }} replace />;
-  return <Frame />;
+  return me ? <Frame /> : <ToLogin />;
+}
+
+/** Goes to the log in once, keeping the address for afterwards. */
+function ToLogin() {
+  const navigate = useNavigate();
+  const { latestLocation } = useRouter();
+  const { href } = latestLocation;
+  const from = useRef(href);
+  useEffect(() => {
+    const next = from.current === "/" || from.current.startsWith("/login") ? undefined : from.current;
+    void navigate({ to: "/login", search: { next }, replace: true });
+  }, [navigate]);
+  return <Waiting />;
 }
 
 function Frame() {
