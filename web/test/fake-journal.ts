@@ -107,7 +107,15 @@ export class FakeJournal {
   }
 
   private prune(messageId: string): void {
-    this.rows = this.rows.filter((row) => !("message_id" in row && row.message_id === messageId && row.event.startsWith("stream.") && row.event !== "stream.message_discarded"));
+    this.rows = this.rows.filter(
+      (row) =>
+        !(
+          "message_id" in row &&
+          row.message_id === messageId &&
+          row.event.startsWith("stream.") &&
+          row.event !== "stream.message_discarded"
+        ),
+    );
   }
 
   private envelope(event: AgentEvent, seq?: number): SessionEvent {

@@ -2,7 +2,19 @@
  * The server's side of the mux, with scripted agents. Transport-free: tests give it fake sockets,
  * `fake-server.ts` gives it real ones.
  */
-import type { AgentEvent, AgentState, ImageInput, InputRequest, ListedSession, Message, Model, Part, QueuedInput, SessionStatus, ThinkingLevel } from "../src/lib/wire.ts";
+import type {
+  AgentEvent,
+  AgentState,
+  ImageInput,
+  InputRequest,
+  ListedSession,
+  Message,
+  Model,
+  Part,
+  QueuedInput,
+  SessionStatus,
+  ThinkingLevel,
+} from "../src/lib/wire.ts";
 import { FakeJournal } from "./fake-journal.ts";
 
 export interface Line {
@@ -71,7 +83,16 @@ export class FakeSession {
   }
 }
 
-const CAPABILITIES = ["prompt", "steer", "follow_up", "abort", "images", "set_model", "set_thinking_level", "compact"];
+const CAPABILITIES = [
+  "prompt",
+  "steer",
+  "follow_up",
+  "abort",
+  "images",
+  "set_model",
+  "set_thinking_level",
+  "compact",
+];
 
 export class FakeOcto {
   readonly sessions = new Map<string, FakeSession>();
@@ -88,12 +109,19 @@ export class FakeOcto {
   /** A new connection: greets, and gives back what to do with its frames and its end. */
   connect(line: Line): { receive: (text: string) => void; end: () => void } {
     const attached = new Map<string, () => void>();
-    line.send({ channel: "system", type: "connected", connection_id: `c${++this.counter}`, protocol: 1, resume: true });
+    line.send({
+      channel: "system",
+      type: "connected",
+      connection_id: `c${++this.counter}`,
+      protocol: 1,
+      resume: true,
+    });
     line.send({ channel: "session", type: "connected" });
     return {
       receive: (text) => {
         const frame = JSON.parse(text) as Frame;
-        if (frame.channel === "system" && frame.type === "ping") line.send({ channel: "system", type: "pong" });
+        if (frame.channel === "system" && frame.type === "ping")
+          line.send({ channel: "system", type: "pong" });
         if (frame.channel !== "agent") return;
         this.received.push(frame);
         this.handle(line, frame, attached);
@@ -112,20 +140,42 @@ export class FakeOcto {
     return session;
   }
 
-  private handle(line: Line, frame: Frame, attached: Map<string, () => void>): void {
+  private handle(line: Line, frame: Frame, attached: Map<string, () => void>): unknown {
     const id = String(frame.session_id ?? "");
     const cmd = String(frame.cmd);
     const reply = (data: unknown) =>
-      line.send({ channel: "agent", session_id: id, event: "response", id: frame.id ?? "", cmd, success: true, data, ts: Date.now() });
+      line.send({
+        channel: "agent",
+        session_id: id,
+        event: "response",
+        id: frame.id ?? "",
+        cmd,
+        success: true,
+        data,
+        ts: Date.now(),
+      });
     const refuse = (code: string, error: string) =>
-      line.send({ channel: "agent", session_id: id, event: "response", id: frame.id ?? "", cmd, success: false, code, error, ts: Date.now() });
+      line.send({
+        channel: "agent",
+        session_id: id,
+        event: "response",
+        id: frame.id ?? "",
+        cmd,
+        success: false,
+        code,
+        error,
+        ts: Date.now(),
+      });
 
     if (cmd === "list_sessions") return reply({ sessions: [...this.sessions.values()].map(listed) });
     if (cmd === "get_models") return reply(MODELS);
     if (cmd === "session.create" && !this.sessions.has(id)) {
       const config = (frame.config ?? {}) as Frame;
       if (String(config.cwd).includes("missing")) {
-        return refuse("invalid_request", `the folder ${config.cwd} does not exist; create it or choose another`);
+        return refuse(
+          "invalid_request",
+          `the folder ${config.cwd} does not exist; create it or choose another`,
+        );
       }
       this.create(id, String(config.cwd ?? "/"));
     }
@@ -138,10 +188,22 @@ export class FakeOcto {
       case "session.attach": {
         attached.get(id)?.();
         const cursor = frame.cursor as { epoch: string; seq: number } | undefined;
-        for (const event of journal.attach(cursor, session.agentState())) line.send({ channel: "agent", ...event });
-        attached.set(id, journal.watch((event) => line.send({ channel: "agent", ...event })));
+        for (const event of journal.attach(cursor, session.agentState()))
+          line.send({ channel: "agent", ...event });
+        attached.set(
+          id,
+          journal.watch((event) => line.send({ channel: "agent", ...event })),
+        );
         const { epoch, head } = journal;
-        return reply({ session_id: id, epoch, seq: head, harness: "pi", capabilities: CAPABILITIES, state: session.agentState(), resumed: true });
+        return reply({
+          session_id: id,
+          epoch,
+          seq: head,
+          harness: "pi",
+          capabilities: CAPABILITIES,
+          state: session.agentState(),
+          resumed: true,
+        });
       }
       case "session.detach":
         attached.get(id)?.();
@@ -156,7 +218,11 @@ export class FakeOcto {
         return reply(null);
       case "set_model":
         session.model = { provider: String(frame.provider), id: String(frame.model_id) };
-        journal.append({ event: "config.model_changed", provider: session.model.provider, model_id: session.model.id });
+        journal.append({
+          event: "config.model_changed",
+          provider: session.model.provider,
+          model_id: session.model.id,
+        });
         return reply({ provider: frame.provider, model_id: frame.model_id });
       case "set_thinking_level":
         session.thinkingLevel = frame.level as ThinkingLevel;
@@ -198,7 +264,7 @@ export class FakeOcto {
     frame: Frame,
     reply: () => void,
     refuse: (code: string, error: string) => void,
-  ): void {
+  ): unknown {
     const client_id = typeof frame.client_id === "string" ? frame.client_id : undefined;
     const text = String(frame.message ?? "");
     if (client_id) {
@@ -218,22 +284,45 @@ export class FakeOcto {
 
   private announceQueue(session: FakeSession): void {
     const of = (kind: string) =>
-      session.queue.filter((q) => (kind === "steer" ? q.kind !== "follow_up" : q.kind === "follow_up")).map((q) => ({ ...q }));
+      session.queue
+        .filter((q) => (kind === "steer" ? q.kind !== "follow_up" : q.kind === "follow_up"))
+        .map((q) => ({ ...q }));
     session.journal.append({ event: "queue.changed", steering: of("steer"), follow_up: of("follow_up") });
   }
 
-  private async run(session: FakeSession, prompt: string, client_id: string | undefined, images: ImageInput[]): Promise<void> {
+  private async run(
+    session: FakeSession,
+    prompt: string,
+    client_id: string | undefined,
+    images: ImageInput[],
+  ): Promise<void> {
     const { journal } = session;
     session.working = true;
     session.stop = false;
     session.activity = Date.now();
     const finish = (parts: Part[], id: string, extra: Partial<Message> = {}) => {
-      const message = { id, idx: journal.messages.length, role: "assistant" as const, parts, created_at: Date.now(), ...extra };
+      const message = {
+        id,
+        idx: journal.messages.length,
+        role: "assistant" as const,
+        parts,
+        created_at: Date.now(),
+        ...extra,
+      };
       journal.append({ event: "stream.message_end", message });
     };
     const nextId = (prefix: string) => `${prefix}_${session.id}_${++this.counter}`;
-    const pictures: Part[] = images.map((image) => ({ type: "image", id: nextId("img"), source: "base64", data: image.data, mimeType: image.media_type }));
-    finish([{ type: "text", id: nextId("part"), text: prompt }, ...pictures], nextId("msg"), { role: "user", client_id });
+    const pictures: Part[] = images.map((image) => ({
+      type: "image",
+      id: nextId("img"),
+      source: "base64",
+      data: image.data,
+      mimeType: image.media_type,
+    }));
+    finish([{ type: "text", id: nextId("part"), text: prompt }, ...pictures], nextId("msg"), {
+      role: "user",
+      client_id,
+    });
     if (!session.title) {
       session.title = prompt.slice(0, 48);
       journal.append({ event: "session.title_changed", title: session.title });
@@ -272,9 +361,36 @@ export class FakeOcto {
 }
 
 export const MODELS: Model[] = [
-  { id: "scripted", name: "Scripted", api: "demo", provider: "demo", reasoning: true, input: ["text", "image"], contextWindow: 200_000, maxTokens: 8192 },
-  { id: "claude-sonnet-4-5", name: "Claude Sonnet 4.5", api: "anthropic", provider: "anthropic", reasoning: true, input: ["text", "image"], contextWindow: 200_000, maxTokens: 64_000 },
-  { id: "qwen3-coder:30b", name: "Qwen3 Coder 30B", api: "openai", provider: "ollama", reasoning: false, input: ["text"], contextWindow: 131_072, maxTokens: 8192 },
+  {
+    id: "scripted",
+    name: "Scripted",
+    api: "demo",
+    provider: "demo",
+    reasoning: true,
+    input: ["text", "image"],
+    contextWindow: 200_000,
+    maxTokens: 8192,
+  },
+  {
+    id: "claude-sonnet-4-5",
+    name: "Claude Sonnet 4.5",
+    api: "anthropic",
+    provider: "anthropic",
+    reasoning: true,
+    input: ["text", "image"],
+    contextWindow: 200_000,
+    maxTokens: 64_000,
+  },
+  {
+    id: "qwen3-coder:30b",
+    name: "Qwen3 Coder 30B",
+    api: "openai",
+    provider: "ollama",
+    reasoning: false,
+    input: ["text"],
+    contextWindow: 131_072,
+    maxTokens: 8192,
+  },
 ];
 
 function listed(session: FakeSession): ListedSession {

@@ -42,28 +42,59 @@ export const script: Script = async (context) => {
 
 async function work(context: ScriptContext): Promise<void> {
   const { emit, wait, aborted } = context;
-  await tool(context, "I will look at the parser and its tests first.", "bash", { command: "rg -n 'fn cut' src && cargo test -q blocks" }, [
-    "src/blocks.rs:41:pub fn cut(text: &str) -> Vec<&str> {\n",
-    "\nrunning 41 tests\n",
-    "................F........................\n",
-    "failures: blocks::a_blank_line_in_a_fence_is_code\n",
-  ], true);
+  await tool(
+    context,
+    "I will look at the parser and its tests first.",
+    "bash",
+    { command: "rg -n 'fn cut' src && cargo test -q blocks" },
+    [
+      "src/blocks.rs:41:pub fn cut(text: &str) -> Vec<&str> {\n",
+      "\nrunning 41 tests\n",
+      "................F........................\n",
+      "failures: blocks::a_blank_line_in_a_fence_is_code\n",
+    ],
+    true,
+  );
   if (aborted()) return;
-  await tool(context, "", "read", { path: "src/blocks.rs" }, ["pub fn cut(text: &str) -> Vec<&str> {\n    …\n}\n"]);
+  await tool(context, "", "read", { path: "src/blocks.rs" }, [
+    "pub fn cut(text: &str) -> Vec<&str> {\n    …\n}\n",
+  ]);
   if (aborted()) return;
-  await tool(context, "The state is missing. I will carry the fence along.", "edit", {
-    path: "src/blocks.rs",
-    edits: [{
-      oldText: "    for line in text.lines() {\n        if line.is_empty() {\n            blocks.push(take(&mut current));\n        }\n    }",
-      newText: "    let mut fence: Option<&str> = None;\n    for line in text.lines() {\n        if line.is_empty() && fence.is_none() {\n            blocks.push(take(&mut current));\n        }\n    }",
-    }],
-  }, ["edited src/blocks.rs\n"]);
+  await tool(
+    context,
+    "The state is missing. I will carry the fence along.",
+    "edit",
+    {
+      path: "src/blocks.rs",
+      edits: [
+        {
+          oldText:
+            "    for line in text.lines() {\n        if line.is_empty() {\n            blocks.push(take(&mut current));\n        }\n    }",
+          newText:
+            "    let mut fence: Option<&str> = None;\n    for line in text.lines() {\n        if line.is_empty() && fence.is_none() {\n            blocks.push(take(&mut current));\n        }\n    }",
+        },
+      ],
+    },
+    ["edited src/blocks.rs\n"],
+  );
   if (aborted()) return;
-  await tool(context, "", "write", { path: "notes/fences.md", content: "# Fences\n\nA fence ends at its partner, nowhere else.\n" }, ["wrote 52 bytes\n"]);
+  await tool(
+    context,
+    "",
+    "write",
+    { path: "notes/fences.md", content: "# Fences\n\nA fence ends at its partner, nowhere else.\n" },
+    ["wrote 52 bytes\n"],
+  );
   if (aborted()) return;
   emit({ event: "agent.working", phase: "generating" });
   await wait(50);
-  await stream(context, [], REPLY, "stop", "The failing case has a blank line within a fence. The loop forgets that it is inside one, so the block ends early.");
+  await stream(
+    context,
+    [],
+    REPLY,
+    "stop",
+    "The failing case has a blank line within a fence. The loop forgets that it is inside one, so the block ends early.",
+  );
 }
 
 async function tool(
@@ -89,9 +120,26 @@ async function tool(
   }
   await wait(120);
   const end = result(failed ? `${sofar}\nCommand exited with code 101` : sofar);
-  emit({ event: "tool.end", tool_call_id: id, name, output: end, is_error: failed, duration_ms: 180 * output.length + 120 });
+  emit({
+    event: "tool.end",
+    tool_call_id: id,
+    name,
+    output: end,
+    is_error: failed,
+    duration_ms: 180 * output.length + 120,
+  });
   context.finish(
-    [{ type: "tool_result", id: nextId("part"), toolCallId: id, name, output: end, isError: failed, durationMs: 180 * output.length + 120 }],
+    [
+      {
+        type: "tool_result",
+        id: nextId("part"),
+        toolCallId: id,
+        name,
+        output: end,
+        isError: failed,
+        durationMs: 180 * output.length + 120,
+      },
+    ],
     nextId("msg"),
     { role: "tool", tool_call_id: id, tool_name: name, is_error: failed },
   );
@@ -107,6 +155,7 @@ async function stream(
 ): Promise<void> {
   const { emit, wait, nextId, finish, aborted } = context;
   const message_id = nextId("msg");
+  emit({ event: "agent.working", phase: thinking ? "thinking" : "generating" });
   emit({ event: "stream.message_start", message_id, role: "assistant" });
   const done: Part[] = [];
   for (const piece of pieces(thinking)) {
@@ -130,11 +179,24 @@ async function stream(
       emit({ event: "stream.tool_call_delta", ...at, delta: piece });
       await wait(12);
     }
-    emit({ event: "stream.tool_call_end", ...at, tool_call: { id: part.toolCallId, name: part.name, input: part.input } });
+    emit({
+      event: "stream.tool_call_end",
+      ...at,
+      tool_call: { id: part.toolCallId, name: part.name, input: part.input },
+    });
     done.push(part);
   }
-  const usage = { input_tokens: 1840 + text.length, output_tokens: Math.ceil(text.length / 4), cost_usd: 0.0042 };
-  finish(done, message_id, { model: "scripted", provider: "demo", stop_reason: aborted() ? "aborted" : stop, usage });
+  const usage = {
+    input_tokens: 1840 + text.length,
+    output_tokens: Math.ceil(text.length / 4),
+    cost_usd: 0.0042,
+  };
+  finish(done, message_id, {
+    model: "scripted",
+    provider: "demo",
+    stop_reason: aborted() ? "aborted" : stop,
+    usage,
+  });
 }
 
 function pieces(text: string): string[] {
@@ -159,7 +221,12 @@ async function permission(context: ScriptContext): Promise<void> {
       { option_id: "once", label: "Allow", kind: "allow_once" },
     ],
   });
-  await stream(context, [], answer.option_id === "deny" || answer.cancelled ? "Then I leave it." : "Done: the cache is empty.", "stop");
+  await stream(
+    context,
+    [],
+    answer.option_id === "deny" || answer.cancelled ? "Then I leave it." : "Done: the cache is empty.",
+    "stop",
+  );
 }
 
 async function retry(context: ScriptContext): Promise<void> {
@@ -167,7 +234,13 @@ async function retry(context: ScriptContext): Promise<void> {
   emit({ event: "retry.start", attempt: 1, max_attempts: 3, delay_ms: 500, error: "529 overloaded" });
   await wait(600);
   emit({ event: "retry.end", success: true, attempt: 1 });
-  emit({ event: "compact.end", success: true, will_retry: false, summary: "We fixed the parser.", tokens_before: 180_000 });
+  emit({
+    event: "compact.end",
+    success: true,
+    will_retry: false,
+    summary: "We fixed the parser.",
+    tokens_before: 180_000,
+  });
   emit({ event: "notify", level: "info", message: "The workspace has uncommitted changes." });
   await stream(context, [], "It worked at the second attempt.", "stop");
 }

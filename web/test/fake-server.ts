@@ -39,7 +39,8 @@ export async function startFakeServer(options: { port?: number; dist?: string } 
   };
   const server = createServer((request, response) => {
     handle(request, response).catch(() => {
-      if (!response.headersSent) json(response, 500, { error: "the fake server failed", code: "INTERNAL_ERROR" });
+      if (!response.headersSent)
+        json(response, 500, { error: "the fake server failed", code: "INTERNAL_ERROR" });
     });
   });
   const sockets = new WebSocketServer({ noServer: true, maxPayload: 16 * 1024 * 1024 });
@@ -56,7 +57,7 @@ export async function startFakeServer(options: { port?: number; dist?: string } 
     });
   });
 
-  async function handle(request: IncomingMessage, response: ServerResponse): Promise<void> {
+  async function handle(request: IncomingMessage, response: ServerResponse): Promise<unknown> {
     const path = new URL(request.url ?? "/", "http://fake").pathname;
     if (!path.startsWith("/api/")) return asset(response, options.dist, path);
     if (path === "/api/auth/login") {
@@ -97,13 +98,16 @@ export async function startFakeServer(options: { port?: number; dist?: string } 
   };
 }
 
-async function asset(response: ServerResponse, dist: string | undefined, path: string): Promise<void> {
+async function asset(response: ServerResponse, dist: string | undefined, path: string): Promise<unknown> {
   if (!dist) return json(response, 404, { error: "no page here: run vite", code: "NOT_FOUND" });
   const wanted = extname(path) ? normalize(path) : "/index.html";
   try {
     const content = await readFile(join(dist, wanted));
     response
-      .writeHead(200, { "content-type": TYPES[extname(wanted)] ?? "application/octet-stream", "content-security-policy": CSP })
+      .writeHead(200, {
+        "content-type": TYPES[extname(wanted)] ?? "application/octet-stream",
+        "content-security-policy": CSP,
+      })
       .end(content);
   } catch {
     json(response, 404, { error: "no such file", code: "NOT_FOUND" });

@@ -10,7 +10,14 @@ const dist = fileURLToPath(new URL("../dist", import.meta.url));
 const server = await startFakeServer({ dist });
 const { octo } = server;
 const folders = ["/srv/octo", "/home/ada/shop", "/home/ada/notes"];
-const titles = ["Document the resume rules", "Slow checkout query", "Weekly summary", "Upgrade to axum 0.8", "Find the flaky test", "Invoice layout"];
+const titles = [
+  "Document the resume rules",
+  "Slow checkout query",
+  "Weekly summary",
+  "Upgrade to axum 0.8",
+  "Find the flaky test",
+  "Invoice layout",
+];
 for (const [n, title] of titles.entries()) {
   const session = octo.create(`ses_old${n}`, folders[n % 3] as string, title);
   session.activity = Date.now() - n * n * 2_700_000 - 60_000;
@@ -18,7 +25,15 @@ for (const [n, title] of titles.entries()) {
 
 const browser = await chromium.launch({
   executablePath: "/usr/bin/chromium",
-  args: ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"],
+  args: [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+  ],
 });
 const problems: string[] = [];
 
@@ -31,10 +46,19 @@ async function login(page: Page): Promise<void> {
 }
 
 try {
-  for (const [device, viewport] of [["desktop", { width: 1280, height: 800 }], ["phone", { width: 390, height: 844 }]] as const) {
+  for (const [device, viewport] of [
+    ["desktop", { width: 1280, height: 800 }],
+    ["phone", { width: 390, height: 844 }],
+  ] as const) {
     for (const colorScheme of ["light", "dark"] as const) {
       const phone = device === "phone";
-      const context = await browser.newContext({ viewport, colorScheme, hasTouch: phone, isMobile: phone, locale: "en" });
+      const context = await browser.newContext({
+        viewport,
+        colorScheme,
+        hasTouch: phone,
+        isMobile: phone,
+        locale: "en",
+      });
       const page = await context.newPage();
       page.on("console", (message) => problems.push(`${message.type()}: ${message.text()}`));
       page.on("pageerror", (error) => problems.push(`pageerror: ${error.message}`));
@@ -55,12 +79,14 @@ try {
         await shot("drawer");
         await page.getByTestId("new-session").click();
       } else await page.getByTestId("new-session").click();
-      await page.getByRole("combobox", { name: "Folder" }).fill("/srv/octo");
+      await page.getByTestId("folder").fill("/srv/octo");
       await shot("new");
       await page.getByTestId("create-session").click();
       await page.getByTestId("empty-chat").waitFor();
       await shot("empty");
-      await page.getByTestId("composer").fill("The preview breaks code blocks that contain blank lines. Find out why and repair it.");
+      await page
+        .getByTestId("composer")
+        .fill("The preview breaks code blocks that contain blank lines. Find out why and repair it.");
       await page.keyboard.press("Enter");
       await page.getByTestId("tool-output").first().waitFor();
       await page.waitForTimeout(500);

@@ -29,16 +29,25 @@ export function turn(n: number, kind: number): AgentEvent[] {
   else events.push({ event: "stream.message_end", message: answer });
   if (kind % 4 === 3) {
     events.push(
-      { event: "agent.input_needed", request: { type: "confirm", request_id: `r${n}`, title: "Sure?", message: "" } },
+      {
+        event: "agent.input_needed",
+        request: { type: "confirm", request_id: `r${n}`, title: "Sure?", message: "" },
+      },
       { event: "agent.input_resolved", request_id: `r${n}` },
-      { event: "queue.changed", steering: [{ kind: "steer", message: "left", client_id: `s${n}` }], follow_up: [] },
+      {
+        event: "queue.changed",
+        steering: [{ kind: "steer", message: "left", client_id: `s${n}` }],
+        follow_up: [],
+      },
       { event: "queue.changed", steering: [], follow_up: [] },
       { event: "session.title_changed", title: `title ${n}` },
     );
   }
   const usage = { input_tokens: 10 * n, output_tokens: n };
   events.push({ event: "usage", usage, session_total: usage }, { event: "stream.done", reason: "stop" });
-  events.push(kind % 5 === 4 ? { event: "agent.error", error: "broke", recoverable: true } : { event: "agent.idle" });
+  events.push(
+    kind % 5 === 4 ? { event: "agent.error", error: "broke", recoverable: true } : { event: "agent.idle" },
+  );
   return events;
 }
 
@@ -48,7 +57,17 @@ function toolRun(n: number, answer: Message): AgentEvent[] {
   const output = { content: [{ type: "text", text: "a\nb" }] };
   const result: Message = {
     ...message(`r${n}`, n * 3 + 2, "tool", ""),
-    parts: [{ type: "tool_result", id: `p-r${n}`, toolCallId: id, name: "bash", output, isError: false, durationMs: 12 }],
+    parts: [
+      {
+        type: "tool_result",
+        id: `p-r${n}`,
+        toolCallId: id,
+        name: "bash",
+        output,
+        isError: false,
+        durationMs: 12,
+      },
+    ],
   };
   answer.parts.push({ type: "tool_call", id: `p-${id}`, toolCallId: id, name: "bash", input });
   const at = { message_id: answer.id, tool_call_id: id, content_index: 2 };
@@ -59,12 +78,30 @@ function toolRun(n: number, answer: Message): AgentEvent[] {
     { event: "stream.tool_call_end", ...at, tool_call: { id, name: "bash", input } },
     { event: "stream.message_end", message: answer },
     { event: "tool.start", tool_call_id: id, name: "bash", input },
-    { event: "tool.progress", tool_call_id: id, name: "bash", partial_output: { content: [{ type: "text", text: "a" }] } },
+    {
+      event: "tool.progress",
+      tool_call_id: id,
+      name: "bash",
+      partial_output: { content: [{ type: "text", text: "a" }] },
+    },
     { event: "tool.end", tool_call_id: id, name: "bash", output, is_error: false, duration_ms: 12 },
     { event: "stream.message_end", message: result },
   ];
 }
 
-export function message(id: string, idx: number, role: Message["role"], text: string, client_id?: string): Message {
-  return { id, idx, role, client_id, parts: text ? [{ type: "text", id: `p-${id}`, text }] : [], created_at: 1 };
+export function message(
+  id: string,
+  idx: number,
+  role: Message["role"],
+  text: string,
+  client_id?: string,
+): Message {
+  return {
+    id,
+    idx,
+    role,
+    client_id,
+    parts: text ? [{ type: "text", id: `p-${id}`, text }] : [],
+    created_at: 1,
+  };
 }

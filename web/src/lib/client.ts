@@ -58,9 +58,13 @@ export function forgetFeed(sessionId: string): void {
   feeds.delete(sessionId);
 }
 
-/** After a log out nothing of the person stays in memory. */
-export function forgetAll(): void {
-  for (const id of [...feeds.keys()]) forgetFeed(id);
-  mux.stop();
-  queryClient.clear();
+let owner: string | null = null;
+
+/** Says who is at the screen now. What another person left in memory is forgotten; one's own stays. */
+export function claim(userId: string): void {
+  if (owner !== null && owner !== userId) {
+    for (const id of [...feeds.keys()]) forgetFeed(id);
+    queryClient.removeQueries({ predicate: (query) => query.queryKey[0] !== meQuery.queryKey[0] });
+  }
+  owner = userId;
 }

@@ -25,12 +25,33 @@ const grammars = {
 export type Grammar = keyof typeof grammars;
 
 const aliases: Record<string, Grammar> = {
-  sh: "bash", shell: "bash", zsh: "bash", console: "bash",
-  h: "c", cpp: "c", cc: "c", hpp: "c",
-  patch: "diff", xml: "html", svg: "html", vue: "html",
-  jsonc: "json", jsonl: "json", md: "markdown", py: "python", rs: "rust",
-  js: "typescript", mjs: "typescript", cjs: "typescript", javascript: "typescript", ts: "typescript", mts: "typescript",
-  jsx: "tsx", yml: "yaml", ini: "toml", conf: "toml",
+  sh: "bash",
+  shell: "bash",
+  zsh: "bash",
+  console: "bash",
+  h: "c",
+  cpp: "c",
+  cc: "c",
+  hpp: "c",
+  patch: "diff",
+  xml: "html",
+  svg: "html",
+  vue: "html",
+  jsonc: "json",
+  jsonl: "json",
+  md: "markdown",
+  py: "python",
+  rs: "rust",
+  js: "typescript",
+  mjs: "typescript",
+  cjs: "typescript",
+  javascript: "typescript",
+  ts: "typescript",
+  mts: "typescript",
+  jsx: "tsx",
+  yml: "yaml",
+  ini: "toml",
+  conf: "toml",
 };
 
 /** Longer code stays plain: colouring it would hold the page up. */
@@ -39,12 +60,14 @@ const MAX_CODE = 60_000;
 let core: Promise<HighlighterCore> | undefined;
 
 async function start(): Promise<HighlighterCore> {
-  const [{ createHighlighterCore, createCssVariablesTheme }, { createJavaScriptRegexEngine }] = await Promise.all([
-    import("shiki/core"),
-    import("shiki/engine/javascript"),
-  ]);
+  const [{ createHighlighterCore, createCssVariablesTheme }, { createJavaScriptRegexEngine }] =
+    await Promise.all([import("shiki/core"), import("shiki/engine/javascript")]);
   const theme = createCssVariablesTheme({ name: "octo", variablePrefix: "--shiki-", fontStyle: true });
-  return createHighlighterCore({ themes: [theme], langs: [], engine: createJavaScriptRegexEngine({ forgiving: true }) });
+  return createHighlighterCore({
+    themes: [theme],
+    langs: [],
+    engine: createJavaScriptRegexEngine({ forgiving: true }),
+  });
 }
 
 export function grammarOf(language: string): Grammar | null {

@@ -62,7 +62,14 @@ test("responses find their commands by id, whatever their order", async () => {
 test("a refused command carries the server's code and sentence", async () => {
   last().greet();
   const answer = mux.command("s", "fork");
-  last().say({ channel: "agent", event: "response", id: last().sent[0]?.id, success: false, code: "unsupported", error: "no" });
+  last().say({
+    channel: "agent",
+    event: "response",
+    id: last().sent[0]?.id,
+    success: false,
+    code: "unsupported",
+    error: "no",
+  });
   await expect(answer).rejects.toMatchObject({ code: "unsupported", message: "no" });
 });
 
@@ -100,7 +107,13 @@ test("a socket that closes before its greeting asks whether the login still hold
 });
 
 test("waits double up to ten seconds and are never longer", () => {
-  expect([0, 1, 2, 9, 40].map((n) => backoff(n, () => 1))).toEqual([300, 600, 1200, LONGEST_DELAY_MS, LONGEST_DELAY_MS]);
+  expect([0, 1, 2, 9, 40].map((n) => backoff(n, () => 1))).toEqual([
+    300,
+    600,
+    1200,
+    LONGEST_DELAY_MS,
+    LONGEST_DELAY_MS,
+  ]);
   expect(backoff(3, () => 0)).toBe(1200);
 });
 

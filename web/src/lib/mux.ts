@@ -216,7 +216,8 @@ export class Mux {
     this.drop("waiting");
     if (refused) this.options.onRefused?.();
     // A restarting server says so, and is back soon.
-    const wait = code === CLOSE_RESTART ? backoff(0, this.options.random) : backoff(this.attempt, this.options.random);
+    const wait =
+      code === CLOSE_RESTART ? backoff(0, this.options.random) : backoff(this.attempt, this.options.random);
     this.attempt += 1;
     if (this.status === "waiting") this.retryTimer = setTimeout(() => this.connect(), wait);
   }

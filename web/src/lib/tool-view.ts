@@ -74,7 +74,8 @@ export function outputImages(output: unknown): string[] {
   if (!Array.isArray(content)) return [];
   return content.flatMap((entry: unknown) => {
     const { type, data, mimeType } = fields(entry);
-    const fine = type === "image" && typeof data === "string" && /^image\/(png|jpeg|gif|webp)$/.test(String(mimeType));
+    const fine =
+      type === "image" && typeof data === "string" && /^image\/(png|jpeg|gif|webp)$/.test(String(mimeType));
     return fine ? [`data:${mimeType};base64,${data}`] : [];
   });
 }

@@ -29,7 +29,9 @@ export type { AgentState };
 /** Any event with its envelope. Servers before octo leave `seq`, `epoch` and the snapshot's state out. */
 export type SessionEvent = EventFrame;
 
-type Body<E> = E extends unknown ? Omit<E, "session_id" | "runner_id" | "ts" | "epoch" | "seq" | "turn_id"> : never;
+type Body<E> = E extends unknown
+  ? Omit<E, "session_id" | "runner_id" | "ts" | "epoch" | "seq" | "turn_id">
+  : never;
 
 /** An event without its envelope. */
 export type AgentEvent = Body<EventFrame>;

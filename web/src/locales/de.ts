@@ -25,7 +25,8 @@ export const de: typeof en = {
     tooMany: "Zu viele Versuche. Warte eine Minute und versuche es erneut.",
     unreachable: "octo ist nicht erreichbar. Prüfe dein Netz und ob der Server läuft.",
     failed: "Die Anmeldung ist fehlgeschlagen. Versuche es erneut.",
-    first: "Zum ersten Mal hier? Das Passwort des Administrators steht in der Datei initial-admin, die octo beim ersten Start genannt hat.",
+    first:
+      "Zum ersten Mal hier? Das Passwort des Administrators steht in der Datei initial-admin, die octo beim ersten Start genannt hat.",
   },
   shell: {
     unreachable: "octo ist nicht erreichbar. Prüfe dein Netz und ob der Server läuft.",
@@ -40,7 +41,8 @@ export const de: typeof en = {
   },
   home: {
     first: "Starte deine erste Sitzung",
-    firstLead: "Eine Sitzung ist ein Agent, der in einem deiner Ordner arbeitet: Er liest, führt Befehle aus und ändert Dateien, während du zusiehst und lenkst.",
+    firstLead:
+      "Eine Sitzung ist ein Agent, der in einem deiner Ordner arbeitet: Er liest, führt Befehle aus und ändert Dateien, während du zusiehst und lenkst.",
     title: "Was ist als Nächstes zu tun?",
     lead: "Wähle links eine Sitzung oder starte eine neue. Agenten arbeiten weiter, wenn du diese Seite schließt.",
     recent: "Letzte Ordner",
@@ -66,7 +68,12 @@ export const de: typeof en = {
     delete: "Löschen",
     menu: "Aktionen für {{title}}",
   },
-  dot: { idle: "Ruht", working: "Arbeitet", input: "Braucht deine Antwort", error: "Mit einem Fehler beendet" },
+  dot: {
+    idle: "Ruht",
+    working: "Arbeitet",
+    input: "Braucht deine Antwort",
+    error: "Mit einem Fehler beendet",
+  },
   delete: {
     title: "Diese Sitzung löschen?",
     text: "„{{title}}“ und das ganze Gespräch sind dann für immer weg. Dateien im Ordner bleiben.",
@@ -75,7 +82,7 @@ export const de: typeof en = {
   new: {
     title: "Neue Sitzung",
     folder: "Ordner",
-    folderHint: "Der Agent arbeitet in diesem Ordner und sieht sonst nichts von dir.",
+    folderHint: "Der Agent arbeitet in diesem Ordner. Gib seinen ganzen Pfad an.",
     absolute: "Gib den ganzen Pfad an, beginnend mit /.",
     model: "Modell",
     filterModels: "Modell finden",
@@ -108,7 +115,8 @@ export const de: typeof en = {
     you: "Du",
     empty: "Der Agent ist bereit",
     emptyIn: "Der Agent ist bereit in {{folder}}",
-    emptyLead: "Sag, was zu tun ist. Er kann hier Dateien lesen und ändern und Befehle ausführen; du siehst jeden Schritt und kannst jederzeit lenken oder anhalten.",
+    emptyLead:
+      "Sag, was zu tun ist. Er kann hier Dateien lesen und ändern und Befehle ausführen; du siehst jeden Schritt und kannst jederzeit lenken oder anhalten.",
     latest: "Neueste",
     older: "Lädt ältere Nachrichten …",
   },
@@ -122,7 +130,8 @@ export const de: typeof en = {
     sendSteer: "Zum Lenken senden",
     stop: "Anhalten",
     full: "Zu viele Nachrichten warten auf octo. Warte, bis einige gesendet sind.",
-    imagesWait: "Bilder gehen mit einer neuen Aufgabe mit. Warte, bis der Agent fertig ist, oder halte ihn an.",
+    imagesWait:
+      "Bilder gehen mit einer neuen Aufgabe mit. Warte, bis der Agent fertig ist, oder halte ihn an.",
   },
   pending: {
     sending: "Wird gesendet …",
@@ -138,6 +147,7 @@ export const de: typeof en = {
   },
   status: {
     loading: "Lädt das Gespräch …",
+    asking: "Wartet auf deine Antwort",
     generating: "Schreibt",
     thinking: "Denkt nach",
     tool_running: "Führt ein Werkzeug aus",
@@ -145,7 +155,8 @@ export const de: typeof en = {
     compacting: "Fasst das Gespräch zusammen, um Platz zu schaffen",
     retrying: "Versucht es erneut",
     initializing: "Startet den Agenten",
-    unreachable: "Der Runner ist nicht erreichbar ({{reason}}). Das Gespräch geht weiter, wenn er zurück ist.",
+    unreachable:
+      "Der Runner ist nicht erreichbar ({{reason}}). Das Gespräch geht weiter, wenn er zurück ist.",
   },
   thinking: { live: "Denkt nach", done: "Nachgedacht" },
   tool: {
@@ -154,6 +165,8 @@ export const de: typeof en = {
     running: "Läuft",
     done: "Fertig",
     failed: "fehlgeschlagen",
+    unrun: "Nicht ausgeführt",
+    interrupted: "Unterbrochen",
     noOutputYet: "Noch keine Ausgabe",
     more_one: "{{count}} weitere Zeile zeigen",
     more_other: "{{count}} weitere Zeilen zeigen",
@@ -172,7 +185,10 @@ export const de: typeof en = {
     restarted: "Der Agent wurde neu gestartet und setzt sein Gespräch fort.",
     more: "Zeigen",
   },
-  usage: { tokens: "Gesendete und empfangene Tokens", total: "In dieser Sitzung gesendete und empfangene Tokens und ihre Kosten" },
+  usage: {
+    tokens: "Gesendete und empfangene Tokens",
+    total: "In dieser Sitzung gesendete und empfangene Tokens und ihre Kosten",
+  },
   image: {
     add: "Bilder hinzufügen",
     alt: "Bild",
@@ -182,7 +198,8 @@ export const de: typeof en = {
     type: "{{name}} wurde nicht hinzugefügt: Nur PNG-, JPEG-, GIF- und WebP-Bilder können gesendet werden.",
     size: "{{name}} wurde nicht hinzugefügt: Ein Bild darf höchstens {{size}} haben.",
     count: "{{name}} wurde nicht hinzugefügt: Eine Nachricht darf höchstens {{count}} Bilder tragen.",
-    total: "{{name}} wurde nicht hinzugefügt: Alle Bilder einer Nachricht zusammen dürfen höchstens {{total}} haben.",
+    total:
+      "{{name}} wurde nicht hinzugefügt: Alle Bilder einer Nachricht zusammen dürfen höchstens {{total}} haben.",
   },
   request: {
     yes: "Ja",

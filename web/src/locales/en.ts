@@ -23,7 +23,8 @@ export const en = {
     tooMany: "Too many attempts. Wait a minute and try again.",
     unreachable: "octo cannot be reached. Check your network, and that the server is running.",
     failed: "Logging in failed. Try again.",
-    first: "First time here? The administrator's password is in the file initial-admin that octo named at its first start.",
+    first:
+      "First time here? The administrator's password is in the file initial-admin that octo named at its first start.",
   },
   shell: {
     unreachable: "octo cannot be reached. Check your network, and that the server is running.",
@@ -38,7 +39,8 @@ export const en = {
   },
   home: {
     first: "Start your first session",
-    firstLead: "A session is an agent that works in one folder of yours: it reads, runs commands and edits files while you watch and steer.",
+    firstLead:
+      "A session is an agent that works in one folder of yours: it reads, runs commands and edits files while you watch and steer.",
     title: "What shall be done next?",
     lead: "Choose a session on the left, or start a new one. Agents keep working when you close this page.",
     recent: "Recent folders",
@@ -73,7 +75,7 @@ export const en = {
   new: {
     title: "New session",
     folder: "Folder",
-    folderHint: "The agent works in this folder and sees nothing of yours outside it.",
+    folderHint: "The agent works in this folder. Give its whole path.",
     absolute: "Give the whole path, beginning with /.",
     model: "Model",
     filterModels: "Find a model",
@@ -106,7 +108,8 @@ export const en = {
     you: "You",
     empty: "The agent is ready",
     emptyIn: "The agent is ready in {{folder}}",
-    emptyLead: "Say what shall be done. It can read and edit files here and run commands; you see each step and can steer or stop at any time.",
+    emptyLead:
+      "Say what shall be done. It can read and edit files here and run commands; you see each step and can steer or stop at any time.",
     latest: "Latest",
     older: "Loading older messages…",
   },
@@ -136,6 +139,7 @@ export const en = {
   },
   status: {
     loading: "Loading the conversation…",
+    asking: "Waiting for your answer",
     generating: "Writing",
     thinking: "Thinking",
     tool_running: "Running a tool",
@@ -152,6 +156,8 @@ export const en = {
     running: "Running",
     done: "Done",
     failed: "failed",
+    unrun: "Did not run",
+    interrupted: "Interrupted",
     noOutputYet: "No output yet",
     more_one: "Show {{count}} more line",
     more_other: "Show {{count}} more lines",
@@ -170,7 +176,10 @@ export const en = {
     restarted: "The agent was restarted and continues its conversation.",
     more: "Show",
   },
-  usage: { tokens: "Tokens sent and received", total: "Tokens sent and received in this session, and their cost" },
+  usage: {
+    tokens: "Tokens sent and received",
+    total: "Tokens sent and received in this session, and their cost",
+  },
   image: {
     add: "Add images",
     alt: "Image",

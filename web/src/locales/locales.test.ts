@@ -24,9 +24,14 @@ test("both languages fill in the same values, and none is empty", () => {
 });
 
 test("every key that the code names exists", async () => {
-  const files = import.meta.glob("../**/*.tsx", { query: "?raw", import: "default", eager: true }) as Record<string, string>;
+  const files = import.meta.glob("../**/*.tsx", { query: "?raw", import: "default", eager: true }) as Record<
+    string,
+    string
+  >;
   const known = new Set(flat(en).map(([key]) => key.replace(/_(one|other)$/, "")));
-  const used = Object.values(files).flatMap((code) => [...code.matchAll(/\bt\(\s*"([^"]+)"/g)].map((match) => match[1]));
+  const used = Object.values(files).flatMap((code) =>
+    [...code.matchAll(/\bt\(\s*"([^"]+)"/g)].map((match) => match[1]),
+  );
   expect(used.length).toBeGreaterThan(100);
   expect(used.filter((key) => !known.has(key as string))).toEqual([]);
 });

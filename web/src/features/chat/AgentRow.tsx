@@ -19,10 +19,14 @@ interface Props {
   message?: Message;
   live?: LiveMessage;
   first: boolean;
+  /** No further message of this turn follows, so the arm ends here. */
+  last: boolean;
+  /** The agent is at work: what has not ended may still do so. */
+  working: boolean;
   tools: Record<string, ToolRun>;
 }
 
-export const AgentRow = memo(function AgentRow({ message, live, first, tools }: Props) {
+export const AgentRow = memo(function AgentRow({ message, live, first, last, working, tools }: Props) {
   const { t } = useTranslation();
   const blocks = blocksOf({ message, live });
   const streaming = live !== undefined;
@@ -34,7 +38,10 @@ export const AgentRow = memo(function AgentRow({ message, live, first, tools }: 
       data-live={streaming || undefined}
       className="group/message relative pl-9 max-sm:pl-7"
     >
-      <span aria-hidden="true" className="absolute -top-1 bottom-0 left-[11px] w-px bg-line max-sm:left-[9px]" />
+      <span
+        aria-hidden="true"
+        className={`absolute top-0 left-[11px] w-px bg-line max-sm:left-[9px] ${last ? "bottom-0" : "-bottom-5"}`}
+      />
       {first && (
         <span className="absolute -top-0.5 left-0 rounded-full bg-surface pb-0.5 max-sm:-left-0.5">
           <Mark size={23} />
@@ -45,7 +52,13 @@ export const AgentRow = memo(function AgentRow({ message, live, first, tools }: 
           // biome-ignore lint/suspicious/noArrayIndexKey: a message's parts only grow at its end.
           <div key={n} className="relative min-w-0">
             {!(first && n === 0) && <Sucker live={streaming && n === blocks.length - 1} />}
-            <BlockView block={block} tools={tools} live={streaming && n === blocks.length - 1} asked={!streaming} />
+            <BlockView
+              block={block}
+              tools={tools}
+              live={streaming && n === blocks.length - 1}
+              asked={!streaming}
+              working={working}
+            />
           </div>
         ))}
         {streaming && blocks.length === 0 && <p className="alive w-fit text-faint">…</p>}
@@ -69,9 +82,10 @@ interface BlockProps {
   tools: Record<string, ToolRun>;
   live: boolean;
   asked: boolean;
+  working: boolean;
 }
 
-function BlockView({ block, tools, live, asked }: BlockProps) {
+function BlockView({ block, tools, live, asked, working }: BlockProps) {
   switch (block.type) {
     case "text":
       return <Markdown text={block.text} />;
@@ -86,6 +100,7 @@ function BlockView({ block, tools, live, asked }: BlockProps) {
           partial={block.partial}
           run={tools[block.id]}
           asked={asked}
+          working={working}
         />
       );
     case "image":
@@ -114,9 +129,9 @@ function Ending({ message }: { message: Message }) {
       )}
       <span className="flex items-center gap-2.5 opacity-0 transition-opacity group-focus-within/message:opacity-100 group-hover/message:opacity-100 pointer-coarse:opacity-100">
         {text && <CopyButton text={text} />}
-        <time>{clock(message.created_at, language)}</time>
+        <time className="whitespace-nowrap max-sm:hidden">{clock(message.created_at, language)}</time>
         {usage && usage.input_tokens + usage.output_tokens > 0 && (
-          <span className="tabular-nums" title={t("usage.tokens")}>
+          <span className="whitespace-nowrap tabular-nums" title={t("usage.tokens")}>
             ↑{tokens(usage.input_tokens)} ↓{tokens(usage.output_tokens)}
             {usage.cost_usd ? ` · ${cost(usage.cost_usd)}` : ""}
           </span>

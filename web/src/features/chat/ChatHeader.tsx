@@ -1,5 +1,5 @@
 import { useQuery } from "@tanstack/react-query";
-import { Brain, ChevronDown, Menu as MenuIcon } from "lucide-react";
+import { Brain, ChevronDown, Cpu, Menu as MenuIcon } from "lucide-react";
 import { useTranslation } from "react-i18next";
 import { mux } from "@/lib/client";
 import { cost, folderName, tokens } from "@/lib/format";
@@ -20,6 +20,7 @@ export function ChatHeader({ feed, view }: { feed: Feed; view: FeedView }) {
   const set = useUi((ui) => ui.set);
   const { session } = view;
   const usage = totalUsage(session);
+  const { models, current, name } = useModel(view);
 
   return (
     <header className="safe-top flex min-h-13 items-center gap-2 border-b px-3 md:px-4">
@@ -31,36 +32,54 @@ export function ChatHeader({ feed, view }: { feed: Feed; view: FeedView }) {
           {session.title || t("sessions.untitled")}
         </h1>
         <p className="flex gap-2 truncate text-xs text-faint">
-          {session.cwd && <span title={session.cwd}>{folderName(session.cwd)}</span>}
+          {session.cwd && (
+            <span className="truncate" title={session.cwd}>
+              {folderName(session.cwd)}
+            </span>
+          )}
           {usage.input + usage.output > 0 && (
             <span className="tabular-nums max-sm:hidden" title={t("usage.total")} data-testid="usage-total">
               ↑{tokens(usage.input)} ↓{tokens(usage.output)}
               {usage.cost > 0 && ` · ${cost(usage.cost)}`}
             </span>
           )}
+          <span className="truncate sm:hidden">{name}</span>
         </p>
       </div>
       <ThinkingMenu feed={feed} view={view} />
-      <ModelMenu feed={feed} view={view} />
+      <ModelMenu feed={feed} view={view} models={models} current={current} name={name} />
     </header>
   );
 }
 
-function ModelMenu({ feed, view }: { feed: Feed; view: FeedView }) {
+/** The session's model, by the name that people know it by. */
+function useModel({ session }: FeedView) {
   const { t } = useTranslation();
   const open = useMuxStatus() === "open";
-  const { session, capabilities } = view;
   const { data: models } = useQuery({ ...modelsQuery(mux, session.cwd ?? undefined), enabled: open });
   const current = models?.find((m) => m.id === session.model?.id && m.provider === session.model.provider);
   const name = session.model ? modelName(current ?? session.model, t("model.demo")) : t("model.none");
+  return { models, current, name };
+}
+
+type ModelProps = { feed: Feed; view: FeedView } & ReturnType<typeof useModel>;
+
+function ModelMenu({ feed, view: { capabilities }, models, current, name }: ModelProps) {
+  const { t } = useTranslation();
   const fixed = capabilities !== null && !capabilities.includes("set_model");
 
   return (
     <Menu
       trigger={
-        <Button tone="quiet" className="max-w-60 min-w-0 px-2 max-sm:max-w-36" data-testid="model-menu" aria-label={t("model.choose", { name })}>
-          <span className="truncate">{name}</span>
-          <ChevronDown size={14} className="shrink-0" />
+        <Button
+          tone="quiet"
+          className="max-w-60 min-w-0 px-2 max-sm:w-11"
+          data-testid="model-menu"
+          aria-label={t("model.choose", { name })}
+        >
+          <Cpu size={16} className="shrink-0 sm:hidden" />
+          <span className="truncate max-sm:hidden">{name}</span>
+          <ChevronDown size={14} className="shrink-0 max-sm:hidden" />
         </Button>
       }
     >
@@ -70,7 +89,9 @@ function ModelMenu({ feed, view }: { feed: Feed; view: FeedView }) {
           key={`${model.provider}/${model.id}`}
           checked={model === current}
           hint={model.provider}
-          onSelect={() => void feed.command("set_model", { provider: model.provider, model_id: model.id }).catch(sayError)}
+          onSelect={() =>
+            void feed.command("set_model", { provider: model.provider, model_id: model.id }).catch(sayError)
+          }
         >
           {modelName(model, t("model.demo"))}
         </MenuItem>
@@ -87,7 +108,11 @@ function ThinkingMenu({ feed, view }: { feed: Feed; view: FeedView }) {
   return (
     <Menu
       trigger={
-        <Button tone="quiet" className="px-2" aria-label={t("level.choose", { level: t(`level.${thinkingLevel}`) })}>
+        <Button
+          tone="quiet"
+          className="px-2"
+          aria-label={t("level.choose", { level: t(`level.${thinkingLevel}`) })}
+        >
           <Brain size={15} />
           <span className="max-sm:sr-only">{t(`level.${thinkingLevel}`)}</span>
         </Button>

@@ -51,20 +51,27 @@ export default function ChatPage({ sessionId }: { sessionId: string }) {
   const empty = session.sync !== "snapshot" && session.items.length === 0 && view.outbox.length === 0;
 
   return (
-    <div className="flex h-full min-h-0 flex-col" data-testid="chat" data-activity={session.activity} data-sync={session.sync}>
+    <div
+      className="flex h-full min-h-0 flex-col"
+      data-testid="chat"
+      data-activity={session.activity}
+      data-sync={session.sync}
+    >
       <ChatHeader feed={feed} view={view} />
       {empty && session.accepted.length === 0 ? (
         <Empty cwd={session.cwd} />
       ) : (
         <Timeline feed={feed} view={view} onEdit={edit} />
       )}
-      <div className="safe-x safe-bottom mx-auto w-full max-w-208">
-        {failure && <p className="pb-2 text-sm text-bad">{failure.message}</p>}
-        <StatusLine view={view} />
-        <Requests feed={feed} requests={session.requests} />
-        <Parked feed={feed} parked={view.parked} onEdit={edit} />
-        <Queue steering={session.steering} followUp={session.followUp} />
-        <Composer ref={composer} sessionId={sessionId} feed={feed} view={view} onStop={stop} />
+      <div className="safe-x safe-bottom">
+        <div className="mx-auto max-w-3xl">
+          {failure && <p className="pb-2 text-sm text-bad">{failure.message}</p>}
+          <StatusLine view={view} />
+          <Requests feed={feed} requests={session.requests} />
+          <Parked feed={feed} parked={view.parked} onEdit={edit} />
+          <Queue steering={session.steering} followUp={session.followUp} />
+          <Composer ref={composer} sessionId={sessionId} feed={feed} view={view} onStop={stop} />
+        </div>
       </div>
     </div>
   );
@@ -92,7 +99,10 @@ function Gone() {
       <h1 className="text-lg font-semibold">{t("gone.title")}</h1>
       <p className="mt-1.5 mb-5 text-soft">{t("gone.text")}</p>
       <div className="flex justify-center gap-2">
-        <Link to="/" className="inline-flex h-9 items-center rounded-lg border bg-raised px-3.5 text-sm font-medium">
+        <Link
+          to="/"
+          className="inline-flex h-9 items-center rounded-lg border bg-raised px-3.5 text-sm font-medium"
+        >
           {t("notFound.home")}
         </Link>
         <Button tone="primary" onClick={() => set({ newSession: {} })}>

@@ -26,8 +26,10 @@ export const CodeBlock = memo(function CodeBlock({ code, language }: { code: str
 export function Code({ code, language, className }: { code: string; language: string; className?: string }) {
   const tokens = useTokens(code, language);
   return (
-    // biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls must be reachable by keyboard.
-    <pre tabIndex={0} className={`overflow-x-auto font-mono text-[13px] leading-[1.55] [tab-size:2] ${className ?? ""}`}>
+    <pre
+      tabIndex={0}
+      className={`overflow-x-auto font-mono text-[13px] leading-[1.55] [tab-size:2] ${className ?? ""}`}
+    >
       <code>{tokens ? <Coloured lines={tokens.lines} rest={code.slice(tokens.length)} /> : code}</code>
     </pre>
   );

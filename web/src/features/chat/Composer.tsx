@@ -2,7 +2,15 @@ import { ArrowUp, ImagePlus, Square } from "lucide-react";
 import { type KeyboardEvent, type Ref, useEffect, useImperativeHandle, useRef, useState } from "react";
 import { useTranslation } from "react-i18next";
 import { bytes } from "@/lib/format";
-import { type Attached, IMAGE_TYPES, MAX_IMAGE_BYTES, MAX_IMAGES, MAX_TOTAL_BYTES, read, sift } from "@/lib/images";
+import {
+  type Attached,
+  IMAGE_TYPES,
+  MAX_IMAGE_BYTES,
+  MAX_IMAGES,
+  MAX_TOTAL_BYTES,
+  read,
+  sift,
+} from "@/lib/images";
 import type { Feed, FeedView } from "@/lib/session/feed";
 import { MAX_OUTGOING } from "@/lib/session/outbox";
 import type { InputKind } from "@/lib/wire";
@@ -119,7 +127,10 @@ export function Composer({ ref, sessionId, feed, view, onStop }: Props) {
         void attach([...event.dataTransfer.files]);
       }}
     >
-      <AttachedImages images={images} onRemove={(id) => setImages(images.filter((image) => image.id !== id))} />
+      <AttachedImages
+        images={images}
+        onRemove={(id) => setImages(images.filter((image) => image.id !== id))}
+      />
       <textarea
         ref={area}
         data-testid="composer"

@@ -29,7 +29,12 @@ export const NoticeRow = memo(function NoticeRow({ notice, text }: { notice: Not
   const long = text.length > SHORT || (notice === "compacted" && text.length > 0);
   const detail = long && !open ? "" : text;
   return (
-    <div role="note" data-testid="notice" data-notice={notice} className={cx("flex gap-2.5 pl-9 text-sm max-sm:pl-7", tone)}>
+    <div
+      role="note"
+      data-testid="notice"
+      data-notice={notice}
+      className={cx("flex gap-2.5 pl-9 text-sm max-sm:pl-7", tone)}
+    >
       <Icon size={15} className="mt-1 shrink-0" />
       <div className="min-w-0 whitespace-pre-wrap [overflow-wrap:anywhere]">
         {named && <span className="font-medium">{t(`notice.${named}`)} </span>}

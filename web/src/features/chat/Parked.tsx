@@ -5,11 +5,23 @@ import type { QueuedInput } from "@/lib/wire";
 import { IconButton } from "@/ui/Button";
 
 /** Messages that were queued when the agent was stopped: neither run nor lost. */
-export function Parked({ feed, parked, onEdit }: { feed: Feed; parked: QueuedInput[]; onEdit: (text: string) => void }) {
+export function Parked({
+  feed,
+  parked,
+  onEdit,
+}: {
+  feed: Feed;
+  parked: QueuedInput[];
+  onEdit: (text: string) => void;
+}) {
   const { t } = useTranslation();
   if (parked.length === 0) return null;
   return (
-    <section aria-label={t("parked.title")} data-testid="parked" className="mb-2 rounded-xl border bg-warn-wash/60 px-3 py-2 text-sm">
+    <section
+      aria-label={t("parked.title")}
+      data-testid="parked"
+      className="mb-2 rounded-xl border bg-warn-wash/60 px-3 py-2 text-sm"
+    >
       <h2 className="text-xs text-soft">{t("parked.title")}</h2>
       <ul>
         {parked.map((entry, n) => (

@@ -31,7 +31,12 @@ export function Thumbnail({ src, alt }: { src: string; alt: string }) {
   const [large, setLarge] = useState(false);
   return (
     <>
-      <button type="button" onClick={() => setLarge(true)} aria-label={t("image.enlarge")} className="cursor-zoom-in">
+      <button
+        type="button"
+        onClick={() => setLarge(true)}
+        aria-label={t("image.enlarge")}
+        className="cursor-zoom-in"
+      >
         <img src={src} alt={alt} className="h-28 max-w-56 rounded-lg border object-cover" />
       </button>
       {large && (

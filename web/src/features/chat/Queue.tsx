@@ -11,7 +11,11 @@ export function Queue({ steering, followUp }: { steering: QueuedInput[]; followU
   ];
   if (entries.length === 0) return null;
   return (
-    <ul aria-label={t("queue.title")} data-testid="queue" className="mb-2 rounded-xl border border-dashed px-3 py-1.5 text-sm">
+    <ul
+      aria-label={t("queue.title")}
+      data-testid="queue"
+      className="mb-2 rounded-xl border border-dashed px-3 py-1.5 text-sm"
+    >
       {entries.map((entry, n) => (
         <li key={entry.client_id ?? `${n}-${entry.message}`} className="flex items-center gap-2.5 py-0.5">
           <entry.icon size={14} className="shrink-0 text-faint" />

@@ -13,7 +13,7 @@ type Answer = { value?: string; confirmed?: boolean; cancelled?: boolean; option
 
 export function Requests({ feed, requests }: { feed: Feed; requests: InputRequest[] }) {
   return (
-    <div role="region" aria-live="assertive" className="contents">
+    <div aria-live="assertive">
       {requests.map((request) => (
         <Request
           key={request.request_id}
@@ -25,7 +25,13 @@ export function Requests({ feed, requests }: { feed: Feed; requests: InputReques
   );
 }
 
-function Request({ request, onAnswer }: { request: InputRequest; onAnswer: (answer: Answer) => Promise<unknown> }) {
+function Request({
+  request,
+  onAnswer,
+}: {
+  request: InputRequest;
+  onAnswer: (answer: Answer) => Promise<unknown>;
+}) {
   const { t } = useTranslation();
   const [busy, setBusy] = useState(false);
   const answer = (value: Answer) => {
@@ -66,7 +72,10 @@ function Request({ request, onAnswer }: { request: InputRequest; onAnswer: (answ
             <ul className="grid gap-1.5">
               {request.options.map((option) => (
                 <li key={option}>
-                  <Button className="h-auto min-h-9 w-full justify-start py-1.5 text-left whitespace-normal" onClick={() => answer({ value: option })}>
+                  <Button
+                    className="h-auto min-h-9 w-full justify-start py-1.5 text-left whitespace-normal"
+                    onClick={() => answer({ value: option })}
+                  >
                     {option}
                   </Button>
                 </li>
@@ -79,13 +88,21 @@ function Request({ request, onAnswer }: { request: InputRequest; onAnswer: (answ
             </Buttons>
           </>
         )}
-        {(request.type === "input" || request.type === "editor") && <TextAnswer request={request} answer={answer} />}
+        {(request.type === "input" || request.type === "editor") && (
+          <TextAnswer request={request} answer={answer} />
+        )}
       </fieldset>
     </section>
   );
 }
 
-function Permission({ request, answer }: { request: Extract<InputRequest, { type: "permission" }>; answer: (answer: Answer) => void }) {
+function Permission({
+  request,
+  answer,
+}: {
+  request: Extract<InputRequest, { type: "permission" }>;
+  answer: (answer: Answer) => void;
+}) {
   const { t } = useTranslation();
   return (
     <>
@@ -96,8 +113,12 @@ function Permission({ request, answer }: { request: Extract<InputRequest, { type
           request.options.map((option) => (
             <Button
               key={option.option_id}
-              tone={option.kind === "allow_once" ? "primary" : option.kind === "allow_always" ? "plain" : "quiet"}
-              onClick={() => answer({ option_id: option.option_id, confirmed: option.kind.startsWith("allow") })}
+              tone={
+                option.kind === "allow_once" ? "primary" : option.kind === "allow_always" ? "plain" : "quiet"
+              }
+              onClick={() =>
+                answer({ option_id: option.option_id, confirmed: option.kind.startsWith("allow") })
+              }
             >
               {option.label || t(`request.${option.kind}`)}
             </Button>
@@ -117,7 +138,13 @@ function Permission({ request, answer }: { request: Extract<InputRequest, { type
   );
 }
 
-function TextAnswer({ request, answer }: { request: Extract<InputRequest, { type: "input" | "editor" }>; answer: (answer: Answer) => void }) {
+function TextAnswer({
+  request,
+  answer,
+}: {
+  request: Extract<InputRequest, { type: "input" | "editor" }>;
+  answer: (answer: Answer) => void;
+}) {
   const { t } = useTranslation();
   const long = request.type === "editor";
   const [value, setValue] = useState(long ? (request.prefill ?? "") : "");
@@ -133,7 +160,9 @@ function TextAnswer({ request, answer }: { request: Extract<InputRequest, { type
           rows={8}
           value={value}
           onChange={(event) => setValue(event.target.value)}
-          onKeyDown={(event) => event.key === "Enter" && (event.ctrlKey || event.metaKey) && answer({ value })}
+          onKeyDown={(event) =>
+            event.key === "Enter" && (event.ctrlKey || event.metaKey) && answer({ value })
+          }
           className="w-full rounded-lg border border-line-strong bg-surface p-3 font-mono text-sm"
         />
       ) : (

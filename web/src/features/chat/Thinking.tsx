@@ -21,7 +21,9 @@ export function Thinking({ text, live }: { text: string; live: boolean }) {
         {live && !open && <span className="min-w-0 truncate italic">{last}</span>}
       </button>
       {open && (
-        <div className="mt-1 ml-1.5 border-l-2 pl-3.5 whitespace-pre-wrap [overflow-wrap:anywhere]">{text}</div>
+        <div className="mt-1 ml-1.5 border-l-2 pl-3.5 whitespace-pre-wrap [overflow-wrap:anywhere]">
+          {text}
+        </div>
       )}
     </div>
   );

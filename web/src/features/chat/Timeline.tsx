@@ -31,7 +31,7 @@ export function Timeline({ feed, view, onEdit }: Props) {
   const scroller = useRef<HTMLDivElement>(null);
   const [atEnd, setAtEnd] = useState(true);
   const rows = useMemo(() => rowsOf(view), [view]);
-  const { tools } = view.session;
+  const { tools, activity } = view.session;
 
   const virtualizer = useVirtualizer({
     count: rows.length,
@@ -75,11 +75,12 @@ export function Timeline({ feed, view, onEdit }: Props) {
         aria-live="off"
         aria-label={t("chat.log")}
         data-testid="timeline"
-        // biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls must be reachable by keyboard.
         tabIndex={0}
         className="safe-x h-full overflow-y-auto overscroll-contain -outline-offset-2 [overflow-anchor:none]"
       >
-        {view.loadingOlder && <p className="sticky top-2 z-10 text-center text-xs text-faint">{t("chat.older")}</p>}
+        {view.loadingOlder && (
+          <p className="sticky top-2 z-10 text-center text-xs text-faint">{t("chat.older")}</p>
+        )}
         <div className="relative mx-auto max-w-3xl" style={{ height: virtualizer.getTotalSize() }}>
           {virtualizer.getVirtualItems().map((item) => {
             const row = rows[item.index];
@@ -92,7 +93,13 @@ export function Timeline({ feed, view, onEdit }: Props) {
                   className="absolute inset-x-0 top-0"
                   style={{ transform: `translateY(${item.start}px)` }}
                 >
-                  <RowView row={row} tools={tools} feed={feed} onEdit={onEdit} />
+                  <RowView
+                    row={row}
+                    tools={tools}
+                    working={activity === "working"}
+                    feed={feed}
+                    onEdit={onEdit}
+                  />
                 </div>
               )
             );
@@ -114,12 +121,23 @@ export function Timeline({ feed, view, onEdit }: Props) {
   );
 }
 
-function RowView({ row, tools, feed, onEdit }: { row: Row; tools: FeedView["session"]["tools"] } & Omit<Props, "view">) {
+type RowProps = Omit<Props, "view"> & { row: Row; tools: FeedView["session"]["tools"]; working: boolean };
+
+function RowView({ row, tools, working, feed, onEdit }: RowProps) {
   switch (row.kind) {
     case "user":
       return <UserRow message={row.message} />;
     case "agent":
-      return <AgentRow message={row.message} live={row.live} first={row.first} tools={tools} />;
+      return (
+        <AgentRow
+          message={row.message}
+          live={row.live}
+          first={row.first}
+          last={row.last}
+          working={working}
+          tools={tools}
+        />
+      );
     case "notice":
       return <NoticeRow notice={row.notice} text={row.text} />;
     case "pending":

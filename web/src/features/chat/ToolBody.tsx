@@ -3,7 +3,15 @@ import { useState } from "react";
 import { useTranslation } from "react-i18next";
 import { type DiffLine, parseUnified } from "@/lib/diff";
 import type { ToolRun } from "@/lib/session/state";
-import { editDiff, languageOf, outputImages, outputText, type ToolKind, toolSummary, writtenText } from "@/lib/tool-view";
+import {
+  editDiff,
+  languageOf,
+  outputImages,
+  outputText,
+  type ToolKind,
+  toolSummary,
+  writtenText,
+} from "@/lib/tool-view";
 import { cx } from "@/ui/cx";
 import { Code } from "./CodeBlock";
 
@@ -20,13 +28,20 @@ export function ToolBody({ kind, args, run }: { kind: ToolKind; args: unknown; r
     <>
       {kind === "bash" && <Command text={toolSummary("bash", args)} />}
       {kind === "edit" && <Diff lines={editLines(args, run)} />}
-      {kind === "write" && <Preview text={writtenText(args)} language={languageOf(toolSummary("write", args))} />}
+      {kind === "write" && (
+        <Preview text={writtenText(args)} language={languageOf(toolSummary("write", args))} />
+      )}
       {kind === "other" && <Arguments args={args} />}
       {(failed || (kind !== "edit" && kind !== "write")) && (
         <Output text={text} failed={failed} running={run?.phase === "running"} tail={kind === "bash"} />
       )}
       {images.map((src) => (
-        <img key={src.length} src={src} alt="" className="m-3 max-h-80 max-w-[calc(100%-1.5rem)] rounded-lg border" />
+        <img
+          key={src.length}
+          src={src}
+          alt=""
+          className="m-3 max-h-80 max-w-[calc(100%-1.5rem)] rounded-lg border"
+        />
       ))}
     </>
   );
@@ -54,7 +69,17 @@ function Arguments({ args }: { args: unknown }) {
   return <Preview text={JSON.stringify(args, null, 2)} language="json" />;
 }
 
-function Output({ text, failed, running, tail }: { text: string; failed: boolean; running: boolean; tail: boolean }) {
+function Output({
+  text,
+  failed,
+  running,
+  tail,
+}: {
+  text: string;
+  failed: boolean;
+  running: boolean;
+  tail: boolean;
+}) {
   const { t } = useTranslation();
   const clean = text.replace(/\s+$/, "");
   if (!clean) {
@@ -68,7 +93,7 @@ function Output({ text, failed, running, tail }: { text: string; failed: boolean
           data-testid="tool-output"
           className={cx(
             "overflow-x-auto px-3 py-2 font-mono text-[12.5px] leading-normal whitespace-pre-wrap [overflow-wrap:anywhere]",
-            failed ? "text-bad" : "text-soft",
+            failed ? "text-ink" : "text-soft",
           )}
         >
           {shown}
@@ -132,8 +157,11 @@ function Diff({ lines }: { lines: DiffLine[] }) {
   if (lines.length === 0) return null;
   const shown = whole ? lines : lines.slice(0, PREVIEW_LINES * 2);
   return (
-    // biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls must be reachable by keyboard.
-    <div className="overflow-x-auto border-t py-1.5 font-mono text-[12.5px] leading-normal" data-testid="diff" tabIndex={0}>
+    <div
+      className="overflow-x-auto border-t py-1.5 font-mono text-[12.5px] leading-normal"
+      data-testid="diff"
+      tabIndex={0}
+    >
       <div className="w-max min-w-full">
         {shown.map((line, n) => (
           <div
@@ -152,7 +180,11 @@ function Diff({ lines }: { lines: DiffLine[] }) {
         ))}
       </div>
       {lines.length > shown.length && (
-        <button type="button" onClick={() => setWhole(true)} className="px-3 py-1 font-sans text-xs text-info hover:underline">
+        <button
+          type="button"
+          onClick={() => setWhole(true)}
+          className="px-3 py-1 font-sans text-xs text-info hover:underline"
+        >
           {t("tool.more", { count: lines.length - shown.length })}
         </button>
       )}

@@ -26,15 +26,18 @@ interface Props {
   run?: ToolRun;
   /** The message that asks for the tool is finished. */
   asked: boolean;
+  /** The agent is at work. Without it, a tool that has not ended never will. */
+  working: boolean;
 }
 
-export const ToolCard = memo(function ToolCard({ name, input, partial, run, asked }: Props) {
+export const ToolCard = memo(function ToolCard({ name, input, partial, run, asked, working }: Props) {
   const { t } = useTranslation();
   const kind = toolKind(name);
   const Icon = icons[kind];
   const args = run?.input ?? input;
   const summary = toolSummary(name, args, partial);
-  const phase = run?.phase ?? (asked ? "pending" : "asking");
+  const state = run?.phase ?? (asked ? "pending" : "asking");
+  const phase = working || state === "success" || state === "error" ? state : run ? "interrupted" : "unrun";
   // What a person looks at first is open; a file that was read or a list that was searched is not.
   const [open, setOpen] = useState<boolean | null>(null);
   const shown = open ?? (phase === "error" || (kind !== "read" && kind !== "search"));
@@ -61,7 +64,10 @@ export const ToolCard = memo(function ToolCard({ name, input, partial, run, aske
           {summary}
         </span>
         <Outcome phase={phase} ms={run?.durationMs} />
-        <ChevronRight size={14} className={cx("shrink-0 text-faint transition-transform", shown && "rotate-90")} />
+        <ChevronRight
+          size={14}
+          className={cx("shrink-0 text-faint transition-transform", shown && "rotate-90")}
+        />
       </button>
       <div id={bodyId} hidden={!shown}>
         {shown && <ToolBody kind={kind} args={args} run={run} />}
@@ -70,7 +76,9 @@ export const ToolCard = memo(function ToolCard({ name, input, partial, run, aske
   );
 });
 
-function Outcome({ phase, ms }: { phase: string; ms?: number }) {
+type Outcomes = ToolRun["phase"] | "asking" | "pending" | "interrupted" | "unrun";
+
+function Outcome({ phase, ms }: { phase: Outcomes; ms?: number }) {
   const { t } = useTranslation();
   if (phase === "running" || phase === "asking" || phase === "pending") {
     return (
@@ -78,12 +86,23 @@ function Outcome({ phase, ms }: { phase: string; ms?: number }) {
         role="img"
         aria-label={t("tool.running")}
         title={t("tool.running")}
-        className={cx("size-2 shrink-0 rounded-full", phase === "pending" ? "bg-line-strong" : "alive bg-accent")}
+        className={cx(
+          "size-2 shrink-0 rounded-full",
+          phase === "pending" ? "bg-line-strong" : "alive bg-accent",
+        )}
       />
     );
   }
+  if (phase === "interrupted" || phase === "unrun") {
+    return <span className="shrink-0 text-xs text-warn">{t(`tool.${phase}`)}</span>;
+  }
   return (
-    <span className={cx("shrink-0 text-xs tabular-nums", phase === "error" ? "font-medium text-bad" : "text-faint")}>
+    <span
+      className={cx(
+        "shrink-0 text-xs tabular-nums",
+        phase === "error" ? "font-medium text-bad" : "text-faint",
+      )}
+    >
       {phase === "error" && `${t("tool.failed")} `}
       {ms !== undefined && duration(ms)}
       {phase === "success" && <span className="sr-only"> {t("tool.done")}</span>}

@@ -32,7 +32,15 @@ export const UserRow = memo(function UserRow({ message }: { message: Message }) 
 });
 
 /** A message on its way. It looks like the one it becomes, so nothing jumps when it arrives. */
-export function PendingRow({ pending, feed, onEdit }: { pending: PendingInput; feed: Feed; onEdit: (text: string) => void }) {
+export function PendingRow({
+  pending,
+  feed,
+  onEdit,
+}: {
+  pending: PendingInput;
+  feed: Feed;
+  onEdit: (text: string) => void;
+}) {
   const { t } = useTranslation();
   const { phase } = pending;
   return (
@@ -40,11 +48,17 @@ export function PendingRow({ pending, feed, onEdit }: { pending: PendingInput; f
       {pending.images.length > 0 && (
         <div className="mb-2 flex flex-wrap justify-end gap-2">
           {pending.images.map((image) => (
-            <Thumbnail key={image.data.slice(0, 64) + image.data.length} src={dataUrl(image)} alt={t("image.alt")} />
+            <Thumbnail
+              key={image.data.slice(0, 64) + image.data.length}
+              src={dataUrl(image)}
+              alt={t("image.alt")}
+            />
           ))}
         </div>
       )}
-      {pending.message && <div className={cx(bubble, phase === "failed" ? "bg-bad-wash" : "opacity-70")}>{pending.message}</div>}
+      {pending.message && (
+        <div className={cx(bubble, phase === "failed" ? "bg-bad-wash" : "opacity-70")}>{pending.message}</div>
+      )}
       <div className="mt-1 flex min-h-5 items-center justify-end gap-2 text-xs text-faint">
         {phase === "failed" ? (
           <>

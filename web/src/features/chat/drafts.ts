@@ -17,8 +17,3 @@ export function keepDraft(sessionId: string, text: string): void {
 export function forgetDraft(sessionId: string): void {
   drafts.delete(sessionId);
 }
-
-/** At log out nothing that somebody wrote stays. */
-export function forgetDrafts(): void {
-  drafts.clear();
-}

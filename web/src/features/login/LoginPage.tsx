@@ -5,6 +5,7 @@ import { type FormEvent, useState } from "react";
 import { useTranslation } from "react-i18next";
 import { ApiError } from "@/lib/api";
 import { login, meQuery } from "@/lib/auth";
+import { claim } from "@/lib/client";
 import { Button, IconButton } from "@/ui/Button";
 import { Field } from "@/ui/Field";
 import { Mark, Wordmark } from "@/ui/Logo";
@@ -29,7 +30,8 @@ export function LoginPage() {
     setError(null);
     try {
       await login(username.trim(), password);
-      await client.fetchQuery({ ...meQuery, staleTime: 0 });
+      const user = await client.fetchQuery({ ...meQuery, staleTime: 0 });
+      if (user) claim(user.id);
       await navigate({ to: next ?? "/", replace: true });
     } catch (failure) {
       setError(sentence(failure));

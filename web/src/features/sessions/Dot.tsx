@@ -19,7 +19,11 @@ export function Dot({ dot }: { dot: SessionDot }) {
       aria-label={label}
       title={label}
       data-dot={dot}
-      className={cx("inline-block size-2 shrink-0", dot === "error" ? "rounded-[2px]" : "rounded-full", looks[dot])}
+      className={cx(
+        "inline-block size-2 shrink-0",
+        dot === "error" ? "rounded-[2px]" : "rounded-full",
+        looks[dot],
+      )}
     />
   );
 }

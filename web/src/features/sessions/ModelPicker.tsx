@@ -20,7 +20,9 @@ export function ModelPicker({ models, loading, value, onChange }: Props) {
   const name = useId();
   const [filter, setFilter] = useState("");
   const wanted = filter.trim().toLowerCase();
-  const shown = models.filter((model) => `${model.provider} ${model.name} ${model.id}`.toLowerCase().includes(wanted));
+  const shown = models.filter((model) =>
+    `${model.provider} ${model.name} ${model.id}`.toLowerCase().includes(wanted),
+  );
 
   return (
     <fieldset data-testid="model-picker">

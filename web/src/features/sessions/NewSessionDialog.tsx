@@ -1,7 +1,7 @@
 import { useQuery } from "@tanstack/react-query";
 import { useNavigate } from "@tanstack/react-router";
 import { FolderOpen } from "lucide-react";
-import { type FormEvent, useId, useState } from "react";
+import { type FormEvent, useState } from "react";
 import { useTranslation } from "react-i18next";
 import { mux } from "@/lib/client";
 import { folderName } from "@/lib/format";
@@ -26,7 +26,6 @@ export function NewSessionDialog({ cwd, onClose }: { cwd?: string; onClose: () =
   const [chosen, setChosen] = useState<string | null>(lastModel);
   const [busy, setBusy] = useState(false);
   const [error, setError] = useState<string | null>(null);
-  const listId = useId();
   const model = models?.find((m) => `${m.provider}/${m.id}` === chosen) ?? models?.[0];
 
   async function submit(event: FormEvent) {
@@ -58,8 +57,8 @@ export function NewSessionDialog({ cwd, onClose }: { cwd?: string; onClose: () =
             hint={t("new.folderHint")}
             error={error}
             name="cwd"
-            list={listId}
             placeholder="/home/you/project"
+            data-testid="folder"
             autoComplete="off"
             autoCapitalize="none"
             spellCheck={false}
@@ -69,11 +68,6 @@ export function NewSessionDialog({ cwd, onClose }: { cwd?: string; onClose: () =
             onChange={(event) => setFolder(event.target.value)}
             className="[&_input]:font-mono [&_input]:text-sm"
           />
-          <datalist id={listId}>
-            {folders.map((path) => (
-              <option key={path} value={path} />
-            ))}
-          </datalist>
           {folders.length > 0 && (
             <ul className="mt-3 flex flex-wrap gap-1.5" aria-label={t("home.recent")}>
               {folders.map((path) => (

@@ -64,8 +64,8 @@ export function SessionRow({ session, now }: { session: SessionSummary; now: num
           <Link
             to="/s/$sessionId"
             params={{ sessionId: session.id }}
-            className="flex h-9 items-center gap-2.5 rounded-lg px-2 text-sm hover:bg-sunken/70 pointer-coarse:h-11"
-            activeProps={{ className: "bg-sunken font-medium", "aria-current": "page" }}
+            className="flex h-9 items-center gap-2.5 rounded-lg px-2 text-sm hover:bg-ink/5 pointer-coarse:h-11"
+            activeProps={{ className: "bg-ink/8 font-medium", "aria-current": "page" }}
             onDoubleClick={() => setRenaming(true)}
           >
             <Dot dot={session.dot} />
@@ -95,7 +95,9 @@ export function SessionRow({ session, now }: { session: SessionSummary; now: num
           </Menu>
         </>
       )}
-      {deleting && <ConfirmDelete title={title} onConfirm={() => void remove()} onClose={() => setDeleting(false)} />}
+      {deleting && (
+        <ConfirmDelete title={title} onConfirm={() => void remove()} onClose={() => setDeleting(false)} />
+      )}
     </li>
   );
 }

@@ -15,7 +15,8 @@ import { Dot } from "../sessions/Dot";
 import { leave, THEMES } from "./Sidebar";
 import { sayError, useUi } from "./ui-state";
 
-const groupStyle = "[&_[cmdk-group-heading]]:px-2.5 [&_[cmdk-group-heading]]:pt-2 [&_[cmdk-group-heading]]:pb-1 [&_[cmdk-group-heading]]:text-xs [&_[cmdk-group-heading]]:text-faint";
+const groupStyle =
+  "[&_[cmdk-group-heading]]:px-2.5 [&_[cmdk-group-heading]]:pt-2 [&_[cmdk-group-heading]]:pb-1 [&_[cmdk-group-heading]]:text-xs [&_[cmdk-group-heading]]:text-faint";
 
 export default function Palette({ onClose }: { onClose: () => void }) {
   const { t } = useTranslation();
@@ -41,7 +42,9 @@ export default function Palette({ onClose }: { onClose: () => void }) {
           className="h-13 border-b bg-transparent px-5 text-base outline-none"
         />
         <Command.List className="max-h-[min(24rem,60dvh)] overflow-y-auto p-2">
-          <Command.Empty className="px-3 py-8 text-center text-sm text-faint">{t("palette.none")}</Command.Empty>
+          <Command.Empty className="px-3 py-8 text-center text-sm text-faint">
+            {t("palette.none")}
+          </Command.Empty>
           <Command.Group heading={t("palette.actions")} className={groupStyle}>
             {working && sessionId && (
               <Item onSelect={run(() => void feedOf(sessionId).abort().catch(sayError))}>
@@ -67,7 +70,7 @@ export default function Palette({ onClose }: { onClose: () => void }) {
               <Languages size={16} />
               {t("language.switch")}
             </Item>
-            <Item onSelect={run(() => void leave(navigate))}>
+            <Item onSelect={run(() => void leave())}>
               <LogOut size={16} />
               {t("logout")}
             </Item>
@@ -78,7 +81,9 @@ export default function Palette({ onClose }: { onClose: () => void }) {
                 <Item
                   key={session.id}
                   value={`${session.title} ${session.cwd} ${session.id}`}
-                  onSelect={run(() => void navigate({ to: "/s/$sessionId", params: { sessionId: session.id } }))}
+                  onSelect={run(
+                    () => void navigate({ to: "/s/$sessionId", params: { sessionId: session.id } }),
+                  )}
                 >
                   <Dot dot={session.dot} />
                   <span className="min-w-0 flex-1 truncate">{session.title || t("sessions.untitled")}</span>

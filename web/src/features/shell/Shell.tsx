@@ -4,7 +4,7 @@ import { Outlet, useLocation, useNavigate, useRouter } from "@tanstack/react-rou
 import { lazy, Suspense, useEffect, useRef } from "react";
 import { useTranslation } from "react-i18next";
 import { meQuery } from "@/lib/auth";
-import { mux } from "@/lib/client";
+import { claim, mux } from "@/lib/client";
 import { Button } from "@/ui/Button";
 import { cx } from "@/ui/cx";
 import { Mark } from "@/ui/Logo";
@@ -32,7 +32,7 @@ export function Shell() {
       </main>
     );
   }
-  return me ? <Frame /> : <ToLogin />;
+  return me ? <Frame userId={me.id} /> : <ToLogin />;
 }
 
 /** Goes to the log in once, keeping the address for afterwards. */
@@ -48,17 +48,18 @@ function ToLogin() {
   return <Waiting />;
 }
 
-function Frame() {
+function Frame({ userId }: { userId: string }) {
   const { t } = useTranslation();
   const { drawer, palette, newSession, set } = useUi();
   const location = useLocation({ select: (l) => l.pathname });
 
   useEffect(() => {
+    claim(userId);
     mux.start();
     // Fetched ahead, so that the first session opens at once.
     void import("../chat/ChatPage");
     return () => mux.stop();
-  }, []);
+  }, [userId]);
 
   // biome-ignore lint/correctness/useExhaustiveDependencies: going elsewhere closes the drawer.
   useEffect(() => set({ drawer: false }), [location, set]);

@@ -1,9 +1,8 @@
 import { useQuery } from "@tanstack/react-query";
-import { Link, useNavigate } from "@tanstack/react-router";
+import { Link } from "@tanstack/react-router";
 import { Languages, LogOut, MonitorSmartphone, Moon, Plus, Search, Sun, UserRound } from "lucide-react";
 import { useTranslation } from "react-i18next";
 import { logout, meQuery, nameOf } from "@/lib/auth";
-import { forgetAll, queryClient } from "@/lib/client";
 import { type Theme, usePrefs } from "@/lib/prefs";
 import { Button, IconButton } from "@/ui/Button";
 import { Mark, Wordmark } from "@/ui/Logo";
@@ -17,13 +16,11 @@ export const THEMES: { theme: Theme; icon: typeof Sun }[] = [
   { theme: "dark", icon: Moon },
 ];
 
-/** Ends the login here and on the server, and forgets what was on the screen. */
-export async function leave(navigate: (to: { to: "/login" }) => Promise<void>): Promise<void> {
+/** Ends the login on the server, then loads the page anew, so that nothing of the person stays in memory. */
+export async function leave(): Promise<void> {
   try {
     await logout();
-    forgetAll();
-    queryClient.setQueryData(meQuery.queryKey, null);
-    await navigate({ to: "/login" });
+    window.location.assign("/login");
   } catch (error) {
     sayError(error);
   }
@@ -47,12 +44,11 @@ export function Sidebar() {
       </div>
       <div className="px-3 pb-2">
         <Button
-          tone="primary"
           className="w-full"
           data-testid="new-session"
           onClick={() => set({ newSession: {}, drawer: false })}
         >
-          <Plus size={17} />
+          <Plus size={17} className="text-accent" />
           {t("sessions.new")}
         </Button>
       </div>
@@ -65,7 +61,6 @@ export function Sidebar() {
 function AccountMenu() {
   const { t } = useTranslation();
   const { data: me } = useQuery(meQuery);
-  const navigate = useNavigate();
   const { theme, setTheme, language, setLanguage } = usePrefs();
   const name = nameOf(me);
 
@@ -85,7 +80,11 @@ function AccountMenu() {
       >
         <MenuLabel>{t("theme.title")}</MenuLabel>
         {THEMES.map((choice) => (
-          <MenuItem key={choice.theme} checked={theme === choice.theme} onSelect={() => setTheme(choice.theme)}>
+          <MenuItem
+            key={choice.theme}
+            checked={theme === choice.theme}
+            onSelect={() => setTheme(choice.theme)}
+          >
             <span className="flex items-center gap-2">
               <choice.icon size={15} />
               {t(`theme.${choice.theme}`)}
@@ -98,7 +97,7 @@ function AccountMenu() {
           {t("language.switch")}
         </MenuItem>
         <MenuLine />
-        <MenuItem onSelect={() => void leave(navigate)}>
+        <MenuItem onSelect={() => void leave()}>
           <LogOut size={15} />
           {t("logout")}
         </MenuItem>

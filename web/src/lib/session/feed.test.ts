@@ -64,7 +64,11 @@ function start() {
 }
 
 const texts = (feed: Feed) =>
-  feed.snapshot().session.items.flatMap((item) => (item.kind === "message" ? item.message.parts.map((p) => ("text" in p ? p.text : "")) : []));
+  feed
+    .snapshot()
+    .session.items.flatMap((item) =>
+      item.kind === "message" ? item.message.parts.map((p) => ("text" in p ? p.text : "")) : [],
+    );
 const idle = (feed: Feed) => feed.snapshot().session.activity === "idle";
 
 test("a prompt is shown as sending, then as a message, and its reply once", async () => {

@@ -146,7 +146,9 @@ export class Feed {
         limit: PAGE,
       });
       const older = messages.filter((message) => message.idx < before);
-      this.update({ session: prependMessages(this.next.session, older, has_more ?? messages.length >= PAGE) });
+      this.update({
+        session: prependMessages(this.next.session, older, has_more ?? messages.length >= PAGE),
+      });
     } finally {
       this.update({ loadingOlder: false });
     }
@@ -252,7 +254,10 @@ export class Feed {
       session.items.some((i) => i.kind === "message" && i.message.client_id === entry.clientId);
     const accepted = known
       ? session.accepted
-      : [...session.accepted, { clientId: entry.clientId, kind: entry.kind, message: entry.message, images: entry.images }];
+      : [
+          ...session.accepted,
+          { clientId: entry.clientId, kind: entry.kind, message: entry.message, images: entry.images },
+        ];
     this.update({
       session: accepted === session.accepted ? session : { ...session, accepted },
       outbox: outbox.remove(this.next.outbox, entry.clientId),
@@ -271,4 +276,3 @@ export class Feed {
     });
   }
 }
-

@@ -81,10 +81,7 @@ function apply(state: SessionState, event: SessionEvent): SessionState {
     case "agent.input_needed":
       return {
         ...state,
-        requests: [
-          ...state.requests.filter((r) => r.request_id !== event.request.request_id),
-          event.request,
-        ],
+        requests: [...state.requests.filter((r) => r.request_id !== event.request.request_id), event.request],
       };
     case "agent.input_resolved":
       return { ...state, requests: state.requests.filter((r) => r.request_id !== event.request_id) };

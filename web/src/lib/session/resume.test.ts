@@ -42,7 +42,8 @@ test("a stream that is cut anywhere and resumed ends in the state of one that ne
         if (away === 0) state = reduce(state, frame);
         else {
           away -= 1;
-          if (away === 0) state = journal.attach(state.cursor ?? undefined).reduce(reduce, disconnected(state));
+          if (away === 0)
+            state = journal.attach(state.cursor ?? undefined).reduce(reduce, disconnected(state));
         }
       }
       state = journal.attach(state.cursor ?? undefined).reduce(reduce, disconnected(state));
@@ -84,7 +85,8 @@ test("attaching without a cursor at any point ends with the same messages, tools
         else if (n > join) state = reduce(state, frame);
       }
       const whole = uninterrupted(story);
-      const messages = (s: SessionState) => s.items.flatMap((item) => (item.kind === "message" ? [item.message] : []));
+      const messages = (s: SessionState) =>
+        s.items.flatMap((item) => (item.kind === "message" ? [item.message] : []));
       expect(messages(state)).toEqual(messages(whole));
       expect(Object.keys(state.tools)).toEqual(Object.keys(whole.tools));
       for (const [id, run] of Object.entries(state.tools)) {

@@ -3,7 +3,17 @@
  * and it changes only through `reduce`.
  */
 import type { Phase } from "@/protocol/Phase";
-import type { Cursor, ImageInput, InputKind, InputRequest, Message, QueuedInput, Role, ThinkingLevel, Usage } from "../wire";
+import type {
+  Cursor,
+  ImageInput,
+  InputKind,
+  InputRequest,
+  Message,
+  QueuedInput,
+  Role,
+  ThinkingLevel,
+  Usage,
+} from "../wire";
 
 /** A message of which only deltas have arrived so far. Parts are keyed by their content index. */
 export interface LiveMessage {

@@ -14,7 +14,7 @@ export type Block =
 
 export type Row =
   | { kind: "user"; key: string; message: Message }
-  | { kind: "agent"; key: string; message?: Message; live?: LiveMessage; first: boolean }
+  | { kind: "agent"; key: string; message?: Message; live?: LiveMessage; first: boolean; last: boolean }
   | { kind: "notice"; key: string; notice: NoticeKind; text: string; ts: number }
   | { kind: "pending"; key: string; pending: PendingInput };
 
@@ -45,7 +45,9 @@ export function rowsOf(view: FeedView): Row[] {
       if (message) rows.push({ kind: "user", key: message.client_id ?? message.id, message });
       inTurn = false;
     } else if (role === "assistant") {
-      rows.push({ kind: "agent", key: item.id, message, live, first: !inTurn });
+      rows.push({ kind: "agent", key: item.id, message, live, first: !inTurn, last: true });
+      const before = rows.at(-2);
+      if (inTurn && before?.kind === "agent") before.last = false;
       inTurn = true;
     }
   }
