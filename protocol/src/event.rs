@@ -229,6 +229,8 @@ pub enum Event {
         #[ts(type = "unknown")]
         output: Value,
         is_error: bool,
+        /// 0 when the server did not measure it (servers before octo).
+        #[serde(default)]
         #[ts(type = "number")]
         duration_ms: u64,
     },

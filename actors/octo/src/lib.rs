@@ -1,1 +1,23 @@
-//! octo
+//! The control plane of octo: accounts, HTTP, the mux WebSocket, sessions, fan-out, its own store.
+//!
+//! It owns accounts, tokens, settings and the keys that sessions use at octo-eavs. It promises that `authorize` is the only door
+//! ([`auth`]), that every route declares its policy ([`rest`]), that whatever matters is on the disk before it is acknowledged
+//! ([`store`]), and that no process of a user's ends because octo does ([`launch`]).
+//!
+//! It never spawns an agent, never opens a path of a workspace, and has no global state: two instances in one process work.
+//! It brings no runtime, signal handler, tracing subscriber or panic hook of its own; the binary does.
+
+pub mod auth;
+pub mod config;
+pub mod eavs;
+pub mod launch;
+pub mod link;
+pub mod mux;
+pub mod paths;
+pub mod sessions;
+pub mod state;
+pub mod store;
+pub mod users;
+
+/// Version of this build.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");

@@ -46,11 +46,7 @@ impl Lifeline {
     /// Takes a connected, non-blocking socket. Must be called inside a tokio runtime.
     pub fn new(socket: OwnedFd) -> io::Result<Self> {
         let socket = UnixStream::from_std(socket.into())?;
-        Ok(Self {
-            socket,
-            agent: AtomicI32::new(0),
-            cut: AtomicBool::new(false),
-        })
+        Ok(Self { socket, agent: AtomicI32::new(0), cut: AtomicBool::new(false) })
     }
 
     /// Whether the command could be handed over.
@@ -92,9 +88,7 @@ impl Lifeline {
             }
             let socket = self.socket.as_raw_fd();
             let read = match self.socket.readable().await {
-                Ok(()) => self
-                    .socket
-                    .try_io(Interest::READABLE, || reports.fill(socket)),
+                Ok(()) => self.socket.try_io(Interest::READABLE, || reports.fill(socket)),
                 Err(error) => Err(error),
             };
             match read {
@@ -109,9 +103,7 @@ impl Reports {
     fn take_line(&mut self) -> Option<Incoming> {
         let end = match self.line.iter().position(|byte| *byte == b'\n') {
             Some(newline) => newline + 1,
-            None if self.line.len() >= MAX_LINE || (self.ended && !self.line.is_empty()) => {
-                self.line.len()
-            }
+            None if self.line.len() >= MAX_LINE || (self.ended && !self.line.is_empty()) => self.line.len(),
             None => return None,
         };
         let line: Vec<u8> = self.line.drain(..end).collect();
@@ -129,8 +121,7 @@ impl Reports {
         let (count, sender) = receive(socket, &mut parts)?;
         self.sender = sender;
         self.ended = count == 0;
-        self.line
-            .extend_from_slice(bytes.get(..count).unwrap_or_default());
+        self.line.extend_from_slice(bytes.get(..count).unwrap_or_default());
         Ok(())
     }
 }

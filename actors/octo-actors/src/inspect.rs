@@ -1,0 +1,46 @@
+//! Snapshots: an actor's own view of itself, kept where anyone can read it.
+//!
+//! The actor refreshes its snapshot after messages, at most every [`REFRESH`]; a reader takes the last one
+//! without sending anything, so inspecting works on an actor that is stuck inside a message, and costs it nothing.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwapOption;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use tokio::time::Instant;
+
+use crate::ActorRow;
+
+/// Shortest time between two snapshots of one actor.
+pub const REFRESH: Duration = Duration::from_millis(250);
+
+/// What inspecting an actor gives.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Inspection {
+    /// Its row.
+    pub row: ActorRow,
+    /// What its `inspect` returned last; null before the first snapshot.
+    pub snapshot: Value,
+    /// The snapshot's age in milliseconds; `None` before the first.
+    pub age_ms: Option<u64>,
+}
+
+#[derive(Default)]
+pub(crate) struct SnapshotCell(ArcSwapOption<Snapshot>);
+
+struct Snapshot {
+    taken: Instant,
+    value: Value,
+}
+
+impl SnapshotCell {
+    pub fn put(&self, value: Value, taken: Instant) {
+        self.0.store(Some(Arc::new(Snapshot { taken, value })));
+    }
+
+    pub fn read(&self) -> (Value, Option<Duration>) {
+        self.0.load().as_ref().map_or((Value::Null, None), |s| (s.value.clone(), Some(s.taken.elapsed())))
+    }
+}

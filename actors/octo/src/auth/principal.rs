@@ -1,0 +1,120 @@
+//! Accounts as the rest of octo sees them: the id of a user, a role, a principal.
+
+use std::fmt;
+use std::time::SystemTime;
+
+use octo_protocol::link;
+use serde::{Deserialize, Deserializer, Serialize};
+
+/// Longest user id; it becomes part of file and socket names and, in multi-user mode, of a Linux name.
+pub const MAX_USER_ID_BYTES: usize = 32;
+
+/// Why a text is not a user id.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is not a user id: it has 1 to {MAX_USER_ID_BYTES} characters of a-z 0-9 _ - and starts with a letter")]
+pub struct InvalidUserId(String);
+
+/// The id of an octo user: `[a-z][a-z0-9_-]{0,31}`, safe as a file name and as an argument.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[serde(transparent)]
+pub struct UserId(String);
+
+impl UserId {
+    /// Parses `text`.
+    ///
+    /// # Errors
+    /// [`InvalidUserId`].
+    pub fn new(text: impl Into<String>) -> Result<Self, InvalidUserId> {
+        let text = text.into();
+        let good = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_' || b == b'-';
+        let first = text.bytes().next().is_some_and(|b| b.is_ascii_lowercase());
+        if first && text.len() <= MAX_USER_ID_BYTES && text.bytes().all(good) {
+            Ok(Self(text))
+        } else {
+            Err(InvalidUserId(text.chars().take(MAX_USER_ID_BYTES * 2).collect()))
+        }
+    }
+
+    /// The id as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for UserId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for UserId {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Self::new(String::deserialize(deserializer)?).map_err(serde::de::Error::custom)
+    }
+}
+
+/// What an account may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// Its own things.
+    User,
+    /// Everything.
+    Admin,
+}
+
+impl Role {
+    /// The role as it stands in tokens and on the wire.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::User => "user",
+            Self::Admin => "admin",
+        }
+    }
+}
+
+/// The id of one token (`jti`): what a log out revokes.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct TokenId(pub(crate) String);
+
+impl TokenId {
+    /// The id as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// An authenticated account, as of the moment it was authenticated; [`super::Live`] tells when that ends.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Principal {
+    /// Whose things these are.
+    pub user_id: UserId,
+    /// As the person logs in.
+    pub username: String,
+    /// What the account may do.
+    pub role: Role,
+    /// The token that was shown.
+    pub token_id: TokenId,
+    /// When the token expires.
+    pub expires_at: SystemTime,
+    /// The account's token epoch; a password change or role change leaves older ones behind.
+    pub epoch: u64,
+}
+
+impl Principal {
+    /// Whether the account is an admin.
+    #[must_use]
+    pub fn is_admin(&self) -> bool {
+        self.role == Role::Admin
+    }
+
+    /// As a runner's link names it, when this principal acts on the things of `user`.
+    #[must_use]
+    pub fn on_behalf_of(&self, user: &UserId) -> link::Principal {
+        link::Principal { user: user.to_string(), actor: self.user_id.to_string() }
+    }
+}

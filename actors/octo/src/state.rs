@@ -1,0 +1,56 @@
+//! What every handler gets: one instance, as a value.
+
+use std::ops::Deref;
+use std::sync::Arc;
+
+use octo_actors::System;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::auth::Authenticator;
+use crate::config::Settings;
+use crate::eavs::EavsClient;
+use crate::launch::Launch;
+use crate::users::Users;
+
+/// One running instance. Clones share it.
+#[derive(Clone)]
+pub struct AppState(Arc<Inner>);
+
+/// The members of [`AppState`].
+pub struct Inner {
+    /// The configuration.
+    pub settings: Arc<Settings>,
+    /// Who asks.
+    pub auth: Authenticator,
+    /// Users, their runners and sessions.
+    pub users: Users,
+    /// Keys for sessions.
+    pub eavs: EavsClient,
+    /// octo's own daemons.
+    pub launch: Launch,
+    /// The tree of actors; `system.directory()` lists them.
+    pub system: System,
+    /// Cancelled when the instance stops: sockets close with 1012.
+    pub shutdown: CancellationToken,
+    /// Every upgraded connection; a stop waits for them.
+    pub connections: TaskTracker,
+    /// Names this instance towards runners, different for every start.
+    pub instance: String,
+}
+
+impl AppState {
+    /// Makes the state of an instance.
+    #[must_use]
+    pub fn new(inner: Inner) -> Self {
+        Self(Arc::new(inner))
+    }
+}
+
+impl Deref for AppState {
+    type Target = Inner;
+
+    fn deref(&self) -> &Inner {
+        &self.0
+    }
+}
