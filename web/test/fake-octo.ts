@@ -23,6 +23,7 @@ export interface Line {
 
 export interface ScriptContext {
   prompt: string;
+  cwd: string;
   emit(event: AgentEvent): void;
   wait(ms: number): Promise<void>;
   nextId(prefix: string): string;
@@ -330,6 +331,7 @@ export class FakeOcto {
     journal.append({ event: "agent.working", phase: "generating" });
     await this.script({
       prompt,
+      cwd: session.cwd,
       emit: (event) => journal.append(event),
       wait: (ms) => this.wait(ms),
       nextId,

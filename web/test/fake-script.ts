@@ -1,4 +1,6 @@
 /** What the fake server's agent does: a little of everything a screen must be able to show. */
+import { execFile } from "node:child_process";
+import { promisify } from "node:util";
 import type { Part } from "../src/lib/wire.ts";
 import type { Script, ScriptContext } from "./fake-octo.ts";
 
@@ -33,12 +35,34 @@ All 41 tests pass. See [the CommonMark section on fences](https://spec.commonmar
 
 export const script: Script = async (context) => {
   const { prompt } = context;
+  if (prompt.startsWith("@demo")) return demo(context);
   if (/permission/i.test(prompt)) return permission(context);
   if (/retry/i.test(prompt)) return retry(context);
   if (/plain/i.test(prompt)) return stream(context, [], `You said: ${prompt}`, "stop");
   if (/long/i.test(prompt)) return stream(context, [], `${REPLY}\n\n`.repeat(6), "stop");
   await work(context);
 };
+
+interface DemoTurn {
+  text?: string;
+  chunks?: number;
+  delay_ms?: number;
+  tools?: { name: string; input: Record<string, unknown> }[];
+}
+
+/** The part of the demo model's script language that the end-to-end test uses. Its commands really run. */
+async function demo(context: ScriptContext): Promise<void> {
+  const turns = JSON.parse(context.prompt.slice("@demo".length)) as DemoTurn[];
+  for (const { text = "", chunks = 1, delay_ms = 0, tools = [] } of turns) {
+    const call = tools[0];
+    if (!call) {
+      await stream(context, [], text, "stop", "", { size: Math.ceil(text.length / chunks), pause: delay_ms });
+      continue;
+    }
+    const done = await promisify(execFile)("bash", ["-c", String(call.input.command)], { cwd: context.cwd });
+    await tool(context, text, call.name, call.input, [done.stdout || "done\n"]);
+  }
+}
 
 async function work(context: ScriptContext): Promise<void> {
   const { emit, wait, aborted } = context;
@@ -152,6 +176,7 @@ async function stream(
   text: string,
   stop: "stop" | "tool_use",
   thinking = "",
+  pace = { size: 9, pause: 24 },
 ): Promise<void> {
   const { emit, wait, nextId, finish, aborted } = context;
   const message_id = nextId("msg");
@@ -164,11 +189,11 @@ async function stream(
   }
   if (thinking) done.push({ type: "thinking", id: nextId("part"), text: thinking });
   let sofar = "";
-  for (const piece of pieces(text)) {
+  for (const piece of pieces(text, pace.size)) {
     if (aborted()) break;
     sofar += piece;
     emit({ event: "stream.text_delta", message_id, delta: piece, content_index: done.length });
-    await wait(24);
+    await wait(pace.pause);
   }
   if (sofar) done.push({ type: "text", id: nextId("part"), text: sofar });
   for (const part of parts) {
@@ -199,8 +224,8 @@ async function stream(
   });
 }
 
-function pieces(text: string): string[] {
-  return text.match(/[\s\S]{1,9}/g) ?? [];
+function pieces(text: string, size = 9): string[] {
+  return text.match(new RegExp(`[\\s\\S]{1,${size}}`, "g")) ?? [];
 }
 
 function result(text: string) {

@@ -152,12 +152,13 @@ function Announcer({ rows }: { rows: Row[] }) {
   const last = rows.findLast((row) => row.kind === "agent" && row.message !== undefined);
   const key = last?.key ?? "";
   const opened = useRef<string | null>(null);
-  opened.current ??= key;
+  // What was there when the conversation was opened is not news.
+  if (rows.length > 0) opened.current ??= key;
   const parts = last?.kind === "agent" ? (last.message?.parts ?? []) : [];
   const text = parts.map((part) => ("text" in part ? String(part.text) : "")).join(" ");
   return (
     <div className="sr-only" aria-live="polite" data-testid="announcer">
-      {key !== opened.current && text.slice(0, SPOKEN_LENGTH)}
+      {opened.current !== null && key !== opened.current && text.slice(0, SPOKEN_LENGTH)}
     </div>
   );
 }
