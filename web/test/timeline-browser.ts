@@ -4,9 +4,9 @@
  */
 import assert from "node:assert/strict";
 import { fileURLToPath } from "node:url";
+import { complaints, DESKTOP, launch, open } from "../e2e/browser.ts";
 import { startFakeServer, USER } from "./fake-server.ts";
 import { message } from "./story.ts";
-import { complaints, DESKTOP, launch, open } from "../e2e/browser.ts";
 
 const LENGTH = 450;
 const server = await startFakeServer({ dist: fileURLToPath(new URL("../dist", import.meta.url)) });
