@@ -55,8 +55,8 @@ pub fn program() -> ExitCode {
     let mut arguments = std::env::args_os().skip(1);
     let code = match arguments.next() {
         Some(stage) if stage == "run" && arguments.len() == 0 => inside::run(),
-        Some(stage) if stage == "init" => match init_numbers(arguments) {
-            Some(numbers) => inside::init(numbers),
+        Some(stage) if stage == "init" => match init_handover(arguments) {
+            Some(handover) => inside::init(&handover),
             None => {
                 eprintln!("octo-sandbox init is started by octo-sandbox run only");
                 FAILED
@@ -67,15 +67,15 @@ pub fn program() -> ExitCode {
     ExitCode::from(u8::try_from(code).unwrap_or(u8::MAX))
 }
 
-fn init_numbers(arguments: impl Iterator<Item = OsString>) -> Option<inside::Numbers> {
+fn init_handover(arguments: impl Iterator<Item = OsString>) -> Option<inside::Handover> {
     let texts: Vec<String> = arguments.map(OsString::into_string).collect::<Result<_, _>>().ok()?;
-    let [plan_name, plan, line_name, line, stdio_name, stdio] = <[String; 6]>::try_from(texts).ok()?;
-    if [plan_name.as_str(), &line_name, &stdio_name] != ["--spec-fd", "--life-fd", "--stdio-fds"] {
+    let [plan_name, plan, line_name, line, stdio_name, stdio, workspace_name, workspace] = <[String; 8]>::try_from(texts).ok()?;
+    if [plan_name.as_str(), &line_name, &stdio_name, &workspace_name] != ["--spec-fd", "--life-fd", "--stdio-fds", "--workspace"] {
         return None;
     }
     let stdio: Vec<RawFd> = stdio.split(',').map(descriptor_number).collect::<Option<_>>()?;
     let stdio = <[RawFd; 3]>::try_from(stdio).ok()?;
-    Some(inside::Numbers { plan: descriptor_number(&plan)?, line: descriptor_number(&line)?, stdio })
+    Some(inside::Handover { plan: descriptor_number(&plan)?, line: descriptor_number(&line)?, stdio, workspace })
 }
 
 /// Standard descriptors are never handed on under their own numbers.
@@ -181,7 +181,7 @@ fn show(spec: LaunchSpec, launcher: &Launcher) -> Result<i32, String> {
 
 #[cfg(target_os = "linux")]
 fn describe_isolation(plan: &Plan, own: &std::path::Path) -> Result<Vec<String>, String> {
-    let arguments = inside::bubblewrap_arguments(plan, own)?;
+    let (arguments, _) = inside::bubblewrap_arguments(plan, own)?;
     let mut lines = vec!["bwrap".to_owned()];
     for argument in arguments {
         let text = argument.to_string_lossy().into_owned();

@@ -116,8 +116,7 @@ impl Launcher {
         let program = spec.program.clone();
         let (ends, mode) = Ends::new(stdio).map_err(|error| LaunchError::io("making the standard descriptors", error))?;
         let plan = Plan::new(spec, mode, info.isolation.to_plan());
-        let (line, child) =
-            self.run(&plan, &ends).map_err(|source| LaunchError::LauncherMissing { path: self.octo_sandbox.clone(), source })?;
+        let (line, child) = self.run(&plan, &ends)?;
         let line = Lifeline::new(line).map_err(|error| LaunchError::io("watching the life line", error))?;
         let mut sandboxed = Sandboxed::new(program, line, child);
         ends.give_to(&mut sandboxed).map_err(|error| LaunchError::io("watching the standard descriptors", error))?;
@@ -126,17 +125,13 @@ impl Launcher {
 
     /// The descriptors wait inside the socket until `octo-sandbox run` takes them out, so that there is no moment at
     /// which another child of this process could inherit one.
-    fn run(&self, plan: &Plan, ends: &Ends) -> io::Result<(OwnedFd, tokio::process::Child)> {
-        let sealed = descriptor::sealed(c"octo-plan", &serde_json::to_vec(plan)?)?;
-        let (ours, theirs) = descriptor::socket_pair()?;
-        lifeline::ask_for_senders(&ours)?;
-        let [stdin, stdout, stderr] = &ends.theirs;
-        let handed = [sealed.as_raw_fd(), stdin.as_raw_fd(), stdout.as_raw_fd(), stderr.as_raw_fd()];
-        descriptor::send(ours.as_fd(), &handed)?;
-        descriptor::set_nonblocking(&ours)?;
+    fn run(&self, plan: &Plan, ends: &Ends) -> Result<(OwnedFd, tokio::process::Child), LaunchError> {
+        let (ours, theirs) = hand_over(plan, ends).map_err(|error| LaunchError::io("handing the launch over", error))?;
         let mut command = Command::new(&self.octo_sandbox);
         command.arg("run").env_clear().stdin(theirs).stdout(Redirect::null()).stderr(Redirect::null());
-        let child = tokio::process::Command::from(command).spawn()?;
+        let child = tokio::process::Command::from(command)
+            .spawn()
+            .map_err(|source| LaunchError::LauncherMissing { path: self.octo_sandbox.clone(), source })?;
         Ok((ours, child))
     }
 
@@ -236,6 +231,18 @@ fn find_program(name: &Path) -> Option<PathBuf> {
     }
     let path = std::env::var_os("PATH")?;
     std::env::split_paths(&path).map(|directory| directory.join(name)).find(|candidate| candidate.is_file())
+}
+
+/// A life line with the plan and the program's ends of its standard descriptors waiting inside.
+fn hand_over(plan: &Plan, ends: &Ends) -> io::Result<(OwnedFd, OwnedFd)> {
+    let sealed = descriptor::sealed(c"octo-plan", &serde_json::to_vec(plan)?)?;
+    let (ours, theirs) = descriptor::socket_pair()?;
+    lifeline::ask_for_senders(&ours)?;
+    let [stdin, stdout, stderr] = &ends.theirs;
+    let handed = [sealed.as_raw_fd(), stdin.as_raw_fd(), stdout.as_raw_fd(), stderr.as_raw_fd()];
+    descriptor::send(ours.as_fd(), &handed)?;
+    descriptor::set_nonblocking(&ours)?;
+    Ok((ours, theirs))
 }
 
 /// Both ends of the program's standard descriptors.

@@ -23,7 +23,7 @@ use super::{
     read_plan, reaper,
     relay::{Interest, Relay},
     report,
-    run::on_host,
+    run::{ANY_WORKSPACE, on_host},
     wakeup::Wakeup,
 };
 use crate::{
@@ -32,12 +32,13 @@ use crate::{
     spec::Signal,
 };
 
-/// The numbers that `run` handed on.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Numbers {
+/// What `run` handed on: numbers of descriptors, and which directory the workspace must be.
+#[derive(Debug)]
+pub(crate) struct Handover {
     pub plan: RawFd,
     pub line: RawFd,
     pub stdio: [RawFd; 3],
+    pub workspace: String,
 }
 
 /// What the loop looks after.
@@ -52,10 +53,10 @@ struct Init {
 }
 
 /// Runs until the program has ended or the life line has; returns the exit code.
-pub(crate) fn init(numbers: Numbers) -> i32 {
+pub(crate) fn init(handover: &Handover) -> i32 {
     // SAFETY: `run` hands these on to this process and nothing here has touched them.
-    let line = unsafe { OwnedFd::from_raw_fd(numbers.line) };
-    let prepared = prepare(numbers, line.try_clone());
+    let line = unsafe { OwnedFd::from_raw_fd(handover.line) };
+    let prepared = prepare(handover, line.try_clone());
     match prepared {
         Ok(mut init) => {
             let code = init.live();
@@ -71,14 +72,15 @@ pub(crate) fn init(numbers: Numbers) -> i32 {
     }
 }
 
-fn prepare(numbers: Numbers, line: io::Result<OwnedFd>) -> Result<Init, String> {
+fn prepare(handover: &Handover, line: io::Result<OwnedFd>) -> Result<Init, String> {
     let line = line.map_err(describe("copying the life line"))?;
     // SAFETY: as for the life line in `init`.
-    let (plan, stdio) = unsafe { (File::from_raw_fd(numbers.plan), numbers.stdio.map(|fd| OwnedFd::from_raw_fd(fd))) };
+    let (plan, stdio) = unsafe { (File::from_raw_fd(handover.plan), handover.stdio.map(|fd| OwnedFd::from_raw_fd(fd))) };
     detach_standard_descriptors().map_err(describe("arranging the descriptors"))?;
     hide_memory();
     let content = read_plan(&plan).map_err(describe("reading the plan"))?;
     drop(plan);
+    check_workspace(&content, &handover.workspace)?;
     let namespace = matches!(content.isolation, PlanIsolation::Bubblewrap { .. });
     if !namespace {
         reaper::adopt_orphans().map_err(describe("becoming the parent of orphans"))?;
@@ -88,6 +90,22 @@ fn prepare(numbers: Numbers, line: io::Result<OwnedFd>) -> Result<Init, String> 
     let port = relay.as_ref().map(Relay::port).transpose().map_err(describe("reading the relay's port"))?;
     let starting = Prepared::new(&content, port)?.start(line.as_fd(), stdio).map_err(describe("forking"))?;
     Ok(Init { line, wakeup, relay, agent: starting.pid, starting: Some(starting), namespace })
+}
+
+/// What is mounted as the workspace must be what was found harmless before: an agent that may write above it could have
+/// put a link in its place in between.
+fn check_workspace(plan: &Plan, expected: &str) -> Result<(), String> {
+    if expected == ANY_WORKSPACE {
+        return Ok(());
+    }
+    #[cfg(target_os = "linux")]
+    {
+        let found = plan.workspace.metadata().map(|found| crate::mounts::identity(&found));
+        if found.is_ok_and(|found| found == expected) {
+            return Ok(());
+        }
+    }
+    Err(format!("the workspace {} was exchanged while the sandbox was made; try again", plan.workspace.display()))
 }
 
 fn start_relay(plan: &Plan) -> Result<Option<Relay>, String> {

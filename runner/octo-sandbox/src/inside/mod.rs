@@ -18,7 +18,7 @@ mod run;
 mod seccomp;
 mod wakeup;
 
-pub(crate) use init::{Numbers, init};
+pub(crate) use init::{Handover, init};
 #[cfg(target_os = "linux")]
 pub(crate) use run::bubblewrap_arguments;
 pub(crate) use run::run;

@@ -267,3 +267,149 @@ fn dial(path: &Path) -> io::Result<UnixStream> {
     connect(socket.as_raw_fd(), &UnixAddr::new(path)?)?;
     Ok(socket.into())
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
+
+    use std::{
+        os::unix::net::UnixListener,
+        sync::{
+            Arc,
+            atomic::{AtomicBool, Ordering},
+        },
+        thread,
+    };
+
+    use nix::poll::{PollTimeout, poll};
+
+    use super::*;
+
+    /// A relay that is served by a thread, as `init` serves its own.
+    struct Served {
+        port: u16,
+        stop: Arc<AtomicBool>,
+        thread: Option<thread::JoinHandle<usize>>,
+    }
+
+    impl Served {
+        fn new(socket: &Path) -> Self {
+            let mut relay = Relay::new(socket).unwrap();
+            let (port, stop) = (relay.port().unwrap(), Arc::new(AtomicBool::new(false)));
+            let stopped = Arc::clone(&stop);
+            let thread = thread::spawn(move || {
+                while !stopped.load(Ordering::Acquire) {
+                    let mut entries = Vec::new();
+                    let interests = relay.interests(&mut entries);
+                    poll(&mut entries, PollTimeout::from(20_u8)).unwrap();
+                    let ready = entries.iter().zip(interests).filter(|(entry, _)| entry.any().unwrap_or(false));
+                    let ready: Vec<Interest> = ready.map(|(_, interest)| interest).collect();
+                    relay.serve(&ready);
+                }
+                relay.connections.len()
+            });
+            Self { port, stop, thread: Some(thread) }
+        }
+
+        fn connect(&self) -> TcpStream {
+            TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).unwrap()
+        }
+
+        /// How many connections are still held.
+        fn stop(mut self) -> usize {
+            self.stop.store(true, Ordering::Release);
+            self.thread.take().unwrap().join().unwrap()
+        }
+    }
+
+    fn bytes(count: u32) -> Vec<u8> {
+        (0..count).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect()
+    }
+
+    #[test]
+    fn a_side_that_has_said_everything_can_still_be_answered() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("s");
+        let listener = UnixListener::bind(&path).unwrap();
+        let relay = Served::new(&path);
+        let (question, answer) = (bytes(700_001), bytes(900_003));
+        let reply = answer.clone();
+        let server = thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut heard = Vec::new();
+            // Ends only if the client's half-close is passed on.
+            stream.read_to_end(&mut heard).unwrap();
+            stream.write_all(&reply).unwrap();
+            heard
+        });
+        let mut client = relay.connect();
+        client.write_all(&question).unwrap();
+        client.shutdown(Shutdown::Write).unwrap();
+        let mut heard = Vec::new();
+        client.read_to_end(&mut heard).unwrap();
+        assert!(heard == answer && server.join().unwrap() == question);
+        assert_eq!(relay.stop(), 0, "a connection that is over is forgotten");
+    }
+
+    #[test]
+    fn many_connections_do_not_mix() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("s");
+        let listener = UnixListener::bind(&path).unwrap();
+        let relay = Served::new(&path);
+        thread::spawn(move || {
+            for stream in listener.incoming() {
+                let mut stream = stream.unwrap();
+                thread::spawn(move || io::copy(&mut stream.try_clone().unwrap(), &mut stream));
+            }
+        });
+        let clients: Vec<_> = (0..40_u32)
+            .map(|number| {
+                let mut client = relay.connect();
+                thread::spawn(move || {
+                    let sent = number.to_be_bytes().repeat(20_000);
+                    let (mut reader, mut heard) = (client.try_clone().unwrap(), vec![0; sent.len()]);
+                    let expected = sent.clone();
+                    let writer = thread::spawn(move || client.write_all(&sent).unwrap());
+                    reader.read_exact(&mut heard).unwrap();
+                    writer.join().unwrap();
+                    heard == expected
+                })
+            })
+            .collect();
+        assert!(clients.into_iter().all(|client| client.join().unwrap()));
+        relay.stop();
+    }
+
+    #[test]
+    fn an_answer_cut_off_by_a_broken_server_is_not_taken_for_a_whole_one() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("s");
+        let listener = UnixListener::bind(&path).unwrap();
+        let relay = Served::new(&path);
+        let mut client = relay.connect();
+        client.write_all(b"unread question").unwrap();
+        let (stream, _) = listener.accept().unwrap();
+        // Closing with unread bytes is how a killed server's socket ends.
+        nix::poll::poll(&mut [PollFd::new(stream.as_fd(), PollFlags::POLLIN)], PollTimeout::NONE).unwrap();
+        drop(stream);
+        let error = client.read_to_end(&mut Vec::new()).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
+        assert_eq!(relay.stop(), 0);
+    }
+
+    #[test]
+    fn a_server_that_is_not_there_yet_is_waited_for() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("s");
+        let relay = Served::new(&path);
+        let mut client = relay.connect();
+        client.write_all(b"?").unwrap();
+        let listener = UnixListener::bind(&path).unwrap();
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut heard = [0; 1];
+        stream.read_exact(&mut heard).unwrap();
+        assert_eq!(&heard, b"?");
+        relay.stop();
+    }
+}

@@ -24,6 +24,9 @@ use crate::{
 /// Descriptors handed on are moved above this number, out of the way of the standard ones.
 const FIRST_HANDED_ON: RawFd = 10;
 
+/// Instead of a workspace's identity where nothing is mounted.
+pub(super) const ANY_WORKSPACE: &str = "any";
+
 /// The descriptors of a launch, as `run` hands them on to `init`.
 struct Handed {
     plan: OwnedFd,
@@ -68,39 +71,9 @@ impl Handed {
         drop(file);
         leave_the_terminal(plan.terminal)?;
         let own = std::env::current_exe().map_err(describe("finding this program"))?;
-        let extra = match &plan.isolation {
-            #[cfg(target_os = "linux")]
-            PlanIsolation::Bubblewrap { .. } => {
-                crate::mounts::Layout::create_mask_points(&plan);
-                let arguments = bubblewrap_arguments(&plan, &own)?;
-                Some(arguments_file(&arguments).map_err(describe("writing the mounts down"))?)
-            }
-            _ => None,
-        };
-        let mut command = match (&plan.isolation, &extra) {
-            #[cfg(target_os = "linux")]
-            (PlanIsolation::Bubblewrap { program, .. }, Some(arguments)) => {
-                let mut command = Command::new(program);
-                command.arg("--args").arg(arguments.as_raw_fd().to_string()).arg("--");
-                command.arg(crate::mounts::INSIDE_PROGRAM).arg("init");
-                command
-            }
-            (PlanIsolation::Seatbelt, _) => {
-                let mut command = Command::new(crate::seatbelt::SANDBOX_EXEC);
-                command.arg("-p").arg(crate::seatbelt::profile(&plan, &own)?).arg(&own).arg("init");
-                command
-            }
-            (PlanIsolation::None, _) => {
-                let mut command = Command::new(&own);
-                command.arg("init");
-                command
-            }
-            (PlanIsolation::Bubblewrap { .. }, _) => {
-                return Err("bubblewrap exists on Linux only".to_owned());
-            }
-        };
-        command.args(self.init_arguments()).env_clear();
-        self.arrange(&plan, extra.as_ref()).map_err(describe("arranging the descriptors"))?;
+        let (mut command, mounts, workspace) = surround(&plan, &own)?;
+        command.args(self.init_arguments()).arg("--workspace").arg(workspace).env_clear();
+        self.arrange(&plan, mounts.as_ref()).map_err(describe("arranging the descriptors"))?;
         let program = command.get_program().to_owned();
         let error = command.exec();
         Err(format!("{} could not be executed: {error}", Path::new(&program).display()))
@@ -133,13 +106,41 @@ impl Handed {
     }
 }
 
-/// bubblewrap's complete argument list for a plan; also what `--dry-run` shows.
+/// The command that becomes `init` with the isolation around it, the file of its mounts, and the workspace's identity.
+fn surround(plan: &Plan, own: &Path) -> Result<(Command, Option<OwnedFd>, String), String> {
+    match &plan.isolation {
+        #[cfg(target_os = "linux")]
+        PlanIsolation::Bubblewrap { program, .. } => {
+            crate::mounts::Layout::create_mask_points(plan);
+            let (arguments, identity) = bubblewrap_arguments(plan, own)?;
+            let mounts = arguments_file(&arguments).map_err(describe("writing the mounts down"))?;
+            let mut command = Command::new(program);
+            command.arg("--args").arg(mounts.as_raw_fd().to_string()).arg("--");
+            command.arg(crate::mounts::INSIDE_PROGRAM).arg("init");
+            Ok((command, Some(mounts), identity))
+        }
+        #[cfg(not(target_os = "linux"))]
+        PlanIsolation::Bubblewrap { .. } => Err("bubblewrap exists on Linux only".to_owned()),
+        PlanIsolation::Seatbelt => {
+            let mut command = Command::new(crate::seatbelt::SANDBOX_EXEC);
+            command.arg("-p").arg(crate::seatbelt::profile(plan, own)?).arg(own).arg("init");
+            Ok((command, None, ANY_WORKSPACE.to_owned()))
+        }
+        PlanIsolation::None => {
+            let mut command = Command::new(own);
+            command.arg("init");
+            Ok((command, None, ANY_WORKSPACE.to_owned()))
+        }
+    }
+}
+
+/// bubblewrap's complete argument list for a plan (also what `--dry-run` shows), and the workspace's identity.
 #[cfg(target_os = "linux")]
-pub(crate) fn bubblewrap_arguments(plan: &Plan, own: &Path) -> Result<Vec<std::ffi::OsString>, String> {
+pub(crate) fn bubblewrap_arguments(plan: &Plan, own: &Path) -> Result<(Vec<std::ffi::OsString>, String), String> {
     use crate::mounts::{Account, Layout, arguments};
     let layout = Layout::new(plan, &Account::current())?;
     let user_namespace = matches!(plan.isolation, PlanIsolation::Bubblewrap { user_namespace: true, .. });
-    Ok(arguments(&layout, plan.network, user_namespace, own))
+    Ok((arguments(&layout, plan.network, user_namespace, own), layout.workspace_identity))
 }
 
 #[cfg(target_os = "linux")]

@@ -21,6 +21,21 @@ const HOME_PARENTS: &[&str] = &["/home", "/root"];
 /// System files that are often links into `/run`, which is hidden.
 const LINKS_INTO_RUN: &[&str] = &["/etc/resolv.conf", "/etc/hosts", "/etc/localtime"];
 
+/// Readable only for root, who is not meant to hand them to a program.
+const SYSTEM_SECRETS: &[&str] = &[
+    "/etc/shadow",
+    "/etc/shadow-",
+    "/etc/gshadow",
+    "/etc/gshadow-",
+    "/etc/krb5.keytab",
+    "/etc/ssh/ssh_host_rsa_key",
+    "/etc/ssh/ssh_host_ecdsa_key",
+    "/etc/ssh/ssh_host_ed25519_key",
+    "/etc/ssl/private",
+    "/etc/wireguard",
+    "/etc/NetworkManager/system-connections",
+];
+
 /// One step of building the sandbox's view, in order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Mount {
@@ -38,6 +53,9 @@ pub(crate) enum Mount {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Layout {
     pub mounts: Vec<Mount>,
+    /// Of the directory that was looked at; `init` compares what was mounted, as the path may have been exchanged for a
+    /// link in between.
+    pub workspace_identity: String,
 }
 
 /// Facts about the account that are not in the plan.
@@ -77,12 +95,14 @@ impl Layout {
         if !workspace.is_dir() {
             return Err(format!("the workspace {} is not a directory", workspace.display()));
         }
+        let workspace_identity = identity_without_links(&workspace).map_err(|error| describe("workspace", &workspace, &error))?;
         let home = real(&plan.home).ok().filter(|home| home.is_dir());
         let masked = present(&plan.masked);
         refuse_workspace(&workspace, home.as_deref(), &masked)?;
 
         let mut mounts = private_directories(plan);
         mounts.extend(links_into_run());
+        mounts.extend(system_secrets());
         mounts.extend(other_homes(home.as_deref(), account));
         let mut entries = Vec::new();
         if let Some(home) = &home {
@@ -99,7 +119,7 @@ impl Layout {
             let source = real(&bind.source).map_err(|error| describe("source of a bind", &bind.source, &error))?;
             mounts.push(Mount::Bind(Bind { source, ..bind.clone() }));
         }
-        Ok(Self { mounts })
+        Ok(Self { mounts, workspace_identity })
     }
 }
 
@@ -180,6 +200,27 @@ fn links_into_run() -> Vec<Mount> {
     targets.sort();
     targets.dedup_by(|inner, outer| inner.starts_with(outer));
     targets.iter().map(|target| bind(target, false)).collect()
+}
+
+/// Those that the account can read; for others nothing needs to be hidden.
+fn system_secrets() -> Vec<Mount> {
+    let readable = |path: &PathBuf| nix::unistd::access(path, nix::unistd::AccessFlags::R_OK).is_ok();
+    SYSTEM_SECRETS.iter().filter_map(|path| real(Path::new(path)).ok()).filter(readable).map(|path| hide(&path)).collect()
+}
+
+/// Device and inode of a directory on a path that holds no link at this moment.
+fn identity_without_links(path: &Path) -> std::io::Result<String> {
+    use nix::fcntl::{AT_FDCWD, OFlag, OpenHow, ResolveFlag, openat2};
+    let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+    let how = OpenHow::new().flags(flags).resolve(ResolveFlag::RESOLVE_NO_SYMLINKS);
+    let directory = fs::File::from(openat2(AT_FDCWD, path, how)?);
+    Ok(identity(&directory.metadata()?))
+}
+
+/// What tells one directory from every other while it exists.
+pub(crate) fn identity(directory: &fs::Metadata) -> String {
+    use std::os::unix::fs::MetadataExt;
+    format!("{}:{}", directory.dev(), directory.ino())
 }
 
 fn other_homes(home: Option<&Path>, account: &Account) -> Vec<Mount> {

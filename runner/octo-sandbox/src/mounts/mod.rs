@@ -16,4 +16,4 @@ mod passwd;
 pub(crate) use bwrap::{INSIDE_PROGRAM, arguments};
 pub(crate) use home::{CONFIGURATION, PROTECTED_ALWAYS, PROTECTED_IF_PRESENT, SECRETS, TOOL_DIRECTORIES};
 #[cfg(target_os = "linux")]
-pub(crate) use layout::{Account, Layout, Mount};
+pub(crate) use layout::{Account, Layout, Mount, identity};

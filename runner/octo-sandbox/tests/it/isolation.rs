@@ -105,7 +105,7 @@ async fn keys_are_neither_read_nor_planted() {
             write(&bed.home.join(".netrc"), "secret");
             write(&bed.home.join(".config/gh/hosts.yml"), "secret");
         }
-        let script = "cat ~/.ssh/* ~/.netrc ~/.config/gh/*; echo key > ~/.ssh/authorized_keys && echo planted; \
+        let script = "mkdir -p ~/.ssh ~/.config/autostart ~/.config/systemd/user; cat ~/.ssh/* ~/.netrc ~/.config/gh/*; echo key > ~/.ssh/authorized_keys && echo planted; \
                       mv ~/.ssh ~/elsewhere && echo moved; echo x > ~/.config/autostart/x.desktop && echo planted; \
                       echo x > ~/.config/systemd/user/x.service && echo planted";
         let output = run(bed.sh(script)).await;
@@ -259,4 +259,30 @@ async fn what_bubblewrap_complains_about_is_passed_on() {
     let error = in_time(sandboxed.started()).await.unwrap_err();
     assert!(matches!(&error, LaunchError::Setup { detail } if detail.contains("/usr/no-place-for-it")), "{error}");
     assert!(matches!(in_time(sandboxed.wait()).await, Exit::NotStarted { .. }));
+}
+
+#[tokio::test]
+async fn a_workspace_exchanged_for_a_link_at_the_last_moment_is_noticed() {
+    use std::os::unix::fs::PermissionsExt;
+    let bed = Bed::visible();
+    let (victim, aside, wrapper) = (bed.home.join("private"), bed.outside("aside"), bed.outside("bwrap"));
+    write(&victim.join("file"), "private");
+    // Stands for an agent that wins the race: acts when the mounts have been decided and before they are made.
+    let script = format!(
+        "#!/bin/sh\n[ \"$1\" = --args ] && /bin/mv {work} {aside} && /bin/ln -s private {work}\nexec /usr/bin/bwrap \"$@\"\n",
+        work = bed.workspace.display(),
+        aside = aside.display()
+    );
+    write(&wrapper, &script);
+    std::fs::set_permissions(&wrapper, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let mut sandboxed = launcher().bwrap(&wrapper).spawn(bed.sh("cat file")).await.unwrap();
+    let error = in_time(sandboxed.started()).await.unwrap_err();
+    assert!(error.to_string().contains("was exchanged"), "{error}");
+    assert_eq!(finish(sandboxed).await.stdout, "");
+}
+
+#[tokio::test]
+async fn roots_own_secrets_stay_outside() {
+    let bed = Bed::new();
+    assert_eq!(run(bed.sh("cat /etc/shadow /etc/gshadow")).await.stdout, "");
 }

@@ -26,13 +26,13 @@ fn screen(master: OwnedFd) -> tokio::task::JoinHandle<String> {
 async fn a_terminal_is_the_controlling_one_and_its_end_is_seen() {
     let bed = Bed::new();
     let pty = nix::pty::openpty(None, None).unwrap();
-    let mut spec = bed
-        .sh("exec 3<>/dev/tty && echo controlling; tty; [ $(ps -o sid= -p $$) = $$ ] && echo own session; ls /proc/$$/fd | wc -l; exit 5");
+    let mut spec =
+        bed.sh("exec 3<>/dev/tty && echo controlling; tty; [ $(ps -o sid= -p $$) = $$ ] && echo own session; ls -1 /proc/$$/fd; exit 5");
     spec.stdio = Stdio::Terminal(pty.slave);
     let shown = screen(pty.master);
     let mut sandboxed = launcher().spawn(spec).await.unwrap();
     assert_eq!(in_time(sandboxed.wait()).await, Exit::Code(5));
-    assert_eq!(in_time(shown).await.unwrap(), "controlling\r\n/dev/console\r\nown session\r\n4\r\n");
+    assert_eq!(in_time(shown).await.unwrap(), "controlling\r\n/dev/console\r\nown session\r\n0\r\n1\r\n2\r\n3\r\n");
 }
 
 #[tokio::test]
