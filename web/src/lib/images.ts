@@ -1,4 +1,5 @@
 /** Images for a prompt: what is taken, how much, and why something is not. */
+import { randomId } from "./id";
 import type { ImageInput } from "./wire";
 
 export const IMAGE_TYPES = ["image/png", "image/jpeg", "image/gif", "image/webp"];
@@ -47,7 +48,7 @@ export async function read(file: File): Promise<Attached> {
     reader.readAsDataURL(file);
   });
   const data = url.slice(url.indexOf(",") + 1);
-  return { id: crypto.randomUUID(), name: file.name, size: file.size, data, media_type: file.type };
+  return { id: randomId(), name: file.name, size: file.size, data, media_type: file.type };
 }
 
 export function dataUrl(image: ImageInput): string {

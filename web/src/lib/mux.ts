@@ -21,8 +21,6 @@ export interface MuxOptions {
   random?: () => number;
   /** Called when a socket closed before the greeting: perhaps the login has ended. */
   onRefused?: () => void;
-  /** Called with what the server says to the whole connection (`system` channel). */
-  onSystem?: (frame: Record<string, unknown>) => void;
 }
 
 export interface CommandOptions {
@@ -57,6 +55,7 @@ export class Mux {
   private readonly pending = new Map<string, Pending>();
   private readonly sessions = new Map<string, Set<(event: SessionEvent) => void>>();
   private readonly watchers = new Set<(status: MuxStatus) => void>();
+  private readonly systemWatchers = new Set<(frame: Record<string, unknown>) => void>();
 
   constructor(options: MuxOptions) {
     this.options = options;
@@ -88,6 +87,12 @@ export class Mux {
   onStatus(watcher: (status: MuxStatus) => void): () => void {
     this.watchers.add(watcher);
     return () => this.watchers.delete(watcher);
+  }
+
+  /** What the server says to the whole connection (`system` channel). */
+  onSystem(watcher: (frame: Record<string, unknown>) => void): () => void {
+    this.systemWatchers.add(watcher);
+    return () => this.systemWatchers.delete(watcher);
   }
 
   onSession(sessionId: string, listener: (event: SessionEvent) => void): () => void {
@@ -187,7 +192,7 @@ export class Mux {
         pending.reject(new MuxError("invalid_request", String(frame.error ?? "invalid command")));
       }
     }
-    this.options.onSystem?.(frame);
+    for (const watcher of [...this.systemWatchers]) watcher(frame);
   }
 
   private transmit(frame: Record<string, unknown>): void {

@@ -4,6 +4,7 @@
  */
 import { queryOptions } from "@tanstack/react-query";
 import { request } from "./api";
+import { randomId } from "./id";
 import type { Mux } from "./mux";
 import type { ChatSession, ListedSession, Model, SessionStatus } from "./wire";
 
@@ -25,13 +26,24 @@ export const SESSION_LIST_KEY = ["sessions"];
 export const LIST_INTERVAL_MS = 4_000;
 const HISTORY_LIMIT = 500;
 
+/** What history keeps changes slowly; what lives is asked for often. */
+export const historyQuery = queryOptions({
+  queryKey: ["history"],
+  queryFn: async () => {
+    const chats = await request<ChatSession[]>("GET", `/chat-history?limit=${HISTORY_LIMIT}`);
+    return chats.filter((chat) => !chat.is_child);
+  },
+  staleTime: 60_000,
+  retry: false,
+});
+
 export function sessionsQuery(mux: Mux) {
   return queryOptions({
     queryKey: SESSION_LIST_KEY,
-    queryFn: async (): Promise<SessionSummary[]> => {
+    queryFn: async ({ client }): Promise<SessionSummary[]> => {
       const [live, history] = await Promise.all([
         mux.command<{ sessions: ListedSession[] }>("_system", "list_sessions"),
-        request<ChatSession[]>("GET", `/chat-history?limit=${HISTORY_LIMIT}`).catch(() => []),
+        client.fetchQuery(historyQuery).catch(() => []),
       ]);
       return merge(live.sessions, history, Date.now());
     },
@@ -118,5 +130,5 @@ export function recentFolders(sessions: SessionSummary[], limit = 6): string[] {
 
 /** An id of our choosing, in the alphabet the protocol allows. */
 export function newSessionId(): string {
-  return `ses_${crypto.randomUUID().replaceAll("-", "").slice(0, 20)}`;
+  return `ses_${randomId().slice(0, 20)}`;
 }

@@ -43,7 +43,7 @@ export const de: typeof en = {
     first: "Starte deine erste Sitzung",
     firstLead:
       "Eine Sitzung ist ein Agent, der in einem deiner Ordner arbeitet: Er liest, führt Befehle aus und ändert Dateien, während du zusiehst und lenkst.",
-    title: "Was ist als Nächstes zu tun?",
+    title: "Was kommt als Nächstes?",
     lead: "Wähle links eine Sitzung oder starte eine neue. Agenten arbeiten weiter, wenn du diese Seite schließt.",
     recent: "Letzte Ordner",
     keys: "Strg K öffnet alles beim Namen.",
@@ -115,14 +115,16 @@ export const de: typeof en = {
     you: "Du",
     empty: "Der Agent ist bereit",
     emptyIn: "Der Agent ist bereit in {{folder}}",
+    whole: "Ganz zeigen",
+    demo: "Diese Sitzung nutzt das Demo-Modell. Es zeigt nur, wie octo arbeitet: Kein LLM antwortet, und nichts verlässt diesen Rechner.",
     emptyLead:
-      "Sag, was zu tun ist. Er kann hier Dateien lesen und ändern und Befehle ausführen; du siehst jeden Schritt und kannst jederzeit lenken oder anhalten.",
+      "Beschreibe, was getan werden soll. Der Agent kann hier Dateien lesen und ändern und Befehle ausführen; du siehst jeden Schritt und kannst jederzeit lenken oder anhalten.",
     latest: "Neueste",
     older: "Lädt ältere Nachrichten …",
   },
   composer: {
     label: "Nachricht an den Agenten",
-    prompt: "Was ist zu tun?",
+    prompt: "Beschreibe eine Aufgabe …",
     steer: "Den Agenten lenken …",
     keys: "Enter sendet, Umschalt Enter macht eine neue Zeile",
     keysWorking: "Enter lenkt jetzt, Alt Enter wartet, bis er fertig ist",

@@ -41,7 +41,7 @@ export const en = {
     first: "Start your first session",
     firstLead:
       "A session is an agent that works in one folder of yours: it reads, runs commands and edits files while you watch and steer.",
-    title: "What shall be done next?",
+    title: "What comes next?",
     lead: "Choose a session on the left, or start a new one. Agents keep working when you close this page.",
     recent: "Recent folders",
     keys: "Ctrl K opens everything by name.",
@@ -108,14 +108,16 @@ export const en = {
     you: "You",
     empty: "The agent is ready",
     emptyIn: "The agent is ready in {{folder}}",
+    whole: "Show all of it",
+    demo: "This session uses the demo model. It only shows how octo works: no LLM answers, and nothing leaves this machine.",
     emptyLead:
-      "Say what shall be done. It can read and edit files here and run commands; you see each step and can steer or stop at any time.",
+      "Describe what you want done. The agent can read and edit files here and run commands; you see each step and can steer or stop at any time.",
     latest: "Latest",
     older: "Loading older messages…",
   },
   composer: {
     label: "Message to the agent",
-    prompt: "What shall be done?",
+    prompt: "Describe a task…",
     steer: "Steer the agent…",
     keys: "Enter sends, Shift Enter makes a new line",
     keysWorking: "Enter steers now, Alt Enter waits until it is done",

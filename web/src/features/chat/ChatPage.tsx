@@ -29,6 +29,9 @@ export default function ChatPage({ sessionId }: { sessionId: string }) {
     if (!working) return;
     const onKey = (event: KeyboardEvent) => {
       if (event.key !== "Escape" || event.defaultPrevented) return;
+      // In another field than the composer, Escape belongs to that field.
+      const field = event.target instanceof Element ? event.target.closest("input, textarea") : null;
+      if (field && !field.matches("[data-testid=composer]")) return;
       if (document.querySelector("dialog[open], [role=menu]") || useUi.getState().drawer) return;
       stop();
     };
@@ -59,7 +62,7 @@ export default function ChatPage({ sessionId }: { sessionId: string }) {
     >
       <ChatHeader feed={feed} view={view} />
       {empty && session.accepted.length === 0 ? (
-        <Empty cwd={session.cwd} />
+        <Empty cwd={session.cwd} demo={session.model?.provider === "demo"} />
       ) : (
         <Timeline feed={feed} view={view} onEdit={edit} />
       )}
@@ -77,7 +80,7 @@ export default function ChatPage({ sessionId }: { sessionId: string }) {
   );
 }
 
-function Empty({ cwd }: { cwd: string | null }) {
+function Empty({ cwd, demo }: { cwd: string | null; demo: boolean }) {
   const { t } = useTranslation();
   return (
     <div className="m-auto max-w-md px-6 text-center" data-testid="empty-chat">
@@ -86,6 +89,7 @@ function Empty({ cwd }: { cwd: string | null }) {
         {cwd ? t("chat.emptyIn", { folder: folderName(cwd) }) : t("chat.empty")}
       </h2>
       <p className="mt-1.5 text-soft text-pretty">{t("chat.emptyLead")}</p>
+      {demo && <p className="mt-4 rounded-xl bg-warn-wash px-4 py-2.5 text-sm text-warn">{t("chat.demo")}</p>}
     </div>
   );
 }

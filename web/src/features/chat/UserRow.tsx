@@ -1,5 +1,5 @@
 import { RotateCcw, Undo2 } from "lucide-react";
-import { memo } from "react";
+import { memo, useState } from "react";
 import { useTranslation } from "react-i18next";
 import { dataUrl } from "@/lib/images";
 import type { Feed } from "@/lib/session/feed";
@@ -11,7 +11,7 @@ import { cx } from "@/ui/cx";
 import { Picture, Thumbnail } from "./Picture";
 
 const bubble =
-  "ml-auto w-fit max-w-[min(38rem,88%)] rounded-2xl rounded-br-md bg-accent-wash px-4 py-2.5 whitespace-pre-wrap [overflow-wrap:anywhere]";
+  "ml-auto w-fit max-w-[min(38rem,88%)] rounded-2xl rounded-br-md px-4 py-2.5 whitespace-pre-wrap [overflow-wrap:anywhere]";
 
 export const UserRow = memo(function UserRow({ message }: { message: Message }) {
   const { t } = useTranslation();
@@ -26,10 +26,35 @@ export const UserRow = memo(function UserRow({ message }: { message: Message }) 
           ))}
         </div>
       )}
-      {text && <div className={bubble}>{text}</div>}
+      {text && <Said text={text} />}
     </article>
   );
 });
+
+/** Longer than this, a message is shown in part: what was pasted need not fill the screen. */
+const LONG_TEXT = 1_600;
+const LONG_LINES = 18;
+
+function Said({ text, className }: { text: string; className?: string }) {
+  const { t } = useTranslation();
+  const [whole, setWhole] = useState(false);
+  const short = text.split("\n").slice(0, LONG_LINES).join("\n").slice(0, LONG_TEXT);
+  const long = short.length < text.length;
+  return (
+    <div className={cx(bubble, className ?? "bg-accent-wash")}>
+      {long && !whole ? `${short}…` : text}
+      {long && (
+        <button
+          type="button"
+          onClick={() => setWhole(!whole)}
+          className="mt-1.5 block text-sm text-info hover:underline"
+        >
+          {whole ? t("tool.less") : t("chat.whole")}
+        </button>
+      )}
+    </div>
+  );
+}
 
 /** A message on its way. It looks like the one it becomes, so nothing jumps when it arrives. */
 export function PendingRow({
@@ -57,7 +82,10 @@ export function PendingRow({
         </div>
       )}
       {pending.message && (
-        <div className={cx(bubble, phase === "failed" ? "bg-bad-wash" : "opacity-70")}>{pending.message}</div>
+        <Said
+          text={pending.message}
+          className={phase === "failed" ? "bg-bad-wash" : "bg-accent-wash opacity-70"}
+        />
       )}
       <div className="mt-1 flex min-h-5 items-center justify-end gap-2 text-xs text-faint">
         {phase === "failed" ? (

@@ -33,7 +33,11 @@ export function SessionList() {
             placeholder={t("sessions.filter")}
             value={filter}
             onChange={(event) => setFilter(event.target.value)}
-            onKeyDown={(event) => event.key === "Escape" && setFilter("")}
+            onKeyDown={(event) => {
+              if (event.key !== "Escape") return;
+              event.stopPropagation();
+              setFilter("");
+            }}
             className="h-8 w-full rounded-lg border bg-surface px-2.5 text-sm [&::-webkit-search-cancel-button]:hidden"
           />
           {filter && (

@@ -55,7 +55,10 @@ export function SessionRow({ session, now }: { session: SessionSummary; now: num
           onBlur={(event) => void rename(event.target.value)}
           onKeyDown={(event) => {
             if (event.key === "Enter") event.currentTarget.blur();
-            if (event.key === "Escape") setRenaming(false);
+            if (event.key === "Escape") {
+              event.stopPropagation();
+              setRenaming(false);
+            }
           }}
           className="h-9 w-full rounded-lg border border-focus bg-raised px-2 text-sm"
         />

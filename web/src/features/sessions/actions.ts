@@ -1,6 +1,6 @@
 /** What can be done to sessions from several places. */
 import { forgetFeed, mux, queryClient } from "@/lib/client";
-import { newSessionId, SESSION_LIST_KEY } from "@/lib/sessions";
+import { historyQuery, newSessionId, SESSION_LIST_KEY } from "@/lib/sessions";
 
 export function refreshSessions(): void {
   void queryClient.invalidateQueries({ queryKey: SESSION_LIST_KEY });
@@ -9,6 +9,7 @@ export function refreshSessions(): void {
 export async function removeSession(id: string): Promise<void> {
   await mux.command(id, "session.delete");
   forgetFeed(id);
+  queryClient.removeQueries({ queryKey: historyQuery.queryKey });
   refreshSessions();
 }
 

@@ -12,7 +12,7 @@ import { NewSessionDialog } from "../sessions/NewSessionDialog";
 import { Banner } from "./Banner";
 import { Sidebar } from "./Sidebar";
 import { Toast } from "./Toast";
-import { useUi } from "./ui-state";
+import { say, useUi } from "./ui-state";
 
 const Palette = lazy(() => import("./Palette"));
 
@@ -60,6 +60,8 @@ function Frame({ userId }: { userId: string }) {
     void import("../chat/ChatPage");
     return () => mux.stop();
   }, [userId]);
+
+  useEffect(() => mux.onSystem((frame) => frame.type === "notice" && say(String(frame.message))), []);
 
   // biome-ignore lint/correctness/useExhaustiveDependencies: going elsewhere closes the drawer.
   useEffect(() => set({ drawer: false }), [location, set]);

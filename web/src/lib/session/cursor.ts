@@ -39,5 +39,6 @@ export function heartbeat(state: SessionState, head: number | undefined): Sessio
 /** A socket ended: a replay it was in the middle of will be begun again from the cursor. */
 export function disconnected(state: SessionState): SessionState {
   const sync = state.sync === "replay" || state.sync === "gap" ? "live" : state.sync;
-  return sync === state.sync && state.head === 0 ? state : { ...state, sync, head: 0 };
+  const unchanged = sync === state.sync && state.head === 0 && state.unreachable === null;
+  return unchanged ? state : { ...state, sync, head: 0, unreachable: null };
 }

@@ -2,6 +2,7 @@
  * One session as a screen sees it: attaches, follows the stream, resumes after a cut, and sends input.
  * Owns the state of the projection and the outbox; never the socket.
  */
+import { randomId } from "../id";
 import type { Mux } from "../mux";
 import { isUncertain, MuxError } from "../mux-error";
 import type { ImageInput, InputKind, MessagePage, QueuedInput, SessionEvent, SessionOpened } from "../wire";
@@ -102,7 +103,7 @@ export class Feed {
 
   /** Sends input, now or as soon as there is a connection. */
   send(kind: InputKind, message: string, images: ImageInput[] = []): void {
-    const clientId = crypto.randomUUID();
+    const clientId = randomId();
     this.update({ outbox: outbox.add(this.next.outbox, { clientId, kind, message, images }) });
     this.flush();
   }
