@@ -116,7 +116,7 @@ export const de: typeof en = {
     empty: "Der Agent ist bereit",
     emptyIn: "Der Agent ist bereit in {{folder}}",
     whole: "Ganz zeigen",
-    demo: "Diese Sitzung nutzt das Demo-Modell. Es zeigt nur, wie octo arbeitet: Kein LLM antwortet, und nichts verlässt diesen Rechner.",
+    demo: "Diese Sitzung nutzt das Demo-Modell. Es zeigt nur, wie octo arbeitet; kein LLM antwortet.",
     emptyLead:
       "Beschreibe, was getan werden soll. Der Agent kann hier Dateien lesen und ändern und Befehle ausführen; du siehst jeden Schritt und kannst jederzeit lenken oder anhalten.",
     latest: "Neueste",

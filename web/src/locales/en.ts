@@ -109,7 +109,7 @@ export const en = {
     empty: "The agent is ready",
     emptyIn: "The agent is ready in {{folder}}",
     whole: "Show all of it",
-    demo: "This session uses the demo model. It only shows how octo works: no LLM answers, and nothing leaves this machine.",
+    demo: "This session uses the demo model. It only shows how octo works; no LLM answers.",
     emptyLead:
       "Describe what you want done. The agent can read and edit files here and run commands; you see each step and can steer or stop at any time.",
     latest: "Latest",

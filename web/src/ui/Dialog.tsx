@@ -26,6 +26,8 @@ export function Dialog({ title, onClose, children, className, bare, testId }: Pr
   useEffect(() => {
     const before = document.activeElement;
     ref.current?.showModal();
+    // The platform focuses whatever can be focused first; where there is something to fill in, that is meant.
+    ref.current?.querySelector<HTMLElement>("input:not([type=radio]), textarea")?.focus();
     return () => {
       if (before instanceof HTMLElement) before.focus();
     };

@@ -71,7 +71,7 @@ function Frame({ userId }: { userId: string }) {
       if ((event.metaKey || event.ctrlKey) && event.key.toLowerCase() === "k") {
         event.preventDefault();
         set({ palette: !useUi.getState().palette });
-      }
+      } else if (event.key === "Escape" && useUi.getState().drawer) set({ drawer: false });
     };
     window.addEventListener("keydown", onKey);
     return () => window.removeEventListener("keydown", onKey);

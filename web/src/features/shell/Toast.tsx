@@ -18,10 +18,7 @@ export function Toast() {
   }, [toast, set]);
 
   return (
-    <div
-      role="status"
-      className="pointer-events-none fixed inset-x-0 bottom-24 z-50 flex justify-center px-4"
-    >
+    <div role="status" className="pointer-events-none fixed inset-x-0 top-16 z-50 flex justify-center px-4">
       {toast && (
         <div
           key={toast.id}
