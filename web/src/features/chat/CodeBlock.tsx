@@ -62,24 +62,34 @@ interface Tokens {
 
 function useTokens(code: string, language: string): Tokens | null {
   const [tokens, setTokens] = useState<(Tokens & { code: string }) | null>(null);
+  const latest = useRef({ code, language });
+  const timer = useRef<ReturnType<typeof setTimeout>>(undefined);
   const first = useRef(true);
 
   useEffect(() => {
-    let current = true;
+    latest.current = { code, language };
+    // One run at a time, at its own pace: waiting for a pause in the stream could mean waiting for its end.
+    if (timer.current !== undefined) return;
     const wait = first.current ? 0 : COLOUR_PAUSE_MS;
     first.current = false;
-    const timer = setTimeout(() => {
-      highlight(code, language).then(
-        (lines) => current && setTokens(lines && { lines, length: code.length, code }),
+    timer.current = setTimeout(() => {
+      timer.current = undefined;
+      const now = latest.current;
+      highlight(now.code, now.language).then(
+        (lines) => setTokens(lines && { lines, length: now.code.length, code: now.code }),
         // Colours are an ornament: without them the code is still there.
         () => undefined,
       );
     }, wait);
-    return () => {
-      current = false;
-      clearTimeout(timer);
-    };
   }, [code, language]);
+
+  useEffect(
+    () => () => {
+      clearTimeout(timer.current);
+      timer.current = undefined;
+    },
+    [],
+  );
 
   return tokens && code.startsWith(tokens.code) ? tokens : null;
 }
