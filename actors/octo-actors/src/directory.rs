@@ -136,7 +136,7 @@ impl Directory {
 
     fn mount_of(&self, path: &ActorPath) -> Option<(ActorPath, Arc<[ActorRow]>)> {
         let mounts = read(&self.0.mounts);
-        let found = mounts.iter().filter(|(p, _)| path != *p && path.is_under(p)).max_by_key(|(p, _)| p.as_str().len());
+        let found = mounts.iter().filter(|(p, _)| path.is_under(p)).max_by_key(|(p, _)| p.as_str().len());
         found.map(|(prefix, rows)| (prefix.clone(), Arc::clone(rows)))
     }
 

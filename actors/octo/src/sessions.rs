@@ -21,6 +21,15 @@ pub const DELETE_DEADLINE: Duration = Duration::from_secs(30);
 /// # Errors
 /// [`ProtocolError`], with the runner's own refusals as they are.
 pub async fn open(state: &AppState, principal: &Principal, owner: &UserId, frame: &CommandFrame) -> Result<Value, ProtocolError> {
+    let body = opening(state, principal, owner, frame).await?;
+    state.users.request(principal, owner, body, OPEN_DEADLINE).await
+}
+
+/// What the runner of `owner` is asked for a `session.create` frame: the command, and what its agent needs to reach its models.
+///
+/// # Errors
+/// [`ProtocolError`].
+pub async fn opening(state: &AppState, principal: &Principal, owner: &UserId, frame: &CommandFrame) -> Result<RequestBody, ProtocolError> {
     let session = session_id(&frame.session_id)?;
     let Command::SessionCreate { config, .. } = &frame.command else {
         return Err(ProtocolError::new(ErrorCode::Internal, "only session.create opens a session"));
@@ -29,8 +38,7 @@ pub async fn open(state: &AppState, principal: &Principal, owner: &UserId, frame
         .map_err(|_| ProtocolError::session_not_found(&session))?;
     let defaults = ModelDefaults { provider: config.provider.clone(), model: config.model.clone() };
     let provision = state.eavs.provision(owner, &session, &defaults).await.map_err(unprovisioned)?;
-    let body = RequestBody::Open { json: encode(frame)?, provision: encode(&provision)? };
-    state.users.request(principal, owner, body, OPEN_DEADLINE).await
+    Ok(RequestBody::Open { json: encode(frame)?, provision: encode(&provision)? })
 }
 
 /// Deletes a session, its history and its key.

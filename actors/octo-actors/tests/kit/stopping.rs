@@ -2,7 +2,7 @@ use std::sync::atomic::Ordering::SeqCst;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use octo_actors::{Actor, ActorState, Ctx, Failure, Kind, Lifecycle, StartError, StopError, Stopped, System};
+use octo_actors::{Actor, ActorState, Backoff, Ctx, Failure, Kind, Lifecycle, StartError, StopError, Stopped, System};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
@@ -77,6 +77,10 @@ async fn a_restart_by_hand_is_graceful_fresh_and_not_counted_against_the_intensi
     probe.tell(Msg::Fail).unwrap();
     tokio::time::sleep(SOON).await;
     assert_eq!(total(&probe).await, 0, "its one restart is still its own");
+    system.directory().restart(probe.path()).await.unwrap();
+    probe.tell(Msg::Fail).unwrap();
+    tokio::time::sleep(SOON).await;
+    assert_eq!(total(&probe).await, 0, "and a restart by hand gives it back");
     hang(&probe).await;
     system.directory().restart(probe.path()).await.unwrap();
     assert_eq!(total(&probe).await, 0, "a stuck one is killed and started afresh");
@@ -119,45 +123,122 @@ async fn one_that_does_not_stop_costs_its_own_time_and_no_others_grace() {
     child(system.root(), Kind::permanent("store"), "store", &store).await.ready(SOON).await.unwrap();
     let kind = Kind::permanent("stuck").stop_within(SOON);
     hang(&child(system.root(), kind, "stuck", &stuck).await).await;
+    let asked_at = Instant::now();
     system.shutdown(SOON * 10).await;
+    assert!(asked_at.elapsed() < SOON * 2);
     assert_eq!((stuck.alive(), store.alive(), store.stoppings.load(SeqCst)), (0, 0, 1));
 }
 
-/// Blocks its thread, which nothing can interrupt, until the test sends.
-struct Blocker(std::sync::mpsc::Receiver<()>);
+type Releases = Arc<Mutex<Vec<std::sync::mpsc::Sender<()>>>>;
+
+/// What blocks its thread, which nothing can interrupt, until the test releases it. It hands its worker's other tasks
+/// over first: a worker blocked outright can hold tokio's timers.
+#[derive(Clone, Copy)]
+enum Where {
+    Handler,
+    Task,
+    Child,
+}
+
+struct Blocker {
+    place: Where,
+    releases: Releases,
+}
 
 impl Actor for Blocker {
     type Msg = mpsc::UnboundedSender<()>;
-    type Args = std::sync::mpsc::Receiver<()>;
-    async fn start(release: Self::Args, _: &Ctx<Self::Msg>) -> Result<Self, Failure> {
-        Ok(Self(release))
+    type Args = (Where, Releases);
+    async fn start((place, releases): Self::Args, _: &Ctx<Self::Msg>) -> Result<Self, Failure> {
+        Ok(Self { place, releases })
     }
-    async fn handle(&mut self, inside: Self::Msg, _: &Ctx<Self::Msg>) -> Result<(), Failure> {
-        inside.send(())?;
-        Ok(self.0.recv()?)
+    async fn handle(&mut self, inside: Self::Msg, ctx: &Ctx<Self::Msg>) -> Result<(), Failure> {
+        let (release, blocked) = std::sync::mpsc::channel();
+        match self.place {
+            Where::Handler => {
+                self.releases.lock().unwrap().push(release);
+                inside.send(())?;
+                Ok(tokio::task::block_in_place(|| blocked.recv())?)
+            }
+            Where::Task => {
+                self.releases.lock().unwrap().push(release);
+                ctx.spawn_quiet(async move {
+                    inside.send(()).unwrap();
+                    tokio::task::block_in_place(|| blocked.recv()).unwrap();
+                })?;
+                Ok(())
+            }
+            Where::Child => {
+                let args = (Where::Handler, Arc::clone(&self.releases));
+                let child = ctx.children().start_child::<Self>(Kind::permanent("below"), "below", move || args.clone()).await?;
+                Ok(child.tell(inside)?)
+            }
+        }
+    }
+}
+
+async fn blocked(system: &System, place: Where) -> (octo_actors::Address<mpsc::UnboundedSender<()>>, Releases) {
+    let releases = Releases::default();
+    let kind = Kind::permanent("blocker").stop_within(Duration::ZERO).backoff(Backoff::NONE);
+    let args = (place, Arc::clone(&releases));
+    let blocker = system.root().start_child::<Blocker>(kind, "blocker", move || args.clone()).await.unwrap();
+    let (inside, mut told) = mpsc::unbounded_channel();
+    blocker.tell(inside).unwrap();
+    told.recv().await.unwrap();
+    (blocker, releases)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn one_that_blocks_its_thread_is_said_to_linger_and_keeps_its_place() {
+    let system = System::new();
+    let (blocker, releases) = blocked(&system, Where::Handler).await;
+    assert_eq!(system.root().stop_child("blocker", Duration::ZERO).await, Err(StopError::Lingers(blocker.path().clone())));
+    assert_eq!(blocker.state(), ActorState::Stopping);
+    let taken = system.root().start_child::<Probe>(Kind::permanent("other"), "blocker", Lab::new).await;
+    assert_eq!(taken.map(drop), Err(StartError::Exists(blocker.path().clone())));
+    releases.lock().unwrap()[0].send(()).unwrap();
+    blocker.closed().await;
+    assert_eq!(system.directory().list(), []);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_successor_waits_for_the_last_handler_task_and_child_of_the_old_incarnation() {
+    for place in [Where::Handler, Where::Task, Where::Child] {
+        let steps = Arc::new(Mutex::new(Vec::new()));
+        let seen = Arc::clone(&steps);
+        let system = System::builder()
+            .on_change(move |change| {
+                if change.path == path("/blocker") && change.what == Lifecycle::Started {
+                    seen.lock().unwrap().push("started");
+                }
+            })
+            .start();
+        let (blocker, releases) = blocked(&system, place).await;
+        let release = async {
+            // Time in which a successor that does not wait would start; one that waits does not mind.
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            steps.lock().unwrap().push("released");
+            releases.lock().unwrap()[0].send(()).unwrap();
+        };
+        let (restarted, ()) = tokio::join!(system.directory().restart(blocker.path()), release);
+        restarted.unwrap();
+        blocker.ready(SOON * 60).await.unwrap();
+        while steps.lock().unwrap().len() < 3 {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(*steps.lock().unwrap(), ["started", "released", "started"]);
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn one_that_blocks_its_thread_is_said_to_linger_and_its_successor_waits_for_it() {
-    let system = System::new();
-    let releases = Arc::new(Mutex::new(Vec::new()));
-    let made = Arc::clone(&releases);
-    let factory = move || {
-        let (release, blocked) = std::sync::mpsc::channel();
-        made.lock().unwrap().push(release);
-        blocked
+async fn one_that_lingers_does_not_keep_what_it_stands_on_from_stopping_in_order() {
+    let (system, lab) = (System::new(), Lab::new());
+    let store = child(system.root(), Kind::permanent("store"), "store", &lab).await;
+    store.ready(SOON * 60).await.unwrap();
+    let (_blocker, releases) = blocked(&system, Where::Handler).await;
+    let release = async {
+        store.closed().await;
+        releases.lock().unwrap()[0].send(()).unwrap();
     };
-    let blocker = system.root().start_child::<Blocker>(Kind::permanent("blocker"), "blocker", factory).await.unwrap();
-    blocker.ready(SOON * 60).await.unwrap();
-    let (inside, mut told) = mpsc::unbounded_channel();
-    blocker.tell(inside).unwrap();
-    told.recv().await.unwrap();
-    assert_eq!(system.root().stop_child("blocker", Duration::ZERO).await, Err(StopError::Lingers(blocker.path().clone())));
-    assert_eq!(blocker.state(), ActorState::Stopping);
-    let taken = system.root().start_child::<Blocker>(Kind::permanent("blocker"), "blocker", || unreachable!()).await;
-    assert_eq!(taken.map(drop), Err(StartError::Exists(blocker.path().clone())));
-    releases.lock().unwrap()[0].send(()).unwrap();
-    blocker.closed().await;
-    assert_eq!((system.directory().list(), releases.lock().unwrap().len()), (vec![], 1));
+    tokio::join!(system.shutdown(SOON * 60), release);
+    assert_eq!((lab.stoppings.load(SeqCst), system.directory().list().len()), (1, 0));
 }

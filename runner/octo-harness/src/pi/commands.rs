@@ -170,7 +170,7 @@ impl Pi {
     }
 
     /// A command of pi whose answer is given as it is; the doors below are for tools that octo offers on top of a session.
-    fn raw(&mut self, token: u64, name: &str, fields: Value, out: &mut Outbox) {
+    fn raw(&mut self, token: u64, name: &'static str, fields: Value, out: &mut Outbox) {
         match self.refusal() {
             Some(error) => self.reply(token, Err(error), out),
             None => self.requests.send(Purpose::Raw { token }, name, fields, out),

@@ -112,6 +112,7 @@ impl Pi {
                 match self.inputs.echoed(&message::plain_text(&message.content)) {
                     Some(input) => {
                         if !input.taken {
+                            self.run.accepted(false, now);
                             out.push(Output::Taken { token: input.token });
                         }
                         out.push(Output::Delivered { token: input.token });
@@ -119,6 +120,8 @@ impl Pi {
                     None => self.other_message(message, now, out),
                 }
             }
+            // The sections of pi's prompt: not for people.
+            "system" => {}
             _ => self.other_message(message, now, out),
         }
     }
@@ -206,7 +209,6 @@ impl Pi {
 
     fn retry_start(&mut self, retry: wire::Retry, now: i64, out: &mut Outbox) {
         let delay_ms = unsigned(retry.delay_ms);
-        self.end_retry(false, None, out);
         self.stream.retried(&format!("the request failed and is made again: {}", excerpt(&retry.error_message, ERROR_EXCERPT)), out);
         self.run.retry_start(delay_ms, now);
         self.retry = Some(retry.attempt);
