@@ -62,6 +62,11 @@ export class FakeJournal {
     return full;
   }
 
+  /** Says something to all who watch without journalling it. */
+  announce(event: AgentEvent): void {
+    for (const watcher of [...this.watchers]) watcher(this.envelope(event));
+  }
+
   watch(watcher: (event: SessionEvent) => void): () => void {
     this.watchers.add(watcher);
     return () => this.watchers.delete(watcher);

@@ -119,6 +119,15 @@ test("a lost frame is noticed by its number and mended by attaching again", asyn
   expect(feed.snapshot().session.sync).toBe("live");
 });
 
+test("a session that somebody else deletes is noticed", async () => {
+  const { wire, feed } = start();
+  await settle(() => feed.snapshot().capabilities !== null);
+  const journal = wire.octo.sessions.get("s")?.journal;
+  wire.octo.sessions.delete("s");
+  journal?.announce({ event: "session.closed", reason: "deleted" });
+  await settle(() => feed.snapshot().failure?.code === "session_not_found");
+});
+
 test("input that octo refuses stays, with the reason, and can be sent again", async () => {
   const { wire, feed } = start();
   wire.octo.sessions.delete("s");

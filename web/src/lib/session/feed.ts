@@ -165,6 +165,8 @@ export class Feed {
       this.update({ session });
     }
     if (session.sync === "gap" && !this.attaching) this.mendGap();
+    // Outside the journal this is the server's last word on the session: asking again tells whether it is gone.
+    if (event.event === "session.closed" && event.seq === undefined) this.attachLater();
     if (session.sync === "live") this.gaps = 0;
   }
 
@@ -210,7 +212,13 @@ export class Feed {
     const gone = code === "session_not_found" || code === "permission_denied" || code === "invalid_request";
     // What was written for a session that is gone gets the same refusal, and so is not lost in silence.
     if (gone) this.flush();
-    else if (this.isOpen) this.timer = setTimeout(() => this.attach(), ATTACH_RETRY_MS);
+    else this.attachLater();
+  }
+
+  private attachLater(): void {
+    if (!this.isOpen) return;
+    clearTimeout(this.timer);
+    this.timer = setTimeout(() => this.attach(), ATTACH_RETRY_MS);
   }
 
   private cut(): void {
