@@ -20,6 +20,7 @@ export type { QueuedInput } from "@/protocol/QueuedInput";
 export type { Response } from "@/protocol/Response";
 export type { Role } from "@/protocol/Role";
 export type { SessionOpened } from "@/protocol/SessionOpened";
+export type { SessionStats } from "@/protocol/SessionStats";
 export type { SessionStatus } from "@/protocol/SessionStatus";
 export type { SessionSummary as ListedSession } from "@/protocol/SessionSummary";
 export type { ThinkingLevel } from "@/protocol/ThinkingLevel";

@@ -5,7 +5,7 @@ import { mux } from "@/lib/client";
 import { cost, folderName, tokens } from "@/lib/format";
 import type { Feed, FeedView } from "@/lib/session/feed";
 import { totalUsage } from "@/lib/session/timeline";
-import { modelsQuery } from "@/lib/sessions";
+import { modelsQuery, sessionsQuery } from "@/lib/sessions";
 import { useMuxStatus } from "@/lib/use-mux";
 import type { ThinkingLevel } from "@/lib/wire";
 import { Button, IconButton } from "@/ui/Button";
@@ -20,6 +20,11 @@ export function ChatHeader({ feed, view }: { feed: Feed; view: FeedView }) {
   const set = useUi((ui) => ui.set);
   const { session } = view;
   const usage = totalUsage(session);
+  // The list knows the title of a session whose agent has not spoken yet.
+  const open = useMuxStatus() === "open";
+  const { data: sessions } = useQuery({ ...sessionsQuery(mux), enabled: open });
+  const listed = sessions?.find((summary) => summary.id === feed.id);
+  const cwd = session.cwd ?? listed?.cwd;
   const { models, current, name } = useModel(view);
 
   return (
@@ -29,12 +34,12 @@ export function ChatHeader({ feed, view }: { feed: Feed; view: FeedView }) {
       </IconButton>
       <div className="min-w-0 flex-1 py-1.5">
         <h1 className="truncate text-[15px] leading-tight font-semibold" data-testid="chat-title">
-          {session.title || t("sessions.untitled")}
+          {session.title || listed?.title || t("sessions.untitled")}
         </h1>
         <p className="flex gap-2 truncate text-xs text-faint">
-          {session.cwd && (
-            <span className="truncate" title={session.cwd}>
-              {folderName(session.cwd)}
+          {cwd && (
+            <span className="truncate" title={cwd}>
+              {folderName(cwd)}
             </span>
           )}
           {usage.input + usage.output > 0 && (

@@ -23,6 +23,12 @@ test("an image from elsewhere is a link, not a request", () => {
   expect(container.querySelector("a")?.textContent).toBe("a plot");
 });
 
+test("a block of a size that no person wrote is shown plainly, and wholly", () => {
+  const { container } = show(<Markdown text={`${"*a* ".repeat(20_000)}end`} />);
+  expect(container.querySelector("em")).toBeNull();
+  expect(container.textContent?.endsWith("end")).toBe(true);
+});
+
 test("an open code fence is shown as code while it streams", () => {
   const { container } = show(<Markdown text={"Look:\n\n```rust\nlet a = 1;\n\nlet b"} />);
   expect(container.querySelector("pre")?.textContent).toBe("let a = 1;\n\nlet b");

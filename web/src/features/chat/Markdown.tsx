@@ -39,7 +39,11 @@ const components: Components = {
   ),
 };
 
+/** A single block longer than this stays plain: parsing it again for every piece would hold the page up. */
+const MAX_BLOCK = 40_000;
+
 const Block = memo(function Block({ text }: { text: string }) {
+  if (text.length > MAX_BLOCK) return <p className="whitespace-pre-wrap">{text}</p>;
   return (
     <ReactMarkdown remarkPlugins={plugins} components={components}>
       {text}

@@ -5,7 +5,15 @@
 import { randomId } from "../id";
 import type { Mux } from "../mux";
 import { isUncertain, MuxError } from "../mux-error";
-import type { ImageInput, InputKind, MessagePage, QueuedInput, SessionEvent, SessionOpened } from "../wire";
+import type {
+  ImageInput,
+  InputKind,
+  MessagePage,
+  QueuedInput,
+  SessionEvent,
+  SessionOpened,
+  SessionStats,
+} from "../wire";
 import { disconnected } from "./cursor";
 import { oldestIdx, prependMessages } from "./messages";
 import * as outbox from "./outbox";
@@ -165,9 +173,22 @@ export class Feed {
       this.update({ session });
     }
     if (session.sync === "gap" && !this.attaching) this.mendGap();
+    if (event.event === "messages" && event.has_more) this.askTotal();
     // Outside the journal this is the server's last word on the session: asking again tells whether it is gone.
     if (event.event === "session.closed" && event.seq === undefined) this.attachLater();
     if (session.sync === "live") this.gaps = 0;
+  }
+
+  /** Not all messages are here, so their sum is not the session's: octo knows it. */
+  private askTotal(): void {
+    this.command<SessionStats>("get_stats").then(
+      ({ tokens, cost }) => {
+        if (this.next.session.total) return;
+        const total = { input_tokens: tokens.input, output_tokens: tokens.output, cost_usd: cost };
+        this.update({ session: { ...this.next.session, total } });
+      },
+      () => undefined, // The figure is then of what is loaded.
+    );
   }
 
   private mendGap(): void {
