@@ -238,6 +238,40 @@ fn abort_cancels_open_questions_then_clears_the_queue_then_aborts() {
 }
 
 #[test]
+fn what_fails_because_of_an_abort_is_aborted_and_no_error() {
+    let mut scene = Scene::running(1);
+    scene.command(2, Command::Abort);
+    let outputs = scene.assistant("error");
+    let aborted = |output: &Output| matches!(output, Output::Event(Event::MessageEnd { message }) if message.stop_reason == Some(StopReason::Aborted));
+    assert!(outputs.iter().any(aborted));
+    scene.says(json!({"type": "agent_end", "willRetry": false}));
+    let outputs = scene.says(json!({"type": "agent_settled"}));
+    assert_eq!(outputs.last(), Some(&Output::Settled { reason: StopReason::Aborted, error: None }));
+    scene.answer("abort", Value::Null);
+    scene.input(3, InputKind::Prompt, "again");
+    scene.answer("prompt", Value::Null);
+    scene.says(json!({"type": "agent_start"}));
+    scene.echo("again");
+    scene.assistant("error");
+    scene.says(json!({"type": "agent_end", "willRetry": false}));
+    assert_eq!(settled(&scene.says(json!({"type": "agent_settled"}))), [StopReason::Error], "the next run is another");
+    scene.end();
+}
+
+#[test]
+fn a_retry_that_an_abort_ends_is_an_aborted_run() {
+    let mut scene = Scene::running(1);
+    scene.assistant("error");
+    scene.says(json!({"type": "agent_end", "willRetry": true}));
+    scene.says(json!({"type": "auto_retry_start", "attempt": 1, "maxAttempts": 3, "delayMs": 5000, "errorMessage": "529"}));
+    scene.command(2, Command::Abort);
+    scene.says(json!({"type": "auto_retry_end", "success": false, "attempt": 1, "finalError": "Retry cancelled"}));
+    assert_eq!(settled(&scene.says(json!({"type": "agent_settled"}))), [StopReason::Aborted]);
+    scene.answer("abort", Value::Null);
+    scene.end();
+}
+
+#[test]
 fn an_old_pi_is_asked_to_clear_its_queue_only_once() {
     let mut scene = Scene::running(1);
     scene.command(2, Command::Abort);

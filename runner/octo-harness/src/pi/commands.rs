@@ -166,6 +166,7 @@ impl Pi {
             self.requests.send(Purpose::ClearQueue, "clear_queue", json!({}), out);
         }
         self.abort_on_start = self.run.is_prompted();
+        self.run.abort_sent();
         self.requests.send(Purpose::Abort { token }, "abort", json!({}), out);
     }
 

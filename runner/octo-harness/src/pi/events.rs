@@ -96,9 +96,12 @@ impl Pi {
         self.stream.update(update.event, out);
     }
 
-    fn message_end(&mut self, message: wire::Message, now: i64, out: &mut Outbox) {
+    fn message_end(&mut self, mut message: wire::Message, now: i64, out: &mut Outbox) {
         match message.role.as_str() {
             "assistant" => {
+                if self.run.is_aborting() && message.stop_reason.as_deref() == Some("error") {
+                    message.stop_reason = Some("aborted".to_owned());
+                }
                 let error = message.error_message.clone();
                 let message = self.stream.end(message, now, out);
                 self.run.message(message.stop_reason, error);

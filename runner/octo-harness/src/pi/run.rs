@@ -68,6 +68,8 @@ pub struct Run {
     repetition: Option<i64>,
     /// pi took an input for the run that is about to begin.
     accepted: bool,
+    /// An abort is under way: what fails now, fails because of it (0.87 reports it as an error).
+    aborting: bool,
     retrying: bool,
     compacting: bool,
     reason: Option<StopReason>,
@@ -82,6 +84,7 @@ impl Default for Run {
             quiet: 0,
             repetition: None,
             accepted: false,
+            aborting: false,
             retrying: false,
             compacting: false,
             reason: None,
@@ -120,6 +123,7 @@ impl Run {
     fn begin(&mut self) {
         self.quiet = 0;
         self.accepted = false;
+        self.aborting = false;
         self.repetition = None;
         self.reason = None;
         self.error = None;
@@ -139,6 +143,17 @@ impl Run {
     /// Something happened: quiet answers from before it do not count.
     pub fn stirred(&mut self) {
         self.quiet = 0;
+    }
+
+    /// An abort is on its way to pi.
+    pub fn abort_sent(&mut self) {
+        self.aborting = self.is_working();
+    }
+
+    /// The run is being aborted.
+    #[must_use]
+    pub fn is_aborting(&self) -> bool {
+        self.aborting
     }
 
     /// The stream shows a pi that says `agent_settled`.
@@ -253,6 +268,7 @@ impl Run {
 
     /// pi answered `abort`, which it does when it is idle: a pi that does not say `agent_settled` is done.
     pub fn abort_answered(&mut self) -> Option<Settlement> {
+        self.aborting &= self.state == State::Prompted;
         (self.state == State::Ended && self.dialect != Dialect::Settled).then(|| self.over(true))
     }
 
@@ -271,6 +287,9 @@ impl Run {
         self.retrying = false;
         self.repetition = None;
         self.quiet = 0;
+        // Also a retry that the abort ended, whose message failed before it.
+        let aborting = std::mem::take(&mut self.aborting);
+        let aborted = aborted || (aborting && self.reason == Some(StopReason::Error));
         let error = self.error.take();
         let reason = match self.reason.take() {
             _ if aborted => StopReason::Aborted,
