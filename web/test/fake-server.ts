@@ -7,8 +7,9 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { AddressInfo } from "node:net";
 import { extname, join, normalize } from "node:path";
 import { WebSocketServer } from "ws";
-import { FakeOcto, MODELS } from "./fake-octo.ts";
+import { FakeOcto } from "./fake-octo.ts";
 import { script } from "./fake-script.ts";
+import { MODELS } from "./fake-session.ts";
 
 export const USER = { username: "ada", password: "correct horse" };
 
