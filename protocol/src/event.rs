@@ -101,6 +101,7 @@ pub struct ToolCallEnd {
 /// What happened, tagged on `event`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema, TS)]
 #[serde(tag = "event")]
+#[expect(clippy::large_enum_variant, reason = "an event lives for a moment, on its way to JSON; a box would cost every one an allocation")]
 pub enum Event {
     #[serde(rename = "session.created")]
     SessionCreated { resumed: bool, harness: String },
@@ -229,6 +230,8 @@ pub enum Event {
         #[ts(type = "unknown")]
         output: Value,
         is_error: bool,
+        /// 0 when the server did not measure it (servers before octo).
+        #[serde(default)]
         #[ts(type = "number")]
         duration_ms: u64,
     },

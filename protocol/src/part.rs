@@ -147,12 +147,17 @@ pub struct ExtensionPart {
     #[ts(type = "`x-${string}`")]
     pub kind: String,
     pub id: String,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "present")]
     #[ts(optional, type = "unknown")]
     pub payload: Option<Value>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "present")]
     #[ts(optional, type = "unknown")]
     pub meta: Option<Value>,
+}
+
+/// A member that is there, `null` included: "untouched" means that `null` does not become absent.
+fn present<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Value>, D::Error> {
+    Value::deserialize(deserializer).map(Some)
 }
 
 /// One part of a message, tagged on `type`.

@@ -1,1 +1,46 @@
-//! octo-e2e
+//! Support for whole-system tests: an instance of octo with a home of its own, a client of its mux, and the history checker.
+//!
+//! Nothing here is a mock: [`Instance`] runs the built binaries, [`Client`] speaks the wire, [`Checker`] judges what was seen.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on says where")]
+
+mod checker;
+mod client;
+mod demo;
+mod http;
+mod instance;
+mod process;
+
+pub use checker::{Checker, Totals};
+pub use client::{Client, LoginError};
+pub use demo::{Turn, demo_prompt};
+pub use http::{Answer, request};
+pub use instance::{Instance, Options, binary, repository, target_dir};
+pub use process::{Process, descendants, processes};
+
+use std::time::Duration;
+
+/// How long a test waits for something that must happen. Not a promise about speed: a loaded machine is slow.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Waits until `ready` gives a value, asking every 20 ms.
+///
+/// # Panics
+/// After [`PATIENCE`], naming `what`.
+pub async fn until<T>(what: &str, mut ready: impl FnMut() -> Option<T>) -> T {
+    let end = tokio::time::Instant::now() + PATIENCE;
+    loop {
+        if let Some(value) = ready() {
+            return value;
+        }
+        assert!(tokio::time::Instant::now() < end, "waited {PATIENCE:?} in vain: {what}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// The seed of a test's randomness: `OCTO_SEED` to replay, else a new one; it is printed.
+#[must_use]
+pub fn seed(test: &str) -> u64 {
+    let seed = std::env::var("OCTO_SEED").ok().and_then(|s| s.parse().ok()).unwrap_or_else(rand::random);
+    println!("{test}: replay with OCTO_SEED={seed}");
+    seed
+}

@@ -19,18 +19,11 @@ pub trait Actor: Sized + Send + 'static {
     type Args: Send + 'static;
 
     /// Builds an incarnation. Runs in the actor's own task: a slow start delays nobody, a panic is a failure.
-    fn start(
-        args: Self::Args,
-        ctx: &Ctx<Self::Msg>,
-    ) -> impl Future<Output = Result<Self, Failure>> + Send;
+    fn start(args: Self::Args, ctx: &Ctx<Self::Msg>) -> impl Future<Output = Result<Self, Failure>> + Send;
 
     /// Handles one message. Never await disk, network or another actor here without a deadline: long work goes to
     /// [`Ctx::spawn_task`]. The future may be dropped at any await (kill).
-    fn handle(
-        &mut self,
-        message: Self::Msg,
-        ctx: &Ctx<Self::Msg>,
-    ) -> impl Future<Output = Result<(), Failure>> + Send;
+    fn handle(&mut self, message: Self::Msg, ctx: &Ctx<Self::Msg>) -> impl Future<Output = Result<(), Failure>> + Send;
 
     /// What an operator sees of it. No secrets, no unbounded lists. Called after messages, at most every 250 ms.
     fn inspect(&self) -> Value {

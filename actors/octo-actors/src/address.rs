@@ -159,6 +159,9 @@ pub(crate) struct Slot<M> {
 }
 
 /// A handle to an actor that takes messages `M`. Cheap to clone, survives restarts of the actor.
+///
+/// It does not survive the end of the actor: when the actor's parent restarts, its children are new actors, and the
+/// old addresses stay `Gone`. So whoever outlives the parent asks it again.
 pub struct Address<M>(pub(crate) Arc<Slot<M>>);
 
 impl<M> Clone for Address<M> {
@@ -192,10 +195,7 @@ impl<M: Send + 'static> Address<M> {
         let waiting = Waiting(Arc::clone(row));
         if row.depth.fetch_add(1, AcqRel) >= limit {
             drop(waiting);
-            return Err(SendError::Busy {
-                path: row.path.clone(),
-                limit,
-            });
+            return Err(SendError::Busy { path: row.path.clone(), limit });
         }
         self.deliver(message, waiting)
     }
@@ -208,27 +208,12 @@ impl<M: Send + 'static> Address<M> {
 
     fn deliver(&self, message: M, waiting: Waiting) -> Result<(), SendError> {
         let sent = self.0.directory.taps().listening().then(Instant::now);
-        self.post(Envelope::Message {
-            message,
-            sent,
-            waiting,
-        })
+        self.post(Envelope::Message { message, sent, waiting })
     }
 
     pub(crate) fn post(&self, envelope: Envelope<M>) -> Result<(), SendError> {
-        let sent = self
-            .0
-            .current
-            .load()
-            .as_ref()
-            .is_some_and(|actor| actor.send_message(envelope).is_ok());
-        if sent {
-            Ok(())
-        } else {
-            Err(SendError::Gone {
-                path: self.0.row.path.clone(),
-            })
-        }
+        let sent = self.0.current.load().as_ref().is_some_and(|actor| actor.send_message(envelope).is_ok());
+        if sent { Ok(()) } else { Err(SendError::Gone { path: self.0.row.path.clone() }) }
     }
 
     /// Asks and waits for the answer: `address.ask(|reply| Msg::Total(reply), Duration::from_secs(1)).await`.
@@ -237,23 +222,14 @@ impl<M: Send + 'static> Address<M> {
     ///
     /// # Errors
     /// [`AskError`].
-    pub async fn ask<T: Send + 'static>(
-        &self,
-        question: impl FnOnce(Reply<T>) -> M,
-        deadline: Duration,
-    ) -> Result<T, AskError> {
+    pub async fn ask<T: Send + 'static>(&self, question: impl FnOnce(Reply<T>) -> M, deadline: Duration) -> Result<T, AskError> {
         let (reply, answer) = oneshot::channel();
         self.tell(question(Reply(reply)))?;
         match tokio::time::timeout(deadline, answer).await {
             Ok(Ok(Ok(answer))) => Ok(answer),
             Ok(Ok(Err(why))) => Err(AskError::Refused(why)),
-            Ok(Err(_)) => Err(AskError::Gone {
-                path: self.path().clone(),
-            }),
-            Err(_) => Err(AskError::Timeout {
-                path: self.path().clone(),
-                deadline,
-            }),
+            Ok(Err(_)) => Err(AskError::Gone { path: self.path().clone() }),
+            Err(_) => Err(AskError::Timeout { path: self.path().clone(), deadline }),
         }
     }
 
@@ -274,30 +250,13 @@ impl<M: Send + 'static> Address<M> {
     /// # Errors
     /// When it ended or is degraded instead, or the deadline passed.
     pub async fn ready(&self, deadline: Duration) -> Result<(), ReadyError> {
-        let settled = |s: &ActorState| {
-            matches!(
-                s,
-                ActorState::Running | ActorState::Degraded | ActorState::Stopped
-            )
-        };
+        let settled = |s: &ActorState| matches!(s, ActorState::Running | ActorState::Degraded | ActorState::Stopped);
         let state = self.wait_for(settled);
-        let error = || {
-            self.0
-                .row
-                .last_error()
-                .map_or_else(|| "none".to_owned(), |e| e.as_ref().to_owned())
-        };
+        let error = || self.0.row.last_error().map_or_else(|| "none".to_owned(), |e| e.as_ref().to_owned());
         match tokio::time::timeout(deadline, state).await {
             Ok(ActorState::Running) => Ok(()),
-            Ok(_) => Err(ReadyError::Failed {
-                path: self.path().clone(),
-                error: error(),
-            }),
-            Err(_) => Err(ReadyError::Timeout {
-                path: self.path().clone(),
-                deadline,
-                error: error(),
-            }),
+            Ok(_) => Err(ReadyError::Failed { path: self.path().clone(), error: error() }),
+            Err(_) => Err(ReadyError::Timeout { path: self.path().clone(), deadline, error: error() }),
         }
     }
 
@@ -309,9 +268,6 @@ impl<M: Send + 'static> Address<M> {
     async fn wait_for(&self, wanted: impl FnMut(&ActorState) -> bool) -> ActorState {
         let mut states = self.0.row.state.subscribe();
         // The sender lives in the row we hold, so the wait cannot fail.
-        states
-            .wait_for(wanted)
-            .await
-            .map_or(ActorState::Stopped, |s| *s)
+        states.wait_for(wanted).await.map_or(ActorState::Stopped, |s| *s)
     }
 }

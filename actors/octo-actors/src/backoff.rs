@@ -22,22 +22,12 @@ pub struct Backoff {
 
 impl Backoff {
     /// No wait at all.
-    pub const NONE: Self = Self {
-        min: Duration::ZERO,
-        max: Duration::ZERO,
-        factor: 1.0,
-        jitter: 0.0,
-    };
+    pub const NONE: Self = Self { min: Duration::ZERO, max: Duration::ZERO, factor: 1.0, jitter: 0.0 };
 
     /// Doubling from `min` to `max`, with 20 % jitter.
     #[must_use]
     pub const fn new(min: Duration, max: Duration) -> Self {
-        Self {
-            min,
-            max,
-            factor: 2.0,
-            jitter: 0.2,
-        }
+        Self { min, max, factor: 2.0, jitter: 0.2 }
     }
 
     /// The wait of step `n`, counted from 0.
@@ -81,13 +71,8 @@ mod tests {
 
     #[test]
     fn a_doubling_backoff_is_exact_without_jitter() {
-        let b = Backoff {
-            jitter: 0.0,
-            ..Backoff::new(Duration::from_millis(100), Duration::from_secs(30))
-        };
-        let ms: Vec<_> = [0, 1, 2, 8, 9, 4_000_000_000]
-            .map(|n| b.delay(n).as_millis())
-            .into();
+        let b = Backoff { jitter: 0.0, ..Backoff::new(Duration::from_millis(100), Duration::from_secs(30)) };
+        let ms: Vec<_> = [0, 1, 2, 8, 9, 4_000_000_000].map(|n| b.delay(n).as_millis()).into();
         assert_eq!(ms, [100, 200, 400, 25_600, 30_000, 30_000]);
     }
 

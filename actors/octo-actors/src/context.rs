@@ -46,13 +46,7 @@ impl Task {
 
 impl<M: Send + 'static> Ctx<M> {
     pub(crate) fn new(address: Address<M>, cell: ActorCell, token: Arc<Token>) -> Self {
-        Self {
-            address,
-            cell,
-            token,
-            tasks: Mutex::default(),
-            children: OnceLock::new(),
-        }
+        Self { address, cell, token, tasks: Mutex::default(), children: OnceLock::new() }
     }
 
     /// Where this actor lives.
@@ -77,12 +71,7 @@ impl<M: Send + 'static> Ctx<M> {
     /// they are gone. Supervising goes on while the actor itself is inside a message.
     pub fn children(&self) -> &Supervisor {
         self.children.get_or_init(|| {
-            Supervisor::spawn_below(
-                self.path().clone(),
-                self.directory().clone(),
-                self.cell.clone(),
-                Arc::clone(&self.token),
-            )
+            Supervisor::spawn_below(self.path().clone(), self.directory().clone(), self.cell.clone(), Arc::clone(&self.token))
         })
     }
 
@@ -101,10 +90,7 @@ impl<M: Send + 'static> Ctx<M> {
     ///
     /// # Errors
     /// `Busy` when the actor already owns [`MAX_TASKS`].
-    pub fn spawn_task(
-        &self,
-        work: impl Future<Output = M> + Send + 'static,
-    ) -> Result<Task, SendError> {
+    pub fn spawn_task(&self, work: impl Future<Output = M> + Send + 'static) -> Result<Task, SendError> {
         let address = self.address.clone();
         self.spawn_quiet(async move {
             let message = work.await;
@@ -116,28 +102,20 @@ impl<M: Send + 'static> Ctx<M> {
     ///
     /// # Errors
     /// `Busy` when the actor already owns [`MAX_TASKS`].
-    pub fn spawn_quiet(
-        &self,
-        work: impl Future<Output = ()> + Send + 'static,
-    ) -> Result<Task, SendError> {
+    pub fn spawn_quiet(&self, work: impl Future<Output = ()> + Send + 'static) -> Result<Task, SendError> {
         let mut tasks = lock(&self.tasks);
         while tasks.try_join_next().is_some() {}
         if tasks.len() >= MAX_TASKS {
-            return Err(SendError::Busy {
-                path: self.path().clone(),
-                limit: MAX_TASKS,
-            });
+            return Err(SendError::Busy { path: self.path().clone(), limit: MAX_TASKS });
         }
         let (address, token) = (self.address.clone(), Arc::clone(&self.token));
         let handle = tasks.spawn(async move {
             let panic = {
                 let mut work = pin!(work);
-                std::future::poll_fn(|cx| {
-                    match catch_unwind(AssertUnwindSafe(|| work.as_mut().poll(cx))) {
-                        Ok(Poll::Pending) => Poll::Pending,
-                        Ok(Poll::Ready(())) => Poll::Ready(None),
-                        Err(panic) => Poll::Ready(Some(panic)),
-                    }
+                std::future::poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| work.as_mut().poll(cx))) {
+                    Ok(Poll::Pending) => Poll::Pending,
+                    Ok(Poll::Ready(())) => Poll::Ready(None),
+                    Err(panic) => Poll::Ready(Some(panic)),
                 })
                 .await
             };
@@ -164,11 +142,7 @@ impl<M: Send + 'static> Ctx<M> {
     ///
     /// # Errors
     /// `Busy` when the actor already owns [`MAX_TASKS`].
-    pub fn tell_every(
-        &self,
-        period: Duration,
-        mut message: impl FnMut() -> M + Send + 'static,
-    ) -> Result<Task, SendError> {
+    pub fn tell_every(&self, period: Duration, mut message: impl FnMut() -> M + Send + 'static) -> Result<Task, SendError> {
         let address = self.address.clone();
         self.spawn_quiet(async move {
             let mut ticks = tokio::time::interval(period.max(Duration::from_millis(1)));
@@ -187,8 +161,5 @@ impl<M: Send + 'static> Ctx<M> {
 fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().map(|s| (*s).to_owned());
     let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
-    format!(
-        "an owned task panicked: {}",
-        text.unwrap_or_else(|| "without a message".to_owned())
-    )
+    format!("an owned task panicked: {}", text.unwrap_or_else(|| "without a message".to_owned()))
 }

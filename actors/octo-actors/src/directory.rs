@@ -33,13 +33,7 @@ struct Inner {
 
 impl Directory {
     pub(crate) fn new(hook: Option<Hook>) -> Self {
-        Self(Arc::new(Inner {
-            rows: RwLock::default(),
-            mounts: RwLock::default(),
-            ended: Mutex::default(),
-            taps: Arc::default(),
-            hook,
-        }))
+        Self(Arc::new(Inner { rows: RwLock::default(), mounts: RwLock::default(), ended: Mutex::default(), taps: Arc::default(), hook }))
     }
 
     /// Every actor, mounted ones included, in order of path.
@@ -54,13 +48,7 @@ impl Directory {
         let local = self.local_rows(prefix);
         let mut rows: Vec<_> = local.iter().map(|row| row.view()).collect();
         let mounts: Vec<_> = read(&self.0.mounts).values().cloned().collect();
-        rows.extend(
-            mounts
-                .iter()
-                .flat_map(|m| m.iter())
-                .filter(|r| r.path.is_under(prefix))
-                .cloned(),
-        );
+        rows.extend(mounts.iter().flat_map(|m| m.iter()).filter(|r| r.path.is_under(prefix)).cloned());
         rows.sort_by(|a, b| a.path.cmp(&b.path));
         rows
     }
@@ -79,11 +67,7 @@ impl Directory {
     pub fn inspect(&self, path: &ActorPath) -> Option<Inspection> {
         let row = self.row(path)?;
         let (snapshot, age) = row.snapshot.read();
-        Some(Inspection {
-            row: row.view(),
-            snapshot,
-            age_ms: age.map(millis),
-        })
+        Some(Inspection { row: row.view(), snapshot, age_ms: age.map(millis) })
     }
 
     /// Taps the messages of the actor at `prefix` and all below it, local ones only.
@@ -106,12 +90,8 @@ impl Directory {
     /// # Errors
     /// When there is none, or the old incarnation does not end.
     pub async fn restart(&self, path: &ActorPath) -> Result<(), RestartError> {
-        let row = self
-            .row(path)
-            .ok_or_else(|| RestartError::NotFound(path.clone()))?;
-        row.supervisor
-            .restart_path(path.clone(), row.kind.stop_within)
-            .await
+        let row = self.row(path).ok_or_else(|| RestartError::NotFound(path.clone()))?;
+        row.supervisor.restart_path(path.clone(), row.kind.stop_within).await
     }
 
     /// Stops the local actor at `path` for good, whatever its policy; gracefully within its kind's `stop_within`.
@@ -119,27 +99,20 @@ impl Directory {
     /// # Errors
     /// When there is none, or it does not end.
     pub async fn stop(&self, path: &ActorPath) -> Result<Stopped, StopError> {
-        let row = self
-            .row(path)
-            .ok_or_else(|| StopError::NotFound(path.clone()))?;
-        row.supervisor
-            .stop_path(path.clone(), row.kind.stop_within)
-            .await
+        let row = self.row(path).ok_or_else(|| StopError::NotFound(path.clone()))?;
+        row.supervisor.stop_path(path.clone(), row.kind.stop_within).await
     }
 
     /// Shows `rows` of another process below `prefix`, in place of what was mounted there. Their paths are as that
-    /// process says them (`/sessions/ses_1`). Returns how many were cut off at [`MAX_REMOTE_ROWS`] or had a path too long.
+    /// process says them (`/sessions/ses_1`); its texts are cut to their limits here, for it is not trusted. Returns how
+    /// many rows were left out: beyond [`MAX_REMOTE_ROWS`], or with a path too long.
     pub fn mount(&self, prefix: ActorPath, rows: Vec<ActorRow>) -> usize {
         let offered = rows.len();
         let placed: Arc<[ActorRow]> = rows
             .into_iter()
             .filter_map(|row| {
                 let path = prefix.join(row.path.below(&ActorPath::root())?).ok()?;
-                Some(ActorRow {
-                    path,
-                    remote: true,
-                    ..row
-                })
+                Some(ActorRow { path, remote: true, ..row.clipped() })
             })
             .take(MAX_REMOTE_ROWS)
             .collect();
@@ -163,21 +136,14 @@ impl Directory {
 
     fn mount_of(&self, path: &ActorPath) -> Option<(ActorPath, Arc<[ActorRow]>)> {
         let mounts = read(&self.0.mounts);
-        let found = mounts
-            .iter()
-            .filter(|(p, _)| path != *p && path.is_under(p))
-            .max_by_key(|(p, _)| p.as_str().len());
+        let found = mounts.iter().filter(|(p, _)| path.is_under(p)).max_by_key(|(p, _)| p.as_str().len());
         found.map(|(prefix, rows)| (prefix.clone(), Arc::clone(rows)))
     }
 
     fn local_rows(&self, prefix: &ActorPath) -> Vec<Arc<Row>> {
         let rows = read(&self.0.rows);
-        let from = rows
-            .range(prefix.clone()..)
-            .take_while(|(path, _)| path.as_str().starts_with(prefix.as_str()));
-        from.filter(|(path, _)| path.is_under(prefix))
-            .map(|(_, row)| Arc::clone(row))
-            .collect()
+        let from = rows.range(prefix.clone()..).take_while(|(path, _)| path.as_str().starts_with(prefix.as_str()));
+        from.filter(|(path, _)| path.is_under(prefix)).map(|(_, row)| Arc::clone(row)).collect()
     }
 
     fn row(&self, path: &ActorPath) -> Option<Arc<Row>> {
@@ -200,30 +166,26 @@ impl Directory {
 
     /// Takes an ended actor's row away and remembers it among the ended.
     pub(crate) fn remove(&self, row: &Arc<Row>) {
-        row.set_state(ActorState::Stopped);
         {
             let mut rows = write(&self.0.rows);
-            if rows
-                .get(&row.path)
-                .is_some_and(|there| Arc::ptr_eq(there, row))
-            {
+            if rows.get(&row.path).is_some_and(|there| Arc::ptr_eq(there, row)) {
                 rows.remove(&row.path);
             }
         }
-        let mut ended = lock(&self.0.ended);
-        if ended.len() == MAX_ENDED {
-            ended.pop_front();
+        {
+            let mut ended = lock(&self.0.ended);
+            if ended.len() == MAX_ENDED {
+                ended.pop_front();
+            }
+            ended.push_back(ActorRow { state: ActorState::Stopped, ..row.view() });
         }
-        ended.push_back(row.view());
+        // Last: whoever waits for the end finds its place free.
+        row.set_state(ActorState::Stopped);
     }
 
     pub(crate) fn tell_hook(&self, row: &Row, what: Lifecycle) {
         if let Some(hook) = &self.0.hook {
-            hook(&Change {
-                path: row.path.clone(),
-                kind: row.kind.name,
-                what,
-            });
+            hook(&Change { path: row.path.clone(), kind: row.kind.name, what });
         }
     }
 }

@@ -89,25 +89,20 @@ impl EventLog {
     }
 
     fn with(limits: LogLimits, seq: Option<u64>) -> Self {
-        let ring = Ring {
-            entries: VecDeque::new(),
-            bytes: 0,
-            base: 0,
-            floor: seq,
-            last: seq,
-        };
-        Self {
-            ring: RwLock::new(ring),
-            head: watch::Sender::new(0),
-            limits,
-        }
+        let ring = Ring { entries: VecDeque::new(), bytes: 0, base: 0, floor: seq, last: seq };
+        Self { ring: RwLock::new(ring), head: watch::Sender::new(0), limits }
     }
 
     /// Appends one frame. For the log's single writer; never waits for readers.
     ///
     /// A sequenced frame that does not follow [`EventLog::last_seq`] resets the log first.
     pub fn append(&self, frame: Frame) {
-        self.append_all([frame]);
+        let head = {
+            let mut ring = self.write();
+            ring.push(frame, self.limits);
+            ring.head()
+        };
+        self.notify(head);
     }
 
     /// Appends frames in order, with one notification of the head.
@@ -119,12 +114,12 @@ impl EventLog {
         }
         let head = {
             let mut ring = self.write();
-            frames
-                .into_iter()
-                .for_each(|frame| ring.push(frame, self.limits));
+            for frame in frames {
+                ring.push(frame, self.limits);
+            }
             ring.head()
         };
-        self.head.send_replace(head);
+        self.notify(head);
     }
 
     /// Drops everything and forgets the sequence (an epoch began, the source lost its place): every reader, even one
@@ -144,7 +139,15 @@ impl EventLog {
             ring.reset(seq);
             ring.head()
         };
-        self.head.send_replace(head);
+        self.notify(head);
+    }
+
+    fn notify(&self, head: u64) {
+        self.head.send_if_modified(|shown| {
+            let moved = *shown < head;
+            *shown = head.max(*shown);
+            moved
+        });
     }
 
     /// The position after the last frame.
@@ -194,14 +197,9 @@ impl EventLog {
     pub fn read(&self, from: u64, max_frames: usize, max_bytes: usize) -> Read {
         let ring = self.read_lock();
         if from < ring.base {
-            return Read::Behind {
-                last_evicted_seq: ring.floor,
-                base: ring.base,
-            };
+            return Read::Behind { last_evicted_seq: ring.floor, base: ring.base };
         }
-        let skip = usize::try_from(from - ring.base)
-            .unwrap_or(usize::MAX)
-            .min(ring.entries.len());
+        let skip = usize::try_from(from - ring.base).unwrap_or(usize::MAX).min(ring.entries.len());
         let available = ring.entries.len() - skip;
         let mut frames = Vec::with_capacity(available.min(max_frames));
         let mut bytes = 0usize;
@@ -241,10 +239,7 @@ impl Ring {
             self.last = Some(frame.seq);
         }
         self.bytes = self.bytes.saturating_add(frame.bytes.len());
-        self.entries.push_back(Entry {
-            upto: self.last.unwrap_or(0),
-            frame,
-        });
+        self.entries.push_back(Entry { upto: self.last.unwrap_or(0), frame });
         while self.entries.len() > limits.max_frames || self.bytes > limits.max_bytes {
             let Some(evicted) = self.entries.pop_front() else {
                 break;

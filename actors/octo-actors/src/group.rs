@@ -11,9 +11,7 @@ use crate::nursery::Command;
 use crate::supervise::{StartError, Supervisor};
 use crate::{Actor, Ctx, Failure, Kind};
 
-type Plant = Arc<
-    dyn Fn(Supervisor) -> Pin<Box<dyn Future<Output = Result<(), Failure>> + Send>> + Send + Sync,
->;
+type Plant = Arc<dyn Fn(Supervisor) -> Pin<Box<dyn Future<Output = Result<(), Failure>> + Send>> + Send + Sync>;
 
 struct Group;
 
@@ -40,25 +38,15 @@ impl Actor for Group {
     }
 }
 
-pub(crate) async fn start<F, P>(
-    above: &Supervisor,
-    kind: Kind,
-    name: &str,
-    plant: P,
-) -> Result<Supervisor, StartError>
+pub(crate) async fn start<F, P>(above: &Supervisor, kind: Kind, name: &str, plant: P) -> Result<Supervisor, StartError>
 where
     P: Fn(Supervisor) -> F + Send + Sync + 'static,
     F: Future<Output = Result<(), Failure>> + Send + 'static,
 {
     let plant: Plant = Arc::new(move |children| Box::pin(plant(children)));
     let (current, mut nursery) = watch::channel(None);
-    let ground = Ground {
-        plant,
-        current: Arc::new(current),
-    };
-    let address = above
-        .start_child::<Group>(kind, name, move || ground.clone())
-        .await?;
+    let ground = Ground { plant, current: Arc::new(current) };
+    let address = above.start_child::<Group>(kind, name, move || ground.clone()).await?;
     tokio::select! {
         planted = nursery.wait_for(Option::is_some) => drop(planted),
         () = address.closed() => return Err(StartError::Gone(address.path().clone())),

@@ -6,34 +6,38 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use ractor::{ActorCell, ActorProcessingErr, ActorRef, SupervisionEvent};
-use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use crate::actor::{Actor, Failure};
 use crate::address::{Address, Envelope, Slot};
 use crate::context::Ctx;
 use crate::inspect::REFRESH;
+use crate::nursery::Command;
 use crate::row::{Row, lock, now_ms};
 use crate::trace::Outcome;
-use crate::{ActorState, Directory};
+use crate::{ActorPath, ActorState, Directory};
 
 /// Held by everything that belongs to one incarnation: its state, its tasks, its children's incarnations. When the
-/// last holder is dropped the incarnation is gone, with its whole subtree, and only then may the next one start.
+/// last holder drops it the incarnation is gone, with its whole subtree, and only then may the next one start.
 pub(crate) struct Token {
-    _gone: oneshot::Sender<()>,
+    nursery: ActorRef<Command>,
+    path: ActorPath,
+    generation: u64,
+    /// Dropped after this token has told that it is gone.
     _parent: Option<Arc<Token>>,
 }
 
 impl Token {
-    pub fn new(parent: Option<Arc<Token>>) -> (Arc<Self>, oneshot::Receiver<()>) {
-        let (gone, watch) = oneshot::channel();
-        (
-            Arc::new(Self {
-                _gone: gone,
-                _parent: parent,
-            }),
-            watch,
-        )
+    pub fn new(nursery: ActorRef<Command>, path: ActorPath, generation: u64, parent: Option<Arc<Token>>) -> Arc<Self> {
+        Arc::new(Self { nursery, path, generation, _parent: parent })
+    }
+}
+
+impl Drop for Token {
+    fn drop(&mut self) {
+        let gone = Command::Gone { path: self.path.clone(), generation: self.generation };
+        // When the supervisor has ended nobody waits.
+        let _ = self.nursery.send_message(gone);
     }
 }
 
@@ -55,18 +59,16 @@ pub(crate) struct Life<A: Actor> {
     factory: Factory<A>,
     row: Arc<Row>,
     directory: Directory,
-    /// When the last snapshot was taken, and whether a later one is already due.
-    snapshot: (Option<Instant>, bool),
+    /// When the last snapshot was taken.
+    snapshot: Option<Instant>,
+    /// Whether messages were handled since then, so that a reminder is under way.
+    changed: bool,
     _token: Arc<Token>,
 }
 
 /// Starts an incarnation linked to `supervisor`.
-pub(crate) async fn spawn<A: Actor>(
-    birth: Birth<A>,
-    supervisor: ActorCell,
-) -> Result<ActorCell, Failure> {
-    let spawned =
-        ractor::Actor::spawn_linked(None, Shell::<A>(PhantomData), birth, supervisor).await;
+pub(crate) async fn spawn<A: Actor>(birth: Birth<A>, supervisor: ActorCell) -> Result<ActorCell, Failure> {
+    let spawned = ractor::Actor::spawn_linked(None, Shell::<A>(PhantomData), birth, supervisor).await;
     Ok(spawned.map(|(actor, _)| actor.get_cell())?)
 }
 
@@ -76,38 +78,18 @@ impl<A: Actor> ractor::Actor for Shell<A> {
     type Arguments = Birth<A>;
 
     /// Does nothing that can fail or take time: the supervisor waits for this.
-    async fn pre_start(
-        &self,
-        myself: ActorRef<Self::Msg>,
-        birth: Birth<A>,
-    ) -> Result<Life<A>, ActorProcessingErr> {
-        let Birth {
-            slot,
-            factory,
-            token,
-        } = birth;
+    async fn pre_start(&self, myself: ActorRef<Self::Msg>, birth: Birth<A>) -> Result<Life<A>, ActorProcessingErr> {
+        let Birth { slot, factory, token } = birth;
         let row = Arc::clone(&slot.row);
         row.started_at_ms.store(now_ms(), Relaxed);
         row.set_state(ActorState::Starting);
         slot.current.store(Some(Arc::new(myself.clone())));
         let directory = slot.directory.clone();
         let ctx = Ctx::new(Address(slot), myself.get_cell(), Arc::clone(&token));
-        Ok(Life {
-            actor: None,
-            ctx,
-            factory,
-            row,
-            directory,
-            snapshot: (None, false),
-            _token: token,
-        })
+        Ok(Life { actor: None, ctx, factory, row, directory, snapshot: None, changed: false, _token: token })
     }
 
-    async fn post_start(
-        &self,
-        _: ActorRef<Self::Msg>,
-        life: &mut Life<A>,
-    ) -> Result<(), ActorProcessingErr> {
+    async fn post_start(&self, _: ActorRef<Self::Msg>, life: &mut Life<A>) -> Result<(), ActorProcessingErr> {
         let inside = Inside::begin(&life.row, &life.directory, "start", None);
         let started = A::start((life.factory)(), &life.ctx).await;
         inside.end(started.is_ok());
@@ -120,26 +102,17 @@ impl<A: Actor> ractor::Actor for Shell<A> {
             }
             starting
         });
-        life.directory
-            .tell_hook(&life.row, crate::supervise::Lifecycle::Started);
+        life.directory.tell_hook(&life.row, crate::supervise::Lifecycle::Started);
         Ok(())
     }
 
-    async fn handle(
-        &self,
-        _: ActorRef<Self::Msg>,
-        envelope: Envelope<A::Msg>,
-        life: &mut Life<A>,
-    ) -> Result<(), ActorProcessingErr> {
+    async fn handle(&self, _: ActorRef<Self::Msg>, envelope: Envelope<A::Msg>, life: &mut Life<A>) -> Result<(), ActorProcessingErr> {
+        life.catch_up();
         let Some(actor) = life.actor.as_mut() else {
             return Ok(());
         };
         match envelope {
-            Envelope::Message {
-                message,
-                sent,
-                waiting,
-            } => {
+            Envelope::Message { message, sent, waiting } => {
                 drop(waiting);
                 let inside = Inside::begin(&life.row, &life.directory, A::name_of(&message), sent);
                 let handled = actor.handle(message, &life.ctx).await;
@@ -148,24 +121,15 @@ impl<A: Actor> ractor::Actor for Shell<A> {
                 life.refresh();
                 Ok(())
             }
-            Envelope::Snapshot => {
-                life.snapshot.1 = false;
-                life.refresh();
-                Ok(())
-            }
+            // Caught up above.
+            Envelope::Snapshot => Ok(()),
             Envelope::TaskPanicked(text) => Err(text.into()),
         }
     }
 
-    async fn post_stop(
-        &self,
-        _: ActorRef<Self::Msg>,
-        life: &mut Life<A>,
-    ) -> Result<(), ActorProcessingErr> {
+    async fn post_stop(&self, _: ActorRef<Self::Msg>, life: &mut Life<A>) -> Result<(), ActorProcessingErr> {
         let by = *lock(&life.row.stop_by);
-        let left = by.map_or(life.row.kind.stop_within, |by| {
-            by.saturating_duration_since(Instant::now())
-        });
+        let left = by.map_or(life.row.kind.stop_within, |by| by.saturating_duration_since(Instant::now()));
         let end = Instant::now() + left;
         if let Some(actor) = life.actor.as_mut() {
             let inside = Inside::begin(&life.row, &life.directory, "stopping", None);
@@ -173,9 +137,7 @@ impl<A: Actor> ractor::Actor for Shell<A> {
             inside.end(stopping.is_ok());
         }
         if let Some(children) = life.ctx.children_if_any() {
-            children
-                .stop_all(end.saturating_duration_since(Instant::now()))
-                .await;
+            children.stop_all(end.saturating_duration_since(Instant::now())).await;
         }
         life.actor = None;
         Ok(())
@@ -191,32 +153,39 @@ impl<A: Actor> ractor::Actor for Shell<A> {
     ) -> Result<(), ActorProcessingErr> {
         match event {
             SupervisionEvent::ActorFailed(_, error) => Err(error),
-            SupervisionEvent::ActorTerminated(..) => {
-                Err("the supervisor of its children was ended".into())
-            }
+            SupervisionEvent::ActorTerminated(..) => Err("the supervisor of its children was ended".into()),
             _ => Ok(()),
         }
     }
 }
 
 impl<A: Actor> Life<A> {
-    /// Takes a snapshot, or has itself reminded when one is due, so that the last change is always seen.
+    /// Takes a snapshot after a message, or has itself reminded when one is due, so that the last change is seen.
     fn refresh(&mut self) {
-        let (Some(actor), now) = (&self.actor, Instant::now()) else {
-            return;
-        };
-        let due = self.snapshot.0.map_or(now, |last| last + REFRESH);
-        if due <= now {
-            self.row.snapshot.put(actor.inspect(), now);
-            self.snapshot.0 = Some(now);
-        } else if !self.snapshot.1 {
-            let address = self.ctx.address().clone();
-            let reminder = self.ctx.spawn_quiet(async move {
+        if !std::mem::replace(&mut self.changed, true) && !self.catch_up() {
+            // No owned task: it must not take one of theirs, and one that comes late only takes a snapshot early.
+            let (address, due) = (self.ctx.address().clone(), self.due());
+            tokio::spawn(async move {
                 tokio::time::sleep_until(due).await;
                 let _ = address.post(Envelope::Snapshot);
             });
-            self.snapshot.1 = reminder.is_ok();
         }
+    }
+
+    /// Takes the snapshot that is owed, if it is due: also before a message, which may be the one it gets stuck in.
+    fn catch_up(&mut self) -> bool {
+        let now = Instant::now();
+        let take = self.changed && self.due() <= now;
+        if take && let Some(actor) = &self.actor {
+            self.row.snapshot.put(actor.inspect(), now);
+            self.snapshot = Some(now);
+            self.changed = false;
+        }
+        take
+    }
+
+    fn due(&self) -> Instant {
+        self.snapshot.map_or_else(Instant::now, |last| last + REFRESH)
     }
 }
 
@@ -231,22 +200,10 @@ struct Inside<'a> {
 }
 
 impl<'a> Inside<'a> {
-    fn begin(
-        row: &'a Arc<Row>,
-        directory: &'a Directory,
-        message: &'static str,
-        sent: Option<Instant>,
-    ) -> Self {
+    fn begin(row: &'a Arc<Row>, directory: &'a Directory, message: &'static str, sent: Option<Instant>) -> Self {
         let since = Instant::now();
         row.enter(message, since);
-        Self {
-            row,
-            directory,
-            message,
-            since,
-            queued: sent.map(|sent| since - sent),
-            outcome: None,
-        }
+        Self { row, directory, message, since, queued: sent.map(|sent| since - sent), outcome: None }
     }
 
     fn end(mut self, ok: bool) {
@@ -261,21 +218,11 @@ impl Drop for Inside<'_> {
         let taps = self.directory.taps();
         if taps.listening() {
             let killed = || {
-                if std::thread::panicking() {
-                    Outcome::Panicked
-                } else {
-                    Outcome::Killed
-                }
+                if std::thread::panicking() { Outcome::Panicked } else { Outcome::Killed }
             };
             let micros = |d: Duration| u64::try_from(d.as_micros()).unwrap_or(u64::MAX);
             let outcome = self.outcome.unwrap_or_else(killed);
-            taps.offer(
-                &self.row.path,
-                self.message,
-                self.queued.map(micros),
-                micros(self.since.elapsed()),
-                outcome,
-            );
+            taps.offer(&self.row.path, self.message, self.queued.map(micros), micros(self.since.elapsed()), outcome);
         }
     }
 }

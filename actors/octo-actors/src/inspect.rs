@@ -41,8 +41,6 @@ impl SnapshotCell {
     }
 
     pub fn read(&self) -> (Value, Option<Duration>) {
-        self.0.load().as_ref().map_or((Value::Null, None), |s| {
-            (s.value.clone(), Some(s.taken.elapsed()))
-        })
+        self.0.load().as_ref().map_or((Value::Null, None), |s| (s.value.clone(), Some(s.taken.elapsed())))
     }
 }

@@ -33,10 +33,7 @@ impl Intensity {
 
     /// Restart for ever: for links and services whose other side may be away for days. Give such a kind a back-off.
     /// An incarnation that lived 60 s starts the back-off over.
-    pub const UNLIMITED: Self = Self {
-        max: u32::MAX,
-        period: Duration::from_secs(60),
-    };
+    pub const UNLIMITED: Self = Self { max: u32::MAX, period: Duration::from_secs(60) };
 }
 
 /// What happens when an actor exceeds its intensity.

@@ -51,6 +51,8 @@
 mod actor;
 mod address;
 mod backoff;
+mod child;
+mod closing;
 mod context;
 mod directory;
 mod event_log;
@@ -74,10 +76,7 @@ pub use event_log::{EventLog, Frame, LogLimits, Read};
 pub use inspect::{Inspection, REFRESH};
 pub use kind::{Intensity, Kind, OnExceeded, Restart};
 pub use path::{ActorPath, MAX_PATH, PathError};
-pub use row::{ActorRow, ActorState, MAX_ERROR};
-pub use supervise::{
-    Change, KILL_GRACE, Lifecycle, MAX_CHILDREN, RestartError, StartError, StopError, Stopped,
-    Supervisor,
-};
+pub use row::{ActorRow, ActorState, MAX_ERROR, MAX_NAME};
+pub use supervise::{Change, KILL_GRACE, Lifecycle, MAX_CHILDREN, RestartError, StartError, StopError, Stopped, Supervisor};
 pub use system::{System, SystemBuilder};
 pub use trace::{MAX_TAPS, Outcome, TRACE_BUFFER, TooManyTaps, Trace, Traced};

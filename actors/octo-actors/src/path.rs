@@ -45,9 +45,7 @@ impl ActorPath {
         if text == "/" {
             return Ok(Self::root());
         }
-        let rest = text
-            .strip_prefix('/')
-            .ok_or_else(|| PathError::Segment(clip(text)))?;
+        let rest = text.strip_prefix('/').ok_or_else(|| PathError::Segment(clip(text)))?;
         check(rest, text.len())?;
         Ok(Self(text.into()))
     }
@@ -71,11 +69,7 @@ impl ActorPath {
     /// Whether `self` is `prefix` or lies below it. `/users/al` is not a prefix of `/users/alice`.
     #[must_use]
     pub fn is_under(&self, prefix: &Self) -> bool {
-        prefix.is_root()
-            || self
-                .0
-                .strip_prefix(&*prefix.0)
-                .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        prefix.is_root() || self.0.strip_prefix(&*prefix.0).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     }
 
     /// What remains of `self` below `prefix`, without a leading slash; `None` when it is not under it.
@@ -85,11 +79,7 @@ impl ActorPath {
             return self.0.strip_prefix('/');
         }
         let rest = self.0.strip_prefix(&*prefix.0)?;
-        if rest.is_empty() {
-            Some("")
-        } else {
-            rest.strip_prefix('/')
-        }
+        if rest.is_empty() { Some("") } else { rest.strip_prefix('/') }
     }
 
     /// The text.
@@ -107,10 +97,7 @@ fn check(segments: &str, total: usize) -> Result<(), PathError> {
         if matches!(segment, "" | "." | "..") {
             return Err(PathError::Segment(clip(segments)));
         }
-        if !segment
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || b"_-.:@+".contains(&b))
-        {
+        if !segment.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-.:@+".contains(&b)) {
             return Err(PathError::Character(clip(segments)));
         }
     }
@@ -161,16 +148,11 @@ mod tests {
 
     #[test]
     fn a_path_has_no_empty_relative_or_foreign_segments() {
-        for bad in [
-            "", "users", "//", "/a/", "/a//b", "/a/../b", "/.", "/a b", "/a\n", "/ä",
-        ] {
+        for bad in ["", "users", "//", "/a/", "/a//b", "/a/../b", "/.", "/a b", "/a\n", "/ä"] {
             assert!(ActorPath::parse(bad).is_err(), "{bad:?}");
         }
         let long = format!("/{}", "a".repeat(MAX_PATH));
-        assert_eq!(
-            ActorPath::parse(&long),
-            Err(PathError::TooLong(MAX_PATH + 1))
-        );
+        assert_eq!(ActorPath::parse(&long), Err(PathError::TooLong(MAX_PATH + 1)));
         assert!(ActorPath::root().join("sessions/ses_1").is_ok());
         assert!(ActorPath::root().join("").is_err());
     }
@@ -184,9 +166,6 @@ mod tests {
         let session = alice.join("sessions/1").unwrap();
         assert_eq!(session.below(&alice), Some("sessions/1"));
         assert_eq!(session.below(&al), None);
-        assert_eq!(
-            session.below(&ActorPath::root()),
-            Some("users/alice/sessions/1")
-        );
+        assert_eq!(session.below(&ActorPath::root()), Some("users/alice/sessions/1"));
     }
 }

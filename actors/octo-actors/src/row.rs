@@ -15,6 +15,9 @@ use crate::{ActorPath, Kind};
 /// Longest kept error text, in bytes.
 pub const MAX_ERROR: usize = 2048;
 
+/// Longest name of a remote kind or message, in bytes.
+pub const MAX_NAME: usize = 64;
+
 /// Where an actor is in its life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -63,6 +66,25 @@ pub struct ActorRow {
     /// Whether it lives in another process, below a mounted path.
     #[serde(default)]
     pub remote: bool,
+}
+
+impl ActorRow {
+    /// With its texts cut to their limits.
+    pub(crate) fn clipped(mut self) -> Self {
+        clip(&mut self.kind, MAX_NAME);
+        if let Some(error) = &mut self.last_error {
+            clip(error, MAX_ERROR);
+        }
+        if let Some(message) = &mut self.busy_with {
+            clip(message, MAX_NAME);
+        }
+        self
+    }
+}
+
+/// Cuts `text` to at most `limit` bytes, between characters.
+fn clip(text: &mut String, limit: usize) {
+    text.truncate(text.floor_char_boundary(limit));
 }
 
 struct Busy {
@@ -119,10 +141,7 @@ impl Row {
     }
 
     pub fn fail(&self, error: &str) {
-        let mut end = error.len().min(MAX_ERROR);
-        while !error.is_char_boundary(end) {
-            end -= 1;
-        }
+        let end = error.floor_char_boundary(MAX_ERROR);
         *lock(&self.last_error) = error.get(..end).map(Arc::from);
     }
 
@@ -132,15 +151,9 @@ impl Row {
 
     /// What to show now. A state only ever read here: `Stuck` is computed, the actor is not asked.
     pub fn view(&self) -> ActorRow {
-        let busy = lock(&self.busy)
-            .as_ref()
-            .map(|b| (b.since.elapsed(), b.message));
+        let busy = lock(&self.busy).as_ref().map(|b| (b.since.elapsed(), b.message));
         let state = match *self.state.borrow() {
-            ActorState::Running | ActorState::Starting
-                if busy.is_some_and(|(spent, _)| spent > self.kind.stuck_after) =>
-            {
-                ActorState::Stuck
-            }
+            ActorState::Running | ActorState::Starting if busy.is_some_and(|(spent, _)| spent > self.kind.stuck_after) => ActorState::Stuck,
             state => state,
         };
         ActorRow {
@@ -161,9 +174,7 @@ impl Row {
 }
 
 pub(crate) fn now_ms() -> u64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, millis)
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, millis)
 }
 
 pub(crate) fn millis(d: Duration) -> u64 {

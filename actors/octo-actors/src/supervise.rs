@@ -11,8 +11,9 @@ use tokio::sync::{oneshot, watch};
 
 use crate::actor::Actor;
 use crate::address::{Address, Slot};
+use crate::child::Recipe;
 use crate::incarnation::{Factory, Token};
-use crate::nursery::{Command, Nursery, Recipe, Roots};
+use crate::nursery::{Command, Nursery, Roots};
 use crate::path::PathError;
 use crate::row::Row;
 use crate::{ActorPath, Directory, Kind};
@@ -122,39 +123,16 @@ pub struct Supervisor {
 
 impl Supervisor {
     /// The supervisor of the children of the actor `owner`, living at `path`.
-    pub(crate) fn spawn_below(
-        path: ActorPath,
-        directory: Directory,
-        owner: ActorCell,
-        token: Arc<Token>,
-    ) -> Self {
-        let roots = Roots {
-            path: path.clone(),
-            directory: directory.clone(),
-            token: Some(token),
-            failed: None,
-        };
-        Self {
-            nursery: watch::channel(Some(Nursery::spawn(roots, Some(owner)))).1,
-            path,
-            directory,
-        }
+    pub(crate) fn spawn_below(path: ActorPath, directory: Directory, owner: ActorCell, token: Arc<Token>) -> Self {
+        let roots = Roots { path: path.clone(), directory: directory.clone(), token: Some(token), failed: None };
+        Self { nursery: watch::channel(Some(Nursery::spawn(roots, Some(owner)))).1, path, directory }
     }
 
     /// The supervisor at the root; `failed` is told when it has failed.
     pub(crate) fn spawn_root(directory: Directory, failed: watch::Sender<Option<String>>) -> Self {
         let path = ActorPath::root();
-        let roots = Roots {
-            path: path.clone(),
-            directory: directory.clone(),
-            token: None,
-            failed: Some(failed),
-        };
-        Self {
-            nursery: watch::channel(Some(Nursery::spawn(roots, None))).1,
-            path,
-            directory,
-        }
+        let roots = Roots { path: path.clone(), directory: directory.clone(), token: None, failed: Some(failed) };
+        Self { nursery: watch::channel(Some(Nursery::spawn(roots, None))).1, path, directory }
     }
 
     /// Where its children live.
@@ -176,19 +154,10 @@ impl Supervisor {
         factory: impl Fn() -> A::Args + Send + Sync + 'static,
     ) -> Result<Address<A::Msg>, StartError> {
         let row = Row::new(self.path.join(name)?, kind, self.clone());
-        let slot = Arc::new(Slot {
-            current: arc_swap::ArcSwapOption::empty(),
-            row: Arc::clone(&row),
-            directory: self.directory.clone(),
-        });
+        let slot = Arc::new(Slot { current: arc_swap::ArcSwapOption::empty(), row: Arc::clone(&row), directory: self.directory.clone() });
         let factory: Factory<A> = Arc::new(factory);
-        let recipe = Box::new(Recipe::<A> {
-            slot: Arc::clone(&slot),
-            factory,
-        });
-        self.command(|reply| Command::Start { recipe, row, reply })
-            .await
-            .unwrap_or_else(|| self.gone())?;
+        let recipe = Box::new(Recipe::<A> { slot: Arc::clone(&slot), factory });
+        self.command(|reply| Command::Start { recipe, row, reply }).await.unwrap_or_else(|| self.gone())?;
         Ok(Address(slot))
     }
 
@@ -197,12 +166,7 @@ impl Supervisor {
     ///
     /// # Errors
     /// [`StartError`]. A failing `plant` fails the branch, as its kind says.
-    pub async fn start_group<F, P>(
-        &self,
-        kind: Kind,
-        name: &str,
-        plant: P,
-    ) -> Result<Supervisor, StartError>
+    pub async fn start_group<F, P>(&self, kind: Kind, name: &str, plant: P) -> Result<Supervisor, StartError>
     where
         P: Fn(Supervisor) -> F + Send + Sync + 'static,
         F: Future<Output = Result<(), crate::Failure>> + Send + 'static,
@@ -228,16 +192,8 @@ impl Supervisor {
         let _ = tokio::time::timeout(within.saturating_add(KILL_GRACE), all).await;
     }
 
-    pub(crate) async fn stop_path(
-        &self,
-        path: ActorPath,
-        within: Duration,
-    ) -> Result<Stopped, StopError> {
-        let stop = self.command(|reply| Command::Stop {
-            path: path.clone(),
-            within,
-            reply,
-        });
+    pub(crate) async fn stop_path(&self, path: ActorPath, within: Duration) -> Result<Stopped, StopError> {
+        let stop = self.command(|reply| Command::Stop { path: path.clone(), within, reply });
         match tokio::time::timeout(within.saturating_add(KILL_GRACE), stop).await {
             Ok(Some(stopped)) => stopped,
             Ok(None) => Err(StopError::NotFound(path)),
@@ -245,15 +201,8 @@ impl Supervisor {
         }
     }
 
-    pub(crate) async fn restart_path(
-        &self,
-        path: ActorPath,
-        within: Duration,
-    ) -> Result<(), RestartError> {
-        let restart = self.command(|reply| Command::Restart {
-            path: path.clone(),
-            reply,
-        });
+    pub(crate) async fn restart_path(&self, path: ActorPath, within: Duration) -> Result<(), RestartError> {
+        let restart = self.command(|reply| Command::Restart { path: path.clone(), reply });
         match tokio::time::timeout(within.saturating_add(KILL_GRACE), restart).await {
             Ok(Some(restarted)) => restarted,
             Ok(None) => Err(RestartError::NotFound(path)),
@@ -262,16 +211,8 @@ impl Supervisor {
     }
 
     /// The same system, another nursery.
-    pub(crate) fn at(
-        &self,
-        path: ActorPath,
-        nursery: watch::Receiver<Option<ActorRef<Command>>>,
-    ) -> Self {
-        Self {
-            nursery,
-            path,
-            directory: self.directory.clone(),
-        }
+    pub(crate) fn at(&self, path: ActorPath, nursery: watch::Receiver<Option<ActorRef<Command>>>) -> Self {
+        Self { nursery, path, directory: self.directory.clone() }
     }
 
     pub(crate) fn nursery(&self) -> Option<ActorRef<Command>> {

@@ -42,11 +42,7 @@ impl SystemBuilder {
         let directory = Directory::new(self.hook);
         let (tell, failed) = watch::channel(None);
         let root = Supervisor::spawn_root(directory.clone(), tell);
-        System(Arc::new(Inner {
-            directory,
-            root,
-            failed,
-        }))
+        System(Arc::new(Inner { directory, root, failed }))
     }
 }
 

@@ -68,28 +68,10 @@ impl Taps {
         self.open.load(Ordering::Relaxed) != 0
     }
 
-    pub fn offer(
-        &self,
-        path: &ActorPath,
-        message: &str,
-        queued_us: Option<u64>,
-        handled_us: u64,
-        outcome: Outcome,
-    ) {
-        for tap in self
-            .taps
-            .load()
-            .iter()
-            .filter(|tap| path.is_under(&tap.prefix))
-        {
+    pub fn offer(&self, path: &ActorPath, message: &str, queued_us: Option<u64>, handled_us: u64, outcome: Outcome) {
+        for tap in self.taps.load().iter().filter(|tap| path.is_under(&tap.prefix)) {
             match tap.queue.try_reserve() {
-                Ok(slot) => slot.send(Traced {
-                    path: path.clone(),
-                    message: message.to_owned(),
-                    queued_us,
-                    handled_us,
-                    outcome,
-                }),
+                Ok(slot) => slot.send(Traced { path: path.clone(), message: message.to_owned(), queued_us, handled_us, outcome }),
                 Err(_) => {
                     tap.dropped.fetch_add(1, Ordering::Relaxed);
                 }
@@ -103,22 +85,9 @@ impl Taps {
             return Err(TooManyTaps);
         }
         let (queue, reader) = mpsc::channel(TRACE_BUFFER);
-        let tap = Arc::new(Tap {
-            prefix,
-            queue,
-            dropped: AtomicU64::new(0),
-        });
-        self.taps.rcu(|taps| {
-            taps.iter()
-                .cloned()
-                .chain([Arc::clone(&tap)])
-                .collect::<Vec<_>>()
-        });
-        Ok(Trace {
-            reader,
-            tap,
-            taps: Arc::downgrade(self),
-        })
+        let tap = Arc::new(Tap { prefix, queue, dropped: AtomicU64::new(0) });
+        self.taps.rcu(|taps| taps.iter().cloned().chain([Arc::clone(&tap)]).collect::<Vec<_>>());
+        Ok(Trace { reader, tap, taps: Arc::downgrade(self) })
     }
 }
 
@@ -150,12 +119,7 @@ impl Trace {
 impl Drop for Trace {
     fn drop(&mut self) {
         if let Some(taps) = self.taps.upgrade() {
-            taps.taps.rcu(|all| {
-                all.iter()
-                    .filter(|t| !Arc::ptr_eq(t, &self.tap))
-                    .cloned()
-                    .collect::<Vec<_>>()
-            });
+            taps.taps.rcu(|all| all.iter().filter(|t| !Arc::ptr_eq(t, &self.tap)).cloned().collect::<Vec<_>>());
             taps.open.fetch_sub(1, Ordering::Relaxed);
         }
     }

@@ -100,6 +100,10 @@ impl ClientFrame {
     /// # Errors
     /// [`FrameError`] with a sentence for anything that is not a known frame.
     pub fn parse(text: &str) -> Result<Self, FrameError> {
+        // serde would read an array as a struct by position.
+        if !text.trim_ascii_start().starts_with('{') {
+            return Err(FrameError { reason: "a frame is one JSON object".to_owned(), id: None, command: None });
+        }
         let peek: Peek<'_> =
             serde_json::from_str(text).map_err(|error| FrameError { reason: error.to_string(), id: None, command: None })?;
         let id = match peek.id {

@@ -118,7 +118,7 @@ pub struct TrxReply {
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum TrxResult {
     ListResult { issues: Vec<Issue> },
-    IssueResult { issue: Issue },
+    IssueResult { issue: Box<Issue> },
     SyncResult { success: bool },
     Error { error: String },
 }

@@ -7,5 +7,7 @@
 //! Never: I/O, clocks (the time is passed in), an async runtime, process handling, journalling.
 
 pub mod harness;
+pub mod lines;
+pub mod pi;
 
 pub use harness::{ExitReport, Harness, HarnessState, Input, Outbox, Output, StartOptions};

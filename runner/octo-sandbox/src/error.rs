@@ -65,9 +65,6 @@ pub enum LaunchError {
 
 impl LaunchError {
     pub(crate) fn io(action: &'static str, source: impl Into<io::Error>) -> Self {
-        Self::Io {
-            action,
-            source: source.into(),
-        }
+        Self::Io { action, source: source.into() }
     }
 }

@@ -59,18 +59,12 @@ pub enum Isolation {
 impl Launcher {
     /// With the path of the binary `octo-sandbox`, bubblewrap from `PATH`, and no exception.
     pub fn new(octo_sandbox: impl Into<PathBuf>) -> Self {
-        Self {
-            octo_sandbox: octo_sandbox.into(),
-            bwrap: PathBuf::from("bwrap"),
-            allow_without_bwrap: false,
-            found: Arc::default(),
-        }
+        Self { octo_sandbox: octo_sandbox.into(), bwrap: PathBuf::from("bwrap"), allow_without_bwrap: false, found: Arc::default() }
     }
 
     /// With the `octo-sandbox` in the same directory as the running executable.
     pub fn beside_current_exe() -> Result<Self, LaunchError> {
-        let this = std::env::current_exe()
-            .map_err(|error| LaunchError::io("finding the running executable", error))?;
+        let this = std::env::current_exe().map_err(|error| LaunchError::io("finding the running executable", error))?;
         Ok(Self::new(this.with_file_name("octo-sandbox")))
     }
 
@@ -97,6 +91,9 @@ impl Launcher {
             return Ok(info.clone());
         }
         let info = self.find_out()?;
+        if let Isolation::None { reason } = &info.isolation {
+            tracing::warn!(%reason, "programs run without isolation, as asked for");
+        }
         Ok(self.found.get_or_init(|| info).clone())
     }
 
@@ -108,9 +105,7 @@ impl Launcher {
                 let launcher = self.clone();
                 tokio::task::spawn_blocking(move || launcher.check())
                     .await
-                    .map_err(|error| {
-                        LaunchError::io("trying the sandbox out", io::Error::other(error))
-                    })??
+                    .map_err(|error| LaunchError::io("trying the sandbox out", io::Error::other(error)))??
             }
         };
         self.start(spec, &info)
@@ -119,46 +114,24 @@ impl Launcher {
     fn start(&self, mut spec: LaunchSpec, info: &SandboxInfo) -> Result<Sandboxed, LaunchError> {
         let stdio = std::mem::replace(&mut spec.stdio, Stdio::Null);
         let program = spec.program.clone();
-        let (ends, mode) = Ends::new(stdio)
-            .map_err(|error| LaunchError::io("making the standard descriptors", error))?;
+        let (ends, mode) = Ends::new(stdio).map_err(|error| LaunchError::io("making the standard descriptors", error))?;
         let plan = Plan::new(spec, mode, info.isolation.to_plan());
-        let (line, child) =
-            self.run(&plan, &ends)
-                .map_err(|source| LaunchError::LauncherMissing {
-                    path: self.octo_sandbox.clone(),
-                    source,
-                })?;
-        let line = Lifeline::new(line)
-            .map_err(|error| LaunchError::io("watching the life line", error))?;
+        let (line, child) = self.run(&plan, &ends)?;
+        let line = Lifeline::new(line).map_err(|error| LaunchError::io("watching the life line", error))?;
         let mut sandboxed = Sandboxed::new(program, line, child);
-        ends.give_to(&mut sandboxed)
-            .map_err(|error| LaunchError::io("watching the standard descriptors", error))?;
+        ends.give_to(&mut sandboxed).map_err(|error| LaunchError::io("watching the standard descriptors", error))?;
         Ok(sandboxed)
     }
 
     /// The descriptors wait inside the socket until `octo-sandbox run` takes them out, so that there is no moment at
     /// which another child of this process could inherit one.
-    fn run(&self, plan: &Plan, ends: &Ends) -> io::Result<(OwnedFd, tokio::process::Child)> {
-        let sealed = descriptor::sealed(c"octo-plan", &serde_json::to_vec(plan)?)?;
-        let (ours, theirs) = descriptor::socket_pair()?;
-        lifeline::ask_for_senders(&ours)?;
-        let [stdin, stdout, stderr] = &ends.theirs;
-        let handed = [
-            sealed.as_raw_fd(),
-            stdin.as_raw_fd(),
-            stdout.as_raw_fd(),
-            stderr.as_raw_fd(),
-        ];
-        descriptor::send(ours.as_fd(), &handed)?;
-        descriptor::set_nonblocking(&ours)?;
+    fn run(&self, plan: &Plan, ends: &Ends) -> Result<(OwnedFd, tokio::process::Child), LaunchError> {
+        let (ours, theirs) = hand_over(plan, ends).map_err(|error| LaunchError::io("handing the launch over", error))?;
         let mut command = Command::new(&self.octo_sandbox);
-        command
-            .arg("run")
-            .env_clear()
-            .stdin(theirs)
-            .stdout(Redirect::null())
-            .stderr(Redirect::null());
-        let child = tokio::process::Command::from(command).spawn()?;
+        command.arg("run").env_clear().stdin(theirs).stdout(Redirect::null()).stderr(Redirect::null());
+        let child = tokio::process::Command::from(command)
+            .spawn()
+            .map_err(|source| LaunchError::LauncherMissing { path: self.octo_sandbox.clone(), source })?;
         Ok((ours, child))
     }
 
@@ -166,46 +139,25 @@ impl Launcher {
     fn find_out(&self) -> Result<SandboxInfo, LaunchError> {
         match self.try_bubblewrap() {
             Ok(info) => Ok(info),
-            Err(
-                error @ (LaunchError::BubblewrapMissing { .. }
-                | LaunchError::NamespacesRefused { .. }),
-            ) if self.allow_without_bwrap => Ok(SandboxInfo::none(&error)),
+            Err(error @ (LaunchError::BubblewrapMissing { .. } | LaunchError::NamespacesRefused { .. })) if self.allow_without_bwrap => {
+                Ok(SandboxInfo::none(&error))
+            }
             Err(error) => Err(error),
         }
     }
 
     #[cfg(target_os = "linux")]
     fn try_bubblewrap(&self) -> Result<SandboxInfo, LaunchError> {
-        let program = find_program(&self.bwrap).ok_or_else(|| LaunchError::BubblewrapMissing {
-            path: self.bwrap.clone(),
-        })?;
+        let program = find_program(&self.bwrap).ok_or_else(|| LaunchError::BubblewrapMissing { path: self.bwrap.clone() })?;
         let octo_sandbox =
-            self.octo_sandbox
-                .canonicalize()
-                .map_err(|source| LaunchError::LauncherMissing {
-                    path: self.octo_sandbox.clone(),
-                    source,
-                })?;
+            self.octo_sandbox.canonicalize().map_err(|source| LaunchError::LauncherMissing { path: self.octo_sandbox.clone(), source })?;
         let mut complaint = String::new();
         for user_namespace in [true, false] {
             match probe(&program, &octo_sandbox, user_namespace) {
                 Ok(()) => {
-                    let summary = format!(
-                        "bubblewrap ({}){}",
-                        program.display(),
-                        if user_namespace {
-                            ""
-                        } else {
-                            " without a user namespace"
-                        }
-                    );
-                    return Ok(SandboxInfo {
-                        isolation: Isolation::Bubblewrap {
-                            program,
-                            user_namespace,
-                        },
-                        summary,
-                    });
+                    let summary =
+                        format!("bubblewrap ({}){}", program.display(), if user_namespace { "" } else { " without a user namespace" });
+                    return Ok(SandboxInfo { isolation: Isolation::Bubblewrap { program, user_namespace }, summary });
                 }
                 Err(detail) if complaint.is_empty() => complaint = detail,
                 Err(_) => {}
@@ -217,54 +169,32 @@ impl Launcher {
     #[cfg(target_os = "macos")]
     fn find_out(&self) -> Result<SandboxInfo, LaunchError> {
         if Path::new(crate::seatbelt::SANDBOX_EXEC).exists() {
-            return Ok(SandboxInfo {
-                isolation: Isolation::Seatbelt,
-                summary: "sandbox-exec (Seatbelt)".to_owned(),
-            });
+            return Ok(SandboxInfo { isolation: Isolation::Seatbelt, summary: "sandbox-exec (Seatbelt)".to_owned() });
         }
-        let error = LaunchError::NamespacesRefused {
-            detail: format!("{} is missing", crate::seatbelt::SANDBOX_EXEC),
-        };
-        if self.allow_without_bwrap {
-            Ok(SandboxInfo::none(&error))
-        } else {
-            Err(error)
-        }
+        let error = LaunchError::NamespacesRefused { detail: format!("{} is missing", crate::seatbelt::SANDBOX_EXEC) };
+        if self.allow_without_bwrap { Ok(SandboxInfo::none(&error)) } else { Err(error) }
     }
 
     #[cfg(not(any(target_os = "linux", target_os = "macos")))]
     fn find_out(&self) -> Result<SandboxInfo, LaunchError> {
-        let error = LaunchError::BubblewrapMissing {
-            path: self.bwrap.clone(),
-        };
-        if self.allow_without_bwrap {
-            Ok(SandboxInfo::none(&error))
-        } else {
-            Err(error)
-        }
+        let error = LaunchError::BubblewrapMissing { path: self.bwrap.clone() };
+        if self.allow_without_bwrap { Ok(SandboxInfo::none(&error)) } else { Err(error) }
     }
 }
 
 impl SandboxInfo {
     fn none(reason: &LaunchError) -> Self {
         let reason = reason.to_string();
-        Self {
-            summary: format!("no isolation, as asked for: {reason}"),
-            isolation: Isolation::None { reason },
-        }
+        Self { summary: format!("no isolation, as asked for: {reason}"), isolation: Isolation::None { reason } }
     }
 }
 
 impl Isolation {
-    fn to_plan(&self) -> PlanIsolation {
+    pub(crate) fn to_plan(&self) -> PlanIsolation {
         match self {
-            Self::Bubblewrap {
-                program,
-                user_namespace,
-            } => PlanIsolation::Bubblewrap {
-                program: program.clone(),
-                user_namespace: *user_namespace,
-            },
+            Self::Bubblewrap { program, user_namespace } => {
+                PlanIsolation::Bubblewrap { program: program.clone(), user_namespace: *user_namespace }
+            }
             Self::Seatbelt => PlanIsolation::Seatbelt,
             Self::None { .. } => PlanIsolation::None,
         }
@@ -279,25 +209,8 @@ fn probe(bwrap: &Path, octo_sandbox: &Path, user_namespace: bool) -> Result<(), 
         command.arg("--unshare-user");
     }
     command
-        .args([
-            "--unshare-pid",
-            "--unshare-ipc",
-            "--unshare-uts",
-            "--unshare-net",
-            "--as-pid-1",
-            "--cap-drop",
-            "ALL",
-        ])
-        .args([
-            "--ro-bind",
-            "/",
-            "/",
-            "--proc",
-            "/proc",
-            "--dev",
-            "/dev",
-            "--",
-        ])
+        .args(["--unshare-pid", "--unshare-ipc", "--unshare-uts", "--unshare-net", "--as-pid-1", "--cap-drop", "ALL"])
+        .args(["--ro-bind", "/", "/", "--proc", "/proc", "--dev", "/dev", "--"])
         .arg(octo_sandbox)
         .arg("--version")
         .env_clear()
@@ -307,11 +220,7 @@ fn probe(bwrap: &Path, octo_sandbox: &Path, user_namespace: bool) -> Result<(), 
         return Ok(());
     }
     let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-    Err(if said.is_empty() {
-        output.status.to_string()
-    } else {
-        said
-    })
+    Err(if said.is_empty() { output.status.to_string() } else { said })
 }
 
 /// An absolute path to an existing program, looked up in `PATH` when `name` is bare.
@@ -321,9 +230,19 @@ fn find_program(name: &Path) -> Option<PathBuf> {
         return name.canonicalize().ok().filter(|path| path.is_file());
     }
     let path = std::env::var_os("PATH")?;
-    std::env::split_paths(&path)
-        .map(|directory| directory.join(name))
-        .find(|candidate| candidate.is_file())
+    std::env::split_paths(&path).map(|directory| directory.join(name)).find(|candidate| candidate.is_file())
+}
+
+/// A life line with the plan and the program's ends of its standard descriptors waiting inside.
+fn hand_over(plan: &Plan, ends: &Ends) -> io::Result<(OwnedFd, OwnedFd)> {
+    let sealed = descriptor::sealed(c"octo-plan", &serde_json::to_vec(plan)?)?;
+    let (ours, theirs) = descriptor::socket_pair()?;
+    lifeline::ask_for_senders(&ours)?;
+    let [stdin, stdout, stderr] = &ends.theirs;
+    let handed = [sealed.as_raw_fd(), stdin.as_raw_fd(), stdout.as_raw_fd(), stderr.as_raw_fd()];
+    descriptor::send(ours.as_fd(), &handed)?;
+    descriptor::set_nonblocking(&ours)?;
+    Ok((ours, theirs))
 }
 
 /// Both ends of the program's standard descriptors.
@@ -340,20 +259,10 @@ impl Ends {
                 let (out_read, out_write) = descriptor::pipe()?;
                 let (err_read, err_write) = descriptor::pipe()?;
                 let ours = Some((in_write, out_read, err_read));
-                (
-                    Self {
-                        theirs: [in_read, out_write, err_write],
-                        ours,
-                    },
-                    TerminalMode::Detached,
-                )
+                (Self { theirs: [in_read, out_write, err_write], ours }, TerminalMode::Detached)
             }
             Stdio::Null => {
-                let theirs = [
-                    descriptor::null()?,
-                    descriptor::null()?,
-                    descriptor::null()?,
-                ];
+                let theirs = [descriptor::null()?, descriptor::null()?, descriptor::null()?];
                 (Self { theirs, ours: None }, TerminalMode::Detached)
             }
             Stdio::Inherit => {

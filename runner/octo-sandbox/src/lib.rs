@@ -19,18 +19,21 @@
 //!    └───────────────── life line: one Unix socket pair, EOF ends the namespace ───────┘
 //! ```
 
+mod cli;
 mod descriptor;
 mod error;
+mod inside;
 mod launcher;
 mod lifeline;
 mod message;
+mod mounts;
 mod sandboxed;
+mod seatbelt;
 mod spec;
 
+pub use cli::program;
 pub use error::LaunchError;
 pub use launcher::{Isolation, Launcher, SandboxInfo};
 pub use nix::unistd::Pid;
 pub use sandboxed::{AgentReader, AgentWriter, Controller, Exit, Sandboxed, Started};
-pub use spec::{
-    Bind, LaunchSpec, Limits, Network, Profile, RELAY_PORT_PLACEHOLDER, Relay, Signal, Stdio,
-};
+pub use spec::{Bind, LaunchSpec, Limits, Network, Profile, RELAY_PORT_PLACEHOLDER, Relay, Signal, Stdio};

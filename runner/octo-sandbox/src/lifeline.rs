@@ -46,11 +46,7 @@ impl Lifeline {
     /// Takes a connected, non-blocking socket. Must be called inside a tokio runtime.
     pub fn new(socket: OwnedFd) -> io::Result<Self> {
         let socket = UnixStream::from_std(socket.into())?;
-        Ok(Self {
-            socket,
-            agent: AtomicI32::new(0),
-            cut: AtomicBool::new(false),
-        })
+        Ok(Self { socket, agent: AtomicI32::new(0), cut: AtomicBool::new(false) })
     }
 
     /// Whether the command could be handed over.
@@ -92,9 +88,7 @@ impl Lifeline {
             }
             let socket = self.socket.as_raw_fd();
             let read = match self.socket.readable().await {
-                Ok(()) => self
-                    .socket
-                    .try_io(Interest::READABLE, || reports.fill(socket)),
+                Ok(()) => self.socket.try_io(Interest::READABLE, || reports.fill(socket)),
                 Err(error) => Err(error),
             };
             match read {
@@ -109,9 +103,7 @@ impl Reports {
     fn take_line(&mut self) -> Option<Incoming> {
         let end = match self.line.iter().position(|byte| *byte == b'\n') {
             Some(newline) => newline + 1,
-            None if self.line.len() >= MAX_LINE || (self.ended && !self.line.is_empty()) => {
-                self.line.len()
-            }
+            None if self.line.len() >= MAX_LINE || (self.ended && !self.line.is_empty()) => self.line.len(),
             None => return None,
         };
         let line: Vec<u8> = self.line.drain(..end).collect();
@@ -129,8 +121,7 @@ impl Reports {
         let (count, sender) = receive(socket, &mut parts)?;
         self.sender = sender;
         self.ended = count == 0;
-        self.line
-            .extend_from_slice(bytes.get(..count).unwrap_or_default());
+        self.line.extend_from_slice(bytes.get(..count).unwrap_or_default());
         Ok(())
     }
 }
@@ -175,4 +166,58 @@ pub(crate) fn ask_for_senders(socket: &OwnedFd) -> io::Result<()> {
 #[cfg(not(target_os = "linux"))]
 pub(crate) fn ask_for_senders(_socket: &OwnedFd) -> io::Result<()> {
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::io::Write;
+
+    use super::*;
+    use crate::descriptor;
+
+    async fn said(bytes: &[u8]) -> Vec<String> {
+        let (ours, theirs) = descriptor::socket_pair().unwrap();
+        descriptor::set_nonblocking(&ours).unwrap();
+        let (line, mut reports, mut heard) = (Lifeline::new(ours).unwrap(), Reports::default(), Vec::new());
+        let bytes = bytes.to_vec();
+        let writer = std::thread::spawn(move || std::fs::File::from(theirs).write_all(&bytes).unwrap());
+        loop {
+            match line.next(&mut reports).await {
+                Incoming::Report(report, _) => heard.push(format!("{report:?}")),
+                Incoming::Text(text) => heard.push(format!("text of {}: {text:.20}", text.len())),
+                Incoming::End => break,
+            }
+        }
+        writer.join().unwrap();
+        heard
+    }
+
+    #[tokio::test]
+    async fn reports_and_complaints_are_told_apart() {
+        let heard = said(b"bwrap: no\n{\"report\":\"exited\",\"code\":3}\n{\"report\":\"unknown\"}\n\ncut off").await;
+        let expected =
+            ["text of 9: bwrap: no", "Exited { code: 3 }", "text of 20: {\"report\":\"unknown\"}", "text of 0: ", "text of 7: cut off"];
+        assert_eq!(heard, expected);
+    }
+
+    #[tokio::test]
+    async fn a_line_without_an_end_is_cut_and_not_collected() {
+        let heard = said(&[b'x'; 3 * MAX_LINE]).await;
+        assert!(heard.len() >= 2 && heard.iter().all(|text| text.starts_with("text of 1")), "{heard:?}");
+    }
+
+    #[tokio::test]
+    async fn a_cut_line_takes_no_commands() {
+        let (ours, theirs) = descriptor::socket_pair().unwrap();
+        descriptor::set_nonblocking(&ours).unwrap();
+        let line = Lifeline::new(ours).unwrap();
+        assert!(line.signal(Signal::Hangup));
+        line.cut();
+        assert!(!line.signal(Signal::Hangup));
+        let mut heard = Vec::new();
+        io::Read::read_to_end(&mut std::fs::File::from(theirs), &mut heard).unwrap();
+        assert_eq!(heard, b"H");
+    }
 }

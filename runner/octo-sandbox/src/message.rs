@@ -53,16 +53,17 @@ pub(crate) enum PlanIsolation {
 }
 
 impl Plan {
+    /// Paths are made real here, as links to them may lead through places that the sandbox hides.
     pub fn new(spec: LaunchSpec, terminal: TerminalMode, isolation: PlanIsolation) -> Self {
         Self {
             program: spec.program,
             args: spec.args,
             env: spec.env.into_iter().collect(),
-            cwd: spec.cwd,
+            cwd: real_or_same(spec.cwd),
             profile: spec.profile,
             network: spec.network,
-            workspace: spec.workspace,
-            home: spec.home,
+            workspace: real_or_same(spec.workspace),
+            home: real_or_same(spec.home),
             read_only: spec.read_only,
             read_write: spec.read_write,
             masked: spec.masked,
@@ -73,6 +74,10 @@ impl Plan {
             isolation,
         }
     }
+}
+
+fn real_or_same(path: PathBuf) -> PathBuf {
+    path.canonicalize().unwrap_or(path)
 }
 
 /// Said by `run` and `init` to the launcher, one JSON object a line.

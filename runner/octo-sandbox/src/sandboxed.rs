@@ -139,9 +139,7 @@ impl Sandboxed {
 
     /// A handle for signals that can be used while [`wait`](Self::wait) is under way elsewhere.
     pub fn controller(&self) -> Controller {
-        Controller {
-            line: Arc::clone(&self.line),
-        }
+        Controller { line: Arc::clone(&self.line) }
     }
 
     /// The program's process id as the caller sees it; none before [`started`](Self::started) and after its end.
@@ -158,16 +156,9 @@ impl Sandboxed {
         }
         match &self.progress {
             Progress::Running(started) => Ok(*started),
-            Progress::Refused(reason) => Err(LaunchError::Refused {
-                reason: reason.clone(),
-            }),
-            Progress::ExecFailed(reason) => Err(LaunchError::ExecFailed {
-                program: self.program.clone(),
-                reason: reason.clone(),
-            }),
-            Progress::Pending | Progress::Silent => Err(LaunchError::Setup {
-                detail: self.why_silent(),
-            }),
+            Progress::Refused(reason) => Err(LaunchError::Refused { reason: reason.clone() }),
+            Progress::ExecFailed(reason) => Err(LaunchError::ExecFailed { program: self.program.clone(), reason: reason.clone() }),
+            Progress::Pending | Progress::Silent => Err(LaunchError::Setup { detail: self.why_silent() }),
         }
     }
 
@@ -212,15 +203,9 @@ impl Sandboxed {
         }
         let exit = match &self.progress {
             Progress::Running(_) => Exit::TreeKilled,
-            _ if self.line.is_cut() && status.is_ok() && self.complaint.is_empty() => {
-                Exit::TreeKilled
-            }
-            Progress::Refused(reason) | Progress::ExecFailed(reason) => Exit::NotStarted {
-                reason: reason.clone(),
-            },
-            Progress::Pending | Progress::Silent => Exit::NotStarted {
-                reason: self.why_silent(),
-            },
+            _ if self.line.is_cut() && status.is_ok() && self.complaint.is_empty() => Exit::TreeKilled,
+            Progress::Refused(reason) | Progress::ExecFailed(reason) => Exit::NotStarted { reason: reason.clone() },
+            Progress::Pending | Progress::Silent => Exit::NotStarted { reason: self.why_silent() },
         };
         self.exit = Some(exit.clone());
         exit
@@ -263,10 +248,7 @@ impl Sandboxed {
                 // Without a namespace (or a kernel that names senders) the pid inside is the pid outside.
                 let agent = self.candidate.unwrap_or(pid);
                 self.line.set_agent(Some(agent));
-                self.progress = Progress::Running(Started {
-                    agent_pid: Pid::from_raw(agent),
-                    relay_port,
-                });
+                self.progress = Progress::Running(Started { agent_pid: Pid::from_raw(agent), relay_port });
             }
             Report::ExecFailed { reason } => self.progress = Progress::ExecFailed(reason),
             Report::Exited { code } => self.end(Exit::Code(code)),

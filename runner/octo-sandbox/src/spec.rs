@@ -46,11 +46,7 @@ pub struct LaunchSpec {
 
 impl LaunchSpec {
     /// `program` in `workspace` with profile development, open network, piped stdio, no environment and default limits.
-    pub fn new(
-        program: impl Into<PathBuf>,
-        workspace: impl Into<PathBuf>,
-        home: impl Into<PathBuf>,
-    ) -> Self {
+    pub fn new(program: impl Into<PathBuf>, workspace: impl Into<PathBuf>, home: impl Into<PathBuf>) -> Self {
         let workspace = workspace.into();
         Self {
             program: program.into(),
@@ -111,9 +107,7 @@ impl FromStr for Profile {
             "minimal" => Ok(Self::Minimal),
             "development" => Ok(Self::Development),
             "strict" => Ok(Self::Strict),
-            other => Err(format!(
-                "unknown sandbox profile {other:?}; one of minimal, development, strict"
-            )),
+            other => Err(format!("unknown sandbox profile {other:?}; one of minimal, development, strict")),
         }
     }
 }
@@ -143,20 +137,12 @@ pub struct Bind {
 impl Bind {
     /// `source` read-only at `target`.
     pub fn read_only(source: impl Into<PathBuf>, target: impl Into<PathBuf>) -> Self {
-        Self {
-            source: source.into(),
-            target: target.into(),
-            writable: false,
-        }
+        Self { source: source.into(), target: target.into(), writable: false }
     }
 
     /// `source` writable at `target`.
     pub fn read_write(source: impl Into<PathBuf>, target: impl Into<PathBuf>) -> Self {
-        Self {
-            source: source.into(),
-            target: target.into(),
-            writable: true,
-        }
+        Self { source: source.into(), target: target.into(), writable: true }
     }
 }
 
@@ -188,14 +174,7 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self {
-            nofile: Some(65_536),
-            nproc: Some(4096),
-            core: Some(0),
-            fsize: None,
-            cpu_seconds: None,
-            tmp_bytes: None,
-        }
+        Self { nofile: Some(65_536), nproc: Some(4096), core: Some(0), fsize: None, cpu_seconds: None, tmp_bytes: None }
     }
 }
 

@@ -1,10 +1,37 @@
-//! The mux WebSocket.
+//! The mux WebSocket `GET /api/ws/mux`.
+//!
+//! A connection is a set of cursors and one pump, not a queue: it reads the sessions' shared rings at the speed of its own socket
+//! ([`follower`]), writes in batches ([`pump`]), and takes commands in order without ever waiting for one ([`reader`], [`commands`]).
+//!
+//! Promises: exactly one response for each command, `id` echoed; every event once, in order, `seq` contiguous outside replay brackets; a
+//! frame that cannot be read costs its own error and nothing else; a client that does not read costs a bounded amount and delays nobody.
+//!
+//! Never: serves a request that was not authenticated before the upgrade, passes a command that `authorize` has not seen ([`policy`]),
+//! or holds events for a client.
 
-use axum::Router;
+mod actors;
+mod channels;
+mod commands;
+mod connection;
+mod follower;
+mod outbox;
+mod policy;
+mod pump;
+mod reader;
+mod upgrade;
 
 use crate::state::AppState;
+use axum::Router;
+use axum::routing::get;
+
+pub use commands::{MAX_ANSWER_BYTES, MAX_ATTACHED, MAX_IN_FLIGHT};
+pub use connection::{PING_EVERY, SILENT_FOR};
+pub use outbox::OUTBOX_FRAMES;
+pub use pump::{BATCH_BYTES, BATCH_FRAMES};
+pub use reader::{BURST_FRAMES, FRAMES_PER_SECOND};
+pub use upgrade::MAX_CONNECTIONS;
 
 /// Routes below `/api`. Every request that reaches them passed the upgrade policy: it carries `Extension<Principal>`.
 pub fn routes() -> Router<AppState> {
-    Router::new()
+    Router::new().route("/ws/mux", get(upgrade::upgrade))
 }

@@ -1,0 +1,171 @@
+//! The actor `users/<u>/connections/<n>`: one WebSocket. It owns the tasks of the socket, and ends with it.
+
+use super::commands::Context;
+use super::outbox::{Closing, Out, Outbox, text};
+use super::pump::{Pump, Stats};
+use super::reader::{Heard, Reader};
+use crate::auth::{Ended, Principal};
+use crate::state::AppState;
+use crate::users::User;
+use axum::extract::ws::WebSocket;
+use futures_util::StreamExt as _;
+use octo_actors::{Actor, Ctx, Failure, Kind};
+use octo_protocol::mux::ServerFrame;
+use octo_protocol::mux::session::ServerSession;
+use octo_protocol::mux::system::ServerSystem;
+use serde_json::{Value, json};
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// How often the peer is pinged.
+pub const PING_EVERY: Duration = Duration::from_secs(30);
+/// Silence after which it is gone.
+pub const SILENT_FOR: Duration = Duration::from_secs(75);
+/// How long a close may take before the socket is dropped.
+const CLOSE_WITHIN: Duration = Duration::from_secs(5);
+/// How soon clients may come back after a restart.
+const RETRY_AFTER_MS: u64 = 500;
+
+pub const KIND: Kind = Kind::temporary("connection").mailbox(32);
+
+pub struct Args {
+    pub state: AppState,
+    pub principal: Principal,
+    pub user: User,
+    /// Taken by the only incarnation there is.
+    pub socket: Mutex<Option<WebSocket>>,
+    pub connection_id: String,
+}
+
+pub struct Connection {
+    stats: Arc<Stats>,
+    heard: Heard,
+    since: Instant,
+    _user: User,
+}
+
+pub enum Msg {
+    /// The reader has seen the end.
+    Read,
+    /// The pump has written its last.
+    Written,
+    /// A close was asked for, or is under way.
+    Closing,
+    /// The close took too long, or the peer is silent.
+    Overdue,
+    /// Takes a new look at itself.
+    Look,
+}
+
+impl Actor for Connection {
+    type Msg = Msg;
+    type Args = Arc<Args>;
+
+    async fn start(args: Arc<Args>, ctx: &Ctx<Msg>) -> Result<Self, Failure> {
+        let socket = args.socket.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let socket = socket.ok_or("the socket is gone")?;
+        let (outbox, out) = Outbox::new();
+        let (stats, heard) = (Arc::new(Stats::default()), Heard::now());
+        for greeting in greeting(&args.connection_id) {
+            outbox.frame(&greeting).await;
+        }
+        let (sink, stream) = socket.split();
+        let pump = Pump::new(sink, out, outbox.closing(), Arc::clone(&stats));
+        let context =
+            Context { state: args.state.clone(), principal: args.principal.clone(), outbox: outbox.clone(), stats: Arc::clone(&stats) };
+        let reader = Reader::new(stream, context, heard.clone());
+        ctx.spawn_task(async move {
+            pump.run().await;
+            Msg::Written
+        })?;
+        ctx.spawn_task(async move {
+            reader.run().await;
+            Msg::Read
+        })?;
+        ctx.spawn_task(guard(args.state.clone(), args.principal.clone(), outbox.clone()))?;
+        ctx.spawn_task(keep_alive(outbox, heard.clone()))?;
+        ctx.tell_every(PING_EVERY, || Msg::Look)?;
+        Ok(Self { stats, heard, since: Instant::now(), _user: args.user.clone() })
+    }
+
+    async fn handle(&mut self, message: Msg, ctx: &Ctx<Msg>) -> Result<(), Failure> {
+        match message {
+            // The reader stays until the peer has answered the close, so with its end the socket is done with.
+            Msg::Read | Msg::Overdue => ctx.stop(),
+            Msg::Written | Msg::Closing => {
+                ctx.tell_after(CLOSE_WITHIN, Msg::Overdue)?;
+            }
+            Msg::Look => {}
+        }
+        Ok(())
+    }
+
+    fn inspect(&self) -> Value {
+        json!({
+            "cursors": self.stats.cursors(),
+            "sent_frames": self.stats.sent_frames.load(Relaxed),
+            "sent_bytes": self.stats.sent_bytes.load(Relaxed),
+            "received_frames": self.stats.received_frames.load(Relaxed),
+            "silent_ms": u64::try_from(self.heard.last().elapsed().as_millis()).unwrap_or(u64::MAX),
+            "open_ms": u64::try_from(self.since.elapsed().as_millis()).unwrap_or(u64::MAX),
+        })
+    }
+
+    fn name_of(message: &Msg) -> &'static str {
+        match message {
+            Msg::Read => "read",
+            Msg::Written => "written",
+            Msg::Closing => "closing",
+            Msg::Overdue => "overdue",
+            Msg::Look => "look",
+        }
+    }
+}
+
+fn greeting(connection_id: &str) -> [ServerFrame; 2] {
+    [
+        ServerFrame::System(ServerSystem::Connected {
+            connection_id: Some(connection_id.to_owned()),
+            server_version: Some(crate::VERSION.to_owned()),
+            protocol: Some(octo_protocol::MUX_PROTOCOL),
+            resume: Some(true),
+        }),
+        ServerFrame::Session(ServerSession::Connected),
+    ]
+}
+
+/// Closes the connection when the server stops or the principal's rights end.
+async fn guard(state: AppState, principal: Principal, outbox: Outbox) -> Msg {
+    let mut rights = state.auth.watch(&principal);
+    let closing = tokio::select! {
+        ended = rights.ended() => Closing::new(1008, match ended {
+            Ended::Revoked => "your rights have changed; log in again",
+            Ended::Expired => "your login has expired; log in again",
+        }),
+        () = state.shutdown.cancelled() => {
+            let farewell = ServerSystem::Shutdown { reason: "the server restarts".to_owned(), retry_after_ms: RETRY_AFTER_MS };
+            Closing { farewell: text(&ServerFrame::System(farewell)), code: 1012, reason: "service restart" }
+        }
+    };
+    outbox.close(closing);
+    Msg::Closing
+}
+
+/// Pings, and gives a peer up that is silent.
+async fn keep_alive(outbox: Outbox, heard: Heard) -> Msg {
+    let mut ping = Instant::now() + PING_EVERY;
+    loop {
+        let silent = heard.last() + SILENT_FOR;
+        tokio::time::sleep_until(ping.min(silent)).await;
+        let now = Instant::now();
+        if heard.last() + SILENT_FOR <= now {
+            return Msg::Overdue;
+        }
+        if ping <= now {
+            outbox.offer(Out::Ping);
+            ping = now + PING_EVERY;
+        }
+    }
+}

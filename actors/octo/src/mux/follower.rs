@@ -1,0 +1,394 @@
+//! One cursor of one connection: where it stands in a session, and what comes next.
+//!
+//! A follower is asked for its next batch, and only then does anything: what a slow connection has not taken stays in the ring or the
+//! runner's journal. Attached, it gives what the cursor misses between `replay.start` and `replay.end`, or `messages` first when there is
+//! no cursor that holds; then the ring, live. Behind the ring it reads the journal again, in brackets again, and rejoins.
+
+use crate::auth::Principal;
+use crate::link::{Item, Subscription};
+use crate::users::{Attached, Journal, Reach, User, own_event, wrap};
+use bytes::Bytes;
+use octo_actors::{Frame, Read};
+use octo_protocol::link::{EndReason, RequestBody};
+use octo_protocol::session::Snapshot;
+use octo_protocol::{Cursor, Epoch, ErrorCode, Event};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Frames and bytes one follower gives at a time, so that no session holds up another of its connection.
+pub const QUANTUM_FRAMES: usize = 64;
+/// See [`QUANTUM_FRAMES`]; one frame may be larger.
+pub const QUANTUM_BYTES: usize = 128 * 1024;
+/// Journal bytes under way to one follower that replays.
+const REPLAY_CREDIT: u32 = 256 * 1024;
+const SNAPSHOT_DEADLINE: Duration = Duration::from_secs(20);
+/// The wait before a replay that could not begin is tried again.
+const RETRY: Duration = Duration::from_millis(500);
+/// How long the ring may stay behind what the runner said at the attach.
+const RING_PATIENCE: Duration = Duration::from_secs(10);
+
+/// One cursor.
+pub struct Follower {
+    user: User,
+    principal: Principal,
+    feed: Attached,
+    /// How the client calls the session; differs from its own id when an admin watches somebody else's.
+    alias: Option<String>,
+    /// What the runner said at the attach.
+    opened: Option<(Epoch, u64)>,
+    place: Place,
+    told_unreachable: bool,
+}
+
+enum Place {
+    /// Nothing was given yet.
+    Attach(Option<Cursor>),
+    /// The messages come next; why, when the client has to be told that its cursor does not hold.
+    Resync(Option<String>),
+    /// Everything up to `seq` of the journal was given.
+    At(Arc<Journal>, u64),
+    /// Inside the brackets.
+    Replay(Replay),
+    /// In the ring at `position`, having given everything up to `seq`.
+    Live(Arc<Journal>, u64, u64),
+    /// There is nothing more.
+    End,
+}
+
+struct Replay {
+    journal: Arc<Journal>,
+    seq: u64,
+    count: u64,
+    source: Option<Source>,
+}
+
+struct Source {
+    events: Subscription,
+    until: u64,
+}
+
+/// What a connection is told of a follower's place.
+#[derive(Debug, Clone, serde::Serialize)]
+pub struct Standing {
+    /// Last `seq` given.
+    pub seq: u64,
+    /// How far behind the newest known one.
+    pub behind: u64,
+    pub state: &'static str,
+}
+
+impl Follower {
+    /// A follower of `feed` from `cursor` on. `opened`: epoch and newest `seq` as the runner answered the attach.
+    pub fn new(
+        user: User,
+        principal: Principal,
+        feed: Attached,
+        alias: Option<String>,
+        cursor: Option<Cursor>,
+        opened: Option<(Epoch, u64)>,
+    ) -> Self {
+        Self { user, principal, feed, alias, opened, place: Place::Attach(cursor), told_unreachable: false }
+    }
+
+    /// Where it stands.
+    pub fn standing(&self) -> Standing {
+        let of =
+            |journal: &Journal, seq: u64, state| Standing { seq, behind: journal.log.last_seq().unwrap_or(seq).saturating_sub(seq), state };
+        match &self.place {
+            Place::Attach(_) => Standing { seq: 0, behind: 0, state: "attaching" },
+            Place::Resync(_) => Standing { seq: 0, behind: 0, state: "resync" },
+            Place::At(journal, seq) => of(journal, *seq, "joining"),
+            Place::Replay(replay) => of(&replay.journal, replay.seq, "replaying"),
+            Place::Live(journal, _, seq) => of(journal, *seq, "live"),
+            Place::End => Standing { seq: 0, behind: 0, state: "ended" },
+        }
+    }
+
+    /// The next frames, waited for; none when there will never be one.
+    pub async fn next(&mut self) -> Vec<Frame> {
+        loop {
+            let place = std::mem::replace(&mut self.place, Place::End);
+            let (place, frames) = match place {
+                Place::Attach(cursor) => self.attach(cursor).await,
+                Place::Resync(reason) => self.resync(reason).await,
+                Place::At(journal, seq) => self.bracket(journal, seq),
+                Place::Replay(replay) => self.replay(replay).await,
+                Place::Live(journal, position, seq) => self.live(journal, position, seq).await,
+                Place::End => return Vec::new(),
+            };
+            self.place = place;
+            if !frames.is_empty() {
+                return match &self.alias {
+                    Some(alias) => frames.into_iter().map(|frame| self.rename(alias, frame)).collect(),
+                    None => frames,
+                };
+            }
+        }
+    }
+
+    fn own(&self, journal: &Journal, event: Event, seq: Option<u64>) -> Vec<Frame> {
+        let place = seq.map(|seq| (seq, crate::users::now_ms()));
+        let bytes = own_event(self.feed.session().as_str(), &journal.runner_id, &journal.epoch, place, event);
+        bytes.map(|bytes| Frame { seq: 0, urgent: false, bytes: Bytes::from(bytes) }).into_iter().collect()
+    }
+
+    /// Waits for a journal to follow: the one of the runner's answer unless that is replaced meanwhile.
+    async fn journal(&mut self) -> Result<Arc<Journal>, Vec<Frame>> {
+        let mut views = self.feed.watch();
+        let patience = tokio::time::sleep(RING_PATIENCE);
+        tokio::pin!(patience);
+        let mut patient = true;
+        loop {
+            let view = views.borrow_and_update().clone();
+            if let Some(reason) = view.gone {
+                return Err(self.ended(&reason));
+            }
+            if let Some(journal) = view.journal
+                && (!patient || self.opened.as_ref().is_none_or(|(epoch, _)| *epoch == journal.epoch))
+            {
+                return Ok(journal);
+            }
+            tokio::select! {
+                changed = views.changed() => if changed.is_err() {
+                    return Err(Vec::new());
+                },
+                () = &mut patience, if patient => patient = false,
+            }
+        }
+    }
+
+    /// Told once, when the session is no more.
+    fn ended(&self, reason: &str) -> Vec<Frame> {
+        let epoch = self.opened.as_ref().map(|(epoch, _)| epoch.clone());
+        let Some(epoch) = epoch.or_else(|| Epoch::new("none").ok()) else { return Vec::new() };
+        let event = Event::SessionClosed { reason: Some(reason.to_owned()) };
+        let runner = self.user.linked().map_or_else(String::new, |link| link.welcome().runner_id.clone());
+        let bytes = own_event(self.feed.session().as_str(), &runner, &epoch, None, event);
+        bytes.map(|bytes| Frame { seq: 0, urgent: false, bytes: Bytes::from(bytes) }).into_iter().collect()
+    }
+
+    async fn attach(&mut self, cursor: Option<Cursor>) -> (Place, Vec<Frame>) {
+        let journal = match self.journal().await {
+            Ok(journal) => journal,
+            Err(last) => return (Place::End, last),
+        };
+        let Some(Cursor { epoch, seq }) = cursor else { return (Place::Resync(None), Vec::new()) };
+        if epoch != journal.epoch {
+            let reason = format!("the session's journal was started anew (epoch {}, your cursor is of {epoch})", journal.epoch);
+            return (Place::Resync(Some(reason)), Vec::new());
+        }
+        let newest = self.opened.as_ref().filter(|(of, _)| *of == epoch).map_or(0, |(_, seq)| *seq);
+        let newest = newest.max(journal.log.last_seq().unwrap_or(0));
+        if seq > newest {
+            return (Place::Resync(Some(format!("your cursor {seq} is ahead of the journal, which ends at {newest}"))), Vec::new());
+        }
+        (Place::At(journal, seq), Vec::new())
+    }
+
+    async fn resync(&mut self, reason: Option<String>) -> (Place, Vec<Frame>) {
+        let journal = match self.journal().await {
+            Ok(journal) => journal,
+            Err(last) => return (Place::End, last),
+        };
+        if let Some(reason) = reason {
+            let told = self.own(&journal, Event::ResyncRequired { reason, dropped_count: None }, None);
+            return (Place::Resync(None), told);
+        }
+        let body = RequestBody::Snapshot { session: self.feed.session().clone() };
+        let answer = self.user.request(&self.principal, body, SNAPSHOT_DEADLINE).await;
+        let snapshot = match answer.map(|json| serde_json::from_slice::<Snapshot>(&json)) {
+            Ok(Ok(snapshot)) => snapshot,
+            Ok(Err(error)) => {
+                tracing::warn!(session = %self.feed.session(), %error, "the runner's snapshot cannot be read");
+                tokio::time::sleep(RETRY).await;
+                return (Place::Resync(None), Vec::new());
+            }
+            Err(refused) if refused.code == ErrorCode::SessionNotFound => return (Place::End, self.ended(&refused.message)),
+            Err(_) => {
+                tokio::time::sleep(RETRY).await;
+                return (Place::Resync(None), Vec::new());
+            }
+        };
+        if snapshot.epoch != journal.epoch {
+            // One of the two is about to change.
+            self.opened = Some((snapshot.epoch, snapshot.as_of));
+            tokio::time::sleep(RETRY).await;
+            return (Place::Resync(None), Vec::new());
+        }
+        let Snapshot { messages, as_of, has_more, state, .. } = snapshot;
+        let frames = self.own(&journal, Event::Messages { messages, as_of, has_more, state: Box::new(state) }, None);
+        (Place::At(journal, as_of), frames)
+    }
+
+    fn bracket(&self, journal: Arc<Journal>, seq: u64) -> (Place, Vec<Frame>) {
+        let start = self.own(&journal, Event::ReplayStart { after: seq }, None);
+        (Place::Replay(Replay { journal, seq, count: 0, source: None }), start)
+    }
+
+    /// Whether the journal that is followed has been replaced by another.
+    fn superseded(&self, journal: &Arc<Journal>) -> bool {
+        let view = self.feed.view();
+        view.gone.is_some() || view.journal.as_ref().is_none_or(|now| !Arc::ptr_eq(now, journal))
+    }
+
+    /// What follows when the journal is not the one any more: the cursor may still hold in the next one.
+    fn moved(&mut self, journal: &Journal, seq: u64) -> (Place, Vec<Frame>) {
+        self.opened = None;
+        (Place::Attach(Some(Cursor { epoch: journal.epoch.clone(), seq })), Vec::new())
+    }
+
+    async fn replay(&mut self, mut replay: Replay) -> (Place, Vec<Frame>) {
+        if self.superseded(&replay.journal) {
+            return self.moved(&replay.journal, replay.seq);
+        }
+        let Some(mut source) = replay.source.take() else { return self.rejoin(replay).await };
+        let mut frames = Vec::new();
+        let mut bytes = 0;
+        let mut item = source.events.next().await;
+        loop {
+            match item {
+                Some(Item::Event(event)) if event.seq > replay.seq => {
+                    replay.seq = event.seq;
+                    let wrapped = wrap(self.feed.session().as_str(), &replay.journal.runner_id, &replay.journal.epoch, &event);
+                    if let Some(frame) = wrapped {
+                        replay.count += 1;
+                        bytes += frame.bytes.len();
+                        frames.push(frame);
+                    }
+                }
+                Some(Item::Event(_) | Item::Started(_)) => {}
+                Some(Item::Ended(EndReason::Complete)) => {
+                    replay.seq = replay.seq.max(source.until);
+                    return (Place::Replay(replay), frames);
+                }
+                Some(Item::Ended(EndReason::EpochChanged | EndReason::AheadOfJournal)) => {
+                    let reason = Some("the session's journal was started anew".to_owned());
+                    return (Place::Resync(reason), frames);
+                }
+                // The feed says why, and whether there is more.
+                Some(Item::Ended(_)) | None => {
+                    if frames.is_empty() {
+                        tokio::time::sleep(RETRY).await;
+                    }
+                    return (Place::Replay(replay), frames);
+                }
+            }
+            if frames.len() >= QUANTUM_FRAMES || bytes >= QUANTUM_BYTES {
+                break;
+            }
+            match source.events.ready() {
+                Some(next) => item = Some(next),
+                None => break,
+            }
+        }
+        replay.source = Some(source);
+        (Place::Replay(replay), frames)
+    }
+
+    /// Joins the ring if it holds what comes next; otherwise the next stretch of the journal.
+    async fn rejoin(&mut self, mut replay: Replay) -> (Place, Vec<Frame>) {
+        let log = &replay.journal.log;
+        if let Some(mut position) = log.position_after_seq(replay.seq) {
+            // What happened before this attach and was never journalled is over; the client is told how things stand instead.
+            let until = log.head();
+            let mut frames = Vec::new();
+            let mut bytes = 0;
+            while position < until {
+                let Read::Frames { frames: read, next } = log.read(position, 1, usize::MAX) else { break };
+                if next == position {
+                    break;
+                }
+                position = next;
+                for frame in read {
+                    if frame.seq <= replay.seq {
+                        continue;
+                    }
+                    replay.seq = frame.seq;
+                    replay.count += 1;
+                    bytes += frame.bytes.len();
+                    frames.push(frame);
+                }
+                if frames.len() >= QUANTUM_FRAMES || bytes >= QUANTUM_BYTES {
+                    return (Place::Replay(replay), frames);
+                }
+            }
+            frames.extend(self.own(&replay.journal, Event::ReplayEnd { count: replay.count }, Some(replay.seq)));
+            frames.extend(self.reach(&replay.journal));
+            return (Place::Live(replay.journal, position, replay.seq), frames);
+        }
+        let Some(newest) = log.last_seq().filter(|newest| *newest > replay.seq) else {
+            // The runner said at the attach that there is more than the ring has seen: it is on its way.
+            return self.wait_for_ring(replay).await;
+        };
+        let source = match self.user.link(RING_PATIENCE).await {
+            Ok(link) => {
+                let epoch = Some(replay.journal.epoch.clone());
+                link.subscribe(self.feed.session(), epoch, Some(replay.seq), Some(newest), REPLAY_CREDIT)
+            }
+            Err(refused) => Err(refused),
+        };
+        match source {
+            Ok(events) => replay.source = Some(Source { events, until: newest }),
+            Err(_) => {
+                let told = self.reach(&replay.journal);
+                if told.is_empty() {
+                    tokio::time::sleep(RETRY).await;
+                }
+                return (Place::Replay(replay), told);
+            }
+        }
+        (Place::Replay(replay), Vec::new())
+    }
+
+    /// Whether the runner is in reach, where the client has been told otherwise. In the ring it reads that by itself.
+    fn reach(&mut self, journal: &Journal) -> Vec<Frame> {
+        let event = match self.feed.view().reach {
+            Reach::Down(reason) if !self.told_unreachable => Event::SessionUnreachable { reason: reason.to_string() },
+            Reach::Up if self.told_unreachable => Event::SessionReachable,
+            _ => return Vec::new(),
+        };
+        self.told_unreachable = !self.told_unreachable;
+        self.own(journal, event, None)
+    }
+
+    async fn wait_for_ring(&mut self, replay: Replay) -> (Place, Vec<Frame>) {
+        let mut head = replay.journal.log.watch();
+        let before = *head.borrow_and_update();
+        let waited = tokio::time::timeout(RING_PATIENCE, head.wait_for(|now| *now != before)).await;
+        match waited {
+            Ok(_) => (Place::Replay(replay), Vec::new()),
+            Err(_) => (Place::Resync(Some("the session's journal ends before your cursor".to_owned())), Vec::new()),
+        }
+    }
+
+    async fn live(&mut self, journal: Arc<Journal>, position: u64, seq: u64) -> (Place, Vec<Frame>) {
+        let mut head = journal.log.watch();
+        loop {
+            head.borrow_and_update();
+            match journal.log.read(position, QUANTUM_FRAMES, QUANTUM_BYTES) {
+                Read::Frames { frames, next } if next > position => {
+                    let seq = frames.iter().map(|frame| frame.seq).max().unwrap_or(0).max(seq);
+                    return (Place::Live(journal, next, seq), frames);
+                }
+                Read::Frames { .. } => {
+                    let _ = head.changed().await;
+                }
+                Read::Behind { .. } if self.superseded(&journal) => return self.moved(&journal, seq),
+                Read::Behind { .. } => return (Place::At(journal, seq), Vec::new()),
+            }
+        }
+    }
+
+    /// The same frame under the name by which this client knows the session.
+    fn rename(&self, alias: &str, frame: Frame) -> Frame {
+        let prefix = format!("{{\"channel\":\"agent\",\"session_id\":\"{}\"", self.feed.session());
+        match frame.bytes.strip_prefix(prefix.as_bytes()) {
+            Some(rest) => {
+                let mut bytes = format!("{{\"channel\":\"agent\",\"session_id\":\"{alias}\"").into_bytes();
+                bytes.extend_from_slice(rest);
+                Frame { bytes: Bytes::from(bytes), ..frame }
+            }
+            None => frame,
+        }
+    }
+}

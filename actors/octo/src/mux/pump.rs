@@ -1,0 +1,225 @@
+//! The one writer of a connection.
+//!
+//! Waits until something is there, gathers a batch (responses and control first, then the sessions in turn), feeds it and flushes once.
+//! It never holds more than one batch; whoever does not read is waited for here, and nowhere else.
+
+use super::follower::{Follower, Standing};
+use super::outbox::{Closing, Out, text};
+use axum::extract::ws::{Message, Utf8Bytes, WebSocket};
+use bytes::Bytes;
+use futures_util::future::{AbortHandle, Abortable, Aborted, BoxFuture};
+use futures_util::stream::{FuturesUnordered, SplitSink};
+use futures_util::{FutureExt as _, SinkExt as _, StreamExt as _};
+use octo_actors::Frame;
+use octo_protocol::mux::ServerFrame;
+use octo_protocol::mux::session::ServerSession;
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
+use tokio::sync::{mpsc, watch};
+
+/// Frames of one batch.
+pub const BATCH_FRAMES: usize = 64;
+/// Bytes of one batch; the frames of one quantum may exceed it.
+pub const BATCH_BYTES: usize = 256 * 1024;
+
+/// What an operator sees of a connection.
+#[derive(Default)]
+pub struct Stats {
+    pub sent_frames: AtomicU64,
+    pub sent_bytes: AtomicU64,
+    pub received_frames: AtomicU64,
+    pub standing: Mutex<BTreeMap<String, Standing>>,
+}
+
+impl Stats {
+    /// Where each cursor stands.
+    pub fn cursors(&self) -> BTreeMap<String, Standing> {
+        self.standing.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn stand(&self, key: &str, standing: Option<Standing>) {
+        let mut all = self.standing.lock().unwrap_or_else(PoisonError::into_inner);
+        match standing {
+            Some(standing) => {
+                all.insert(key.to_owned(), standing);
+            }
+            None => {
+                all.remove(key);
+            }
+        }
+    }
+}
+
+type Turn = (String, Box<Follower>, Vec<Frame>);
+
+/// The writer of one connection.
+pub struct Pump {
+    sink: SplitSink<WebSocket, Message>,
+    out: mpsc::Receiver<Out>,
+    closing: watch::Receiver<Option<Closing>>,
+    turns: FuturesUnordered<BoxFuture<'static, Result<Turn, Aborted>>>,
+    followed: BTreeMap<String, AbortHandle>,
+    stats: Arc<Stats>,
+}
+
+/// The socket is broken; nobody is left to tell.
+struct Broken;
+
+impl From<axum::Error> for Broken {
+    fn from(_: axum::Error) -> Self {
+        Self
+    }
+}
+
+impl Pump {
+    pub fn new(
+        sink: SplitSink<WebSocket, Message>,
+        out: mpsc::Receiver<Out>,
+        closing: watch::Receiver<Option<Closing>>,
+        stats: Arc<Stats>,
+    ) -> Self {
+        Self { sink, out, closing, turns: FuturesUnordered::new(), followed: BTreeMap::new(), stats }
+    }
+
+    /// Writes until the connection is closed, by us or by the peer.
+    pub async fn run(mut self) {
+        let closing = loop {
+            match self.batch().await {
+                Ok(None) => {}
+                Ok(Some(closing)) => break closing,
+                Err(Broken) => return,
+            }
+        };
+        if let Some(farewell) = &closing.farewell {
+            let _ = self.sink.feed(Message::Text(farewell.clone())).await;
+        }
+        let _ = self.sink.send(Message::Close(Some(closing.frame()))).await;
+    }
+
+    /// Waits for something to send and sends one batch.
+    async fn batch(&mut self) -> Result<Option<Closing>, Broken> {
+        let mut batch = Batch::default();
+        let first = tokio::select! {
+            biased;
+            closing = closing(&mut self.closing) => First::Close(closing),
+            out = self.out.recv() => out.map_or_else(|| First::Close(Closing::new(1001, "going away")), First::Out),
+            Some(turn) = self.turns.next(), if !self.turns.is_empty() => First::Turn(turn),
+        };
+        match first {
+            First::Out(out) => self.act(out, &mut batch).await?,
+            First::Turn(turn) => self.take(turn, &mut batch).await?,
+            First::Close(closing) => {
+                // What was said before the close is still said.
+                while let Ok(out) = self.out.try_recv() {
+                    self.act(out, &mut batch).await?;
+                }
+                return Ok(Some(closing));
+            }
+        }
+        while !batch.full() {
+            if let Ok(out) = self.out.try_recv() {
+                self.act(out, &mut batch).await?;
+            } else if let Some(Some(turn)) = self.turns.next().now_or_never() {
+                self.take(turn, &mut batch).await?;
+            } else {
+                break;
+            }
+        }
+        self.sink.flush().await?;
+        self.stats.sent_frames.fetch_add(batch.frames as u64, Relaxed);
+        self.stats.sent_bytes.fetch_add(batch.bytes as u64, Relaxed);
+        Ok(None)
+    }
+
+    async fn act(&mut self, out: Out, batch: &mut Batch) -> Result<(), Broken> {
+        match out {
+            Out::Frame(text, _permit) => self.feed(text, batch).await,
+            Out::Attach { response, permit: _permit, key, follower } => {
+                self.feed(response, batch).await?;
+                self.let_go(&key);
+                self.stats.stand(&key, Some(follower.standing()));
+                self.follow(key, follower);
+                Ok(())
+            }
+            Out::Detach { response, permit: _permit, key } => {
+                self.let_go(&key);
+                self.feed(response, batch).await
+            }
+            Out::Ping => {
+                let ping = text(&ServerFrame::Session(ServerSession::Ping));
+                if let Some(ping) = ping {
+                    self.feed(ping, batch).await?;
+                }
+                Ok(self.sink.feed(Message::Ping(Bytes::new())).await?)
+            }
+        }
+    }
+
+    /// A follower's frames; then it is asked for the next ones.
+    async fn take(&mut self, turn: Result<Turn, Aborted>, batch: &mut Batch) -> Result<(), Broken> {
+        let Ok((key, follower, frames)) = turn else { return Ok(()) };
+        if frames.is_empty() {
+            self.let_go(&key);
+            return Ok(());
+        }
+        for frame in frames {
+            batch.urgent |= frame.urgent;
+            // From the runner's JSON, checked to be UTF-8 when it was wrapped.
+            if let Ok(text) = Utf8Bytes::try_from(frame.bytes) {
+                self.feed(text, batch).await?;
+            }
+        }
+        self.stats.stand(&key, Some(follower.standing()));
+        self.follow(key, follower);
+        Ok(())
+    }
+
+    async fn feed(&mut self, text: Utf8Bytes, batch: &mut Batch) -> Result<(), Broken> {
+        batch.frames += 1;
+        batch.bytes += text.len();
+        Ok(self.sink.feed(Message::Text(text)).await?)
+    }
+
+    fn follow(&mut self, key: String, mut follower: Box<Follower>) {
+        let (abort, registration) = AbortHandle::new_pair();
+        self.followed.insert(key.clone(), abort);
+        let turn = async move {
+            let frames = follower.next().await;
+            (key, follower, frames)
+        };
+        self.turns.push(Abortable::new(turn, registration).boxed());
+    }
+
+    fn let_go(&mut self, key: &str) {
+        if let Some(abort) = self.followed.remove(key) {
+            abort.abort();
+        }
+        self.stats.stand(key, None);
+    }
+}
+
+/// What a batch begins with.
+enum First {
+    Close(Closing),
+    Out(Out),
+    Turn(Result<Turn, Aborted>),
+}
+
+async fn closing(asked: &mut watch::Receiver<Option<Closing>>) -> Closing {
+    let asked = asked.wait_for(Option::is_some).await;
+    asked.ok().and_then(|closing| closing.clone()).unwrap_or_else(|| Closing::new(1001, "going away"))
+}
+
+#[derive(Default)]
+struct Batch {
+    frames: usize,
+    bytes: usize,
+    urgent: bool,
+}
+
+impl Batch {
+    fn full(&self) -> bool {
+        self.urgent || self.frames >= BATCH_FRAMES || self.bytes >= BATCH_BYTES
+    }
+}

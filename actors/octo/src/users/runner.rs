@@ -1,0 +1,73 @@
+//! The actor `runner`: the supervised link to one user's runner.
+//!
+//! An incarnation is one link. Its start finds the runner (or has it started) and shakes hands; its failure is the loss of the link,
+//! and the next incarnation comes after a back-off.
+
+use super::user::{Reached, Shared};
+use crate::launch::Launch;
+use crate::link::{self, Link, Target};
+use octo_actors::{Actor, Ctx, Failure, Kind};
+use serde_json::{Value, json};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Starting a runner may take its time; back-off from 0.1 s to 30 s, with jitter, for as long as it takes.
+pub(super) const KIND: Kind = Kind::permanent("runner").unlimited().mailbox(16).stuck_after(Duration::from_secs(60));
+
+pub(super) struct Runner {
+    link: Link,
+    _up: Up,
+}
+
+pub(super) enum Msg {
+    /// The link is lost: why.
+    Lost(String),
+}
+
+/// The link as others see it, for as long as this incarnation lives.
+struct Up(Arc<Shared>);
+
+impl Drop for Up {
+    fn drop(&mut self) {
+        self.0.reach(Reached::Down("the link to the runner was lost".into()));
+    }
+}
+
+impl Actor for Runner {
+    type Msg = Msg;
+    type Args = (Arc<Shared>, Launch, String);
+
+    async fn start((shared, launch, instance): Self::Args, ctx: &Ctx<Msg>) -> Result<Self, Failure> {
+        let (link, driver) = match reach(&shared, &launch, instance).await {
+            Ok(reached) => reached,
+            Err(error) => {
+                shared.reach(Reached::Down(error.to_string().into()));
+                return Err(error);
+            }
+        };
+        ctx.spawn_task(async move { Msg::Lost(driver.run().await) })?;
+        let welcome = link.welcome();
+        tracing::info!(user = %shared.id(), runner = welcome.runner_id, pid = welcome.pid, software = welcome.software, "runner linked");
+        shared.reach(Reached::Up(link.clone()));
+        Ok(Self { link, _up: Up(shared) })
+    }
+
+    async fn handle(&mut self, Msg::Lost(reason): Msg, _: &Ctx<Msg>) -> Result<(), Failure> {
+        Err(reason.into())
+    }
+
+    fn inspect(&self) -> Value {
+        let (pending, subscriptions) = self.link.load();
+        let welcome = self.link.welcome();
+        json!({
+            "runner_id": welcome.runner_id, "pid": welcome.pid, "software": welcome.software, "version": welcome.version,
+            "started_at": welcome.started_at, "pending": pending, "subscriptions": subscriptions,
+        })
+    }
+}
+
+async fn reach(shared: &Shared, launch: &Launch, instance: String) -> Result<(Link, link::Driver), Failure> {
+    let endpoint = launch.ensure_runner(shared.id()).await?;
+    let target = Target { socket: endpoint.socket, uid: endpoint.uid, user: shared.id().to_string(), instance };
+    Ok(link::connect(&target, shared.listed().clone()).await?)
+}

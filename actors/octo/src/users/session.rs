@@ -1,0 +1,161 @@
+//! The actor `sessions/<id>`: follows one session for all who watch it.
+//!
+//! Its work is one owned task: subscribe, check and wrap each event once, append to the ring; when the link is lost say so, and go on
+//! after the last `seq` when it is back.
+
+use super::feed::{Feed, Journal};
+use super::payload::wrap;
+use super::user::Shared;
+use crate::link::{Item, Subscription};
+use octo_actors::{Actor, Backoff, Ctx, Failure, Kind};
+use octo_protocol::link::{EndReason, Event, SUBSCRIPTION_CREDIT};
+use serde_json::{Value, json};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Events appended with one notification of the readers.
+const APPEND_BATCH: usize = 64;
+/// The wait after a subscription that ended for a reason that passes.
+const RETRY: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(10));
+
+pub(super) const KIND: Kind = Kind::transient("session").degrade().mailbox(16);
+
+pub(super) struct Session {
+    feed: Arc<Feed>,
+}
+
+pub(super) enum Msg {
+    /// The session is no more.
+    Gone,
+}
+
+impl Actor for Session {
+    type Msg = Msg;
+    type Args = (Arc<Shared>, Arc<Feed>);
+
+    async fn start((shared, feed): Self::Args, ctx: &Ctx<Msg>) -> Result<Self, Failure> {
+        let task = follow(shared, Arc::clone(&feed));
+        ctx.spawn_task(async move {
+            task.await;
+            Msg::Gone
+        })?;
+        Ok(Self { feed })
+    }
+
+    async fn handle(&mut self, Msg::Gone: Msg, ctx: &Ctx<Msg>) -> Result<(), Failure> {
+        ctx.stop();
+        Ok(())
+    }
+
+    fn inspect(&self) -> Value {
+        let view = self.feed.view();
+        let journal = view.journal.as_ref();
+        json!({
+            "attached": self.feed.attached(),
+            "epoch": journal.map(|j| j.epoch.as_str()),
+            "seq": journal.and_then(|j| j.log.last_seq()),
+            "oldest": journal.and_then(|j| j.log.base_seq()),
+            "reach": format!("{:?}", view.reach),
+        })
+    }
+}
+
+/// However the follower ends, its readers hear of it.
+struct Watched<'a>(&'a Feed);
+
+impl Drop for Watched<'_> {
+    fn drop(&mut self) {
+        self.0.unreachable("the server stopped following the session; attach again");
+    }
+}
+
+/// How one subscription ended.
+enum Over {
+    Gone(&'static str),
+    /// What is held belongs to no journal any more.
+    Restarted,
+    /// Try again, at once the first time.
+    Lost(Arc<str>),
+}
+
+async fn follow(shared: Arc<Shared>, feed: Arc<Feed>) {
+    let _watched = Watched(&feed);
+    let mut failures = 0u32;
+    loop {
+        let link = shared.linked(&feed).await;
+        let (epoch, after) = feed.place();
+        let over = match link.subscribe(feed.session(), epoch, after, None, SUBSCRIPTION_CREDIT) {
+            Err(refused) => Over::Lost(refused.message.into()),
+            Ok(mut subscription) => match subscription.next().await {
+                Some(Item::Started(started)) => {
+                    failures = 0;
+                    let journal = feed.begin(&started, &link.welcome().runner_id);
+                    pump(&feed, &journal, &mut subscription, started.after).await
+                }
+                Some(Item::Ended(reason)) => over(reason),
+                Some(Item::Event(_)) => Over::Lost("the runner sent events before the subscription began".into()),
+                None => Over::Lost(link.ended().await),
+            },
+        };
+        match over {
+            Over::Gone(reason) => {
+                feed.gone(reason);
+                return;
+            }
+            Over::Restarted => feed.forget(),
+            Over::Lost(reason) => feed.unreachable(&reason),
+        }
+        if failures > 0 {
+            tokio::time::sleep(RETRY.delay(failures - 1)).await;
+        }
+        failures = failures.saturating_add(1);
+    }
+}
+
+/// Appends what arrives until the subscription ends.
+async fn pump(feed: &Feed, journal: &Journal, subscription: &mut Subscription, after: u64) -> Over {
+    let mut last = after;
+    let mut batch = Vec::new();
+    loop {
+        let mut item = subscription.next().await;
+        let over = loop {
+            match item {
+                Some(Item::Event(event)) => {
+                    if event.seq != 0 && event.seq <= last {
+                        break Some(Over::Restarted);
+                    }
+                    last = last.max(event.seq);
+                    batch.extend(frame(feed, journal, &event));
+                }
+                Some(Item::Ended(reason)) => break Some(over(reason)),
+                Some(Item::Started(_)) => break Some(Over::Lost("the runner began the subscription twice".into())),
+                None => break Some(Over::Lost("the link to the runner was lost".into())),
+            }
+            if batch.len() >= APPEND_BATCH {
+                break None;
+            }
+            match subscription.ready() {
+                Some(next) => item = Some(next),
+                None => break None,
+            }
+        };
+        journal.log.append_all(batch.drain(..));
+        if let Some(over) = over {
+            return over;
+        }
+    }
+}
+
+fn frame(feed: &Feed, journal: &Journal, event: &Event) -> Option<octo_actors::Frame> {
+    wrap(feed.session().as_str(), &journal.runner_id, &journal.epoch, event)
+}
+
+fn over(reason: EndReason) -> Over {
+    match reason {
+        EndReason::NoSession => Over::Gone("the session was deleted"),
+        EndReason::EpochChanged | EndReason::AheadOfJournal => Over::Restarted,
+        EndReason::JournalError => Over::Lost("the runner cannot read its journal".into()),
+        EndReason::LimitExceeded => Over::Lost("the runner has too many subscriptions".into()),
+        EndReason::Complete | EndReason::Unsubscribed => Over::Lost("the runner ended the subscription".into()),
+    }
+}

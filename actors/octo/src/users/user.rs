@@ -1,0 +1,316 @@
+//! The actor `users/<u>` and the handle by which others reach what is below it.
+
+use super::feed::{Attached, Feed};
+use super::runner::{self, Runner};
+use super::session::{self, Session};
+use crate::auth::{Principal, UserId};
+use crate::launch::Launch;
+use crate::link::{Link, Started};
+use arc_swap::ArcSwapOption;
+use octo_actors::{Actor, Address, Ctx, Failure, Kind, Reply, Supervisor};
+use octo_protocol::link::RequestBody;
+use octo_protocol::{ErrorCode, ProtocolError, SessionId, SessionSummary};
+use serde_json::{Value, json};
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+/// A session nobody is attached to is still followed for so long, so that a reload finds its ring.
+pub const FOLLOW_LINGER: Duration = Duration::from_secs(30);
+/// Sessions of one user followed at once.
+pub const MAX_FEEDS: usize = 1024;
+/// How long a request waits for a link that is not there yet.
+const LINK_PATIENCE: Duration = Duration::from_secs(15);
+/// How long an attach waits for the user's actor.
+const ACTOR_PATIENCE: Duration = Duration::from_secs(10);
+/// How often a user looks for sessions nobody watches.
+const SWEEP: Duration = Duration::from_secs(10);
+const STOP_SESSION: Duration = Duration::from_secs(2);
+
+pub(super) const KIND: Kind = Kind::permanent("user").intensity(5, Duration::from_secs(60)).degrade();
+
+/// How the runner is reached.
+#[derive(Clone)]
+pub(super) enum Reached {
+    Down(Arc<str>),
+    Up(Link),
+}
+
+/// What one user's actors share; it outlives their incarnations.
+pub(crate) struct Shared {
+    id: UserId,
+    link: watch::Sender<Reached>,
+    sessions: watch::Sender<Option<Arc<Vec<SessionSummary>>>>,
+    feeds: Mutex<HashMap<SessionId, Arc<Feed>>>,
+    children: ArcSwapOption<Supervisor>,
+    connections: AtomicU64,
+    open: AtomicUsize,
+    used: Mutex<Instant>,
+}
+
+impl Shared {
+    pub fn new(id: UserId) -> Arc<Self> {
+        Arc::new(Self {
+            id,
+            link: watch::Sender::new(Reached::Down("its link is being made".into())),
+            sessions: watch::Sender::new(None),
+            feeds: Mutex::default(),
+            children: ArcSwapOption::empty(),
+            connections: AtomicU64::new(1),
+            open: AtomicUsize::new(0),
+            used: Mutex::new(Instant::now()),
+        })
+    }
+
+    pub fn id(&self) -> &UserId {
+        &self.id
+    }
+
+    pub fn reach(&self, reached: Reached) {
+        self.link.send_replace(reached);
+    }
+
+    pub fn listed(&self) -> &watch::Sender<Option<Arc<Vec<SessionSummary>>>> {
+        &self.sessions
+    }
+
+    fn feeds(&self) -> MutexGuard<'_, HashMap<SessionId, Arc<Feed>>> {
+        self.feeds.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits for a link that lives. Meanwhile `feed` says why there is none.
+    pub async fn linked(&self, feed: &Feed) -> Link {
+        let mut link = self.link.subscribe();
+        loop {
+            match link.borrow_and_update().clone() {
+                Reached::Up(link) => return link,
+                Reached::Down(reason) => {
+                    if feed.view().journal.is_some() {
+                        feed.unreachable(&reason);
+                    }
+                }
+            }
+            // The sender lives in `self`.
+            let _ = link.changed().await;
+        }
+    }
+
+    pub fn used(&self) -> Instant {
+        *self.used.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub fn touch(&self) {
+        *self.used.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+    }
+}
+
+/// A user who is awake. While a handle is held the user does not fall asleep.
+#[derive(Clone)]
+pub struct User {
+    pub(super) shared: Arc<Shared>,
+    pub(super) address: Address<Msg>,
+    pub(super) _lease: Arc<()>,
+}
+
+impl User {
+    /// Whose things these are.
+    #[must_use]
+    pub fn id(&self) -> &UserId {
+        &self.shared.id
+    }
+
+    /// The link, waited for if it is not there yet.
+    ///
+    /// # Errors
+    /// `runner_unavailable` with the reason why there is none.
+    pub async fn link(&self, patience: Duration) -> Result<Link, ProtocolError> {
+        self.shared.touch();
+        let mut state = self.shared.link.subscribe();
+        let up = tokio::time::timeout(patience.min(LINK_PATIENCE), state.wait_for(|s| matches!(s, Reached::Up(_))));
+        if let Ok(Ok(state)) = up.await
+            && let Reached::Up(link) = &*state
+        {
+            return Ok(link.clone());
+        }
+        let reason = match &*self.shared.link.borrow() {
+            Reached::Up(link) => return Ok(link.clone()),
+            Reached::Down(reason) => Arc::clone(reason),
+        };
+        Err(ProtocolError::new(ErrorCode::RunnerUnavailable, format!("the runner of {} is out of reach: {reason}", self.id())))
+    }
+
+    /// The link if there is one now.
+    #[must_use]
+    pub fn linked(&self) -> Option<Link> {
+        match &*self.shared.link.borrow() {
+            Reached::Up(link) => Some(link.clone()),
+            Reached::Down(_) => None,
+        }
+    }
+
+    /// Starts a request on behalf of `principal`, which was authorized already. It is on its way, in the order of the calls, when this
+    /// returns.
+    ///
+    /// # Errors
+    /// `runner_unavailable`, `busy`. Nothing was sent then.
+    pub async fn start(&self, principal: &Principal, body: RequestBody, deadline: Duration) -> Result<Started, ProtocolError> {
+        let link = self.link(deadline).await?;
+        link.start(principal.on_behalf_of(self.id()), body, deadline)
+    }
+
+    /// Asks the runner; the answer is the JSON of the data.
+    ///
+    /// # Errors
+    /// The runner's refusal, `runner_unavailable`, `busy` or `timeout`.
+    pub async fn request(&self, principal: &Principal, body: RequestBody, deadline: Duration) -> Result<Vec<u8>, ProtocolError> {
+        self.start(principal, body, deadline).await?.answer().await
+    }
+
+    /// Attaches to a session's fan-out.
+    ///
+    /// # Errors
+    /// `busy` when too many sessions are followed, `not_ready` when the user's actors are down.
+    pub async fn follow(&self, session: &SessionId) -> Result<Attached, ProtocolError> {
+        let follow = self.address.ask(|reply| Msg::Follow(session.clone(), reply), ACTOR_PATIENCE);
+        follow.await.map_err(|error| ProtocolError::new(ErrorCode::NotReady, format!("the session cannot be followed now: {error}")))
+    }
+
+    /// The runner's own list of sessions as of its last change; `None` before it has sent one.
+    #[must_use]
+    pub fn listed(&self) -> Option<Arc<Vec<SessionSummary>>> {
+        self.shared.sessions.borrow().clone()
+    }
+
+    /// Connections attached to a session.
+    #[must_use]
+    pub fn subscribers(&self, session: &str) -> u32 {
+        self.shared.feeds().get(session).map_or(0, |feed| feed.attached())
+    }
+
+    /// Where this user's connections are started.
+    ///
+    /// # Errors
+    /// `not_ready` while the user's actor is down.
+    pub fn children(&self) -> Result<Arc<Supervisor>, ProtocolError> {
+        let children = self.shared.children.load_full();
+        children.ok_or_else(|| ProtocolError::new(ErrorCode::NotReady, "the user's actors are being restarted; try again in a moment"))
+    }
+
+    /// Counts a connection until the guard is dropped; `None` when there are `limit` already.
+    #[must_use]
+    pub fn connect(&self, limit: usize) -> Option<Connected> {
+        let connected = Connected(Arc::clone(&self.shared));
+        (self.shared.open.fetch_add(1, Relaxed) < limit).then_some(connected)
+    }
+
+    /// The number of the next connection.
+    #[must_use]
+    pub fn next_connection(&self) -> u64 {
+        self.shared.connections.fetch_add(1, Relaxed)
+    }
+}
+
+/// A connection's place among those of its user.
+pub struct Connected(Arc<Shared>);
+
+impl Drop for Connected {
+    fn drop(&mut self) {
+        self.0.open.fetch_sub(1, Relaxed);
+    }
+}
+
+pub(super) struct UserActor {
+    shared: Arc<Shared>,
+}
+
+pub(super) struct Args {
+    pub shared: Arc<Shared>,
+    pub launch: Launch,
+    pub instance: String,
+}
+
+/// What `users/<u>` is told.
+pub(crate) enum Msg {
+    /// Attach to a session.
+    Follow(SessionId, Reply<Attached>),
+    /// Let go of sessions nobody watches.
+    Sweep,
+}
+
+impl Actor for UserActor {
+    type Msg = Msg;
+    type Args = Args;
+
+    async fn start(Args { shared, launch, instance }: Args, ctx: &Ctx<Msg>) -> Result<Self, Failure> {
+        // Those of an earlier incarnation ended with it.
+        shared.feeds().clear();
+        let args = (Arc::clone(&shared), launch, instance);
+        ctx.children().start_child::<Runner>(runner::KIND, "runner", move || args.clone()).await?;
+        ctx.tell_every(SWEEP, || Msg::Sweep)?;
+        shared.children.store(Some(Arc::new(ctx.children().clone())));
+        Ok(Self { shared })
+    }
+
+    async fn handle(&mut self, message: Msg, ctx: &Ctx<Msg>) -> Result<(), Failure> {
+        match message {
+            Msg::Follow(session, reply) => match self.follow(session, ctx).await {
+                Ok(attached) => reply.send(attached),
+                Err(error) => reply.refuse(error),
+            },
+            Msg::Sweep => {
+                let let_go: Vec<SessionId> = {
+                    let feeds = self.shared.feeds();
+                    let over = |feed: &Feed| feed.idle_for().is_some_and(|idle| idle >= FOLLOW_LINGER || feed.view().gone.is_some());
+                    feeds.iter().filter(|(_, feed)| over(feed)).map(|(id, _)| id.clone()).collect()
+                };
+                for session in let_go {
+                    self.let_go(&session, ctx).await;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn inspect(&self) -> Value {
+        let followed = self.shared.feeds().len();
+        let linked = matches!(&*self.shared.link.borrow(), Reached::Up(_));
+        json!({ "followed": followed, "linked": linked })
+    }
+
+    fn name_of(message: &Msg) -> &'static str {
+        match message {
+            Msg::Follow(..) => "follow",
+            Msg::Sweep => "sweep",
+        }
+    }
+}
+
+impl UserActor {
+    async fn follow(&self, session: SessionId, ctx: &Ctx<Msg>) -> Result<Attached, Failure> {
+        let known = self.shared.feeds().get(&session).cloned();
+        match known {
+            Some(feed) if feed.view().gone.is_none() => return Ok(feed.attach()),
+            Some(_) => self.let_go(&session, ctx).await,
+            None if self.shared.feeds().len() >= MAX_FEEDS => {
+                return Err(format!("{MAX_FEEDS} sessions are followed already; detach from some").into());
+            }
+            None => {}
+        }
+        let feed = Feed::new(session.clone());
+        let args = (Arc::clone(&self.shared), Arc::clone(&feed));
+        let name = format!("sessions/{session}");
+        ctx.children().start_child::<Session>(session::KIND, &name, move || args.clone()).await?;
+        let attached = feed.attach();
+        self.shared.feeds().insert(session, feed);
+        Ok(attached)
+    }
+
+    async fn let_go(&self, session: &SessionId, ctx: &Ctx<Msg>) {
+        self.shared.feeds().remove(session);
+        // It may have ended by itself already.
+        let _ = ctx.children().stop_child(&format!("sessions/{session}"), STOP_SESSION).await;
+    }
+}

@@ -1,0 +1,205 @@
+//! The canonical commands as pi's.
+//!
+//! Prompts, steer messages and follow-ups all go as `prompt` with a `streamingBehavior`: pi then decides at one point in time whether it is busy
+//! (queue it) or idle (run it). pi's `steer` and `follow_up` would leave a message lying that arrives just after the run settled.
+
+use super::dialogs::cancelled;
+use super::queue;
+use super::requests::{Purpose, write};
+use super::{NAME, Pi};
+use crate::harness::{Input, Outbox, Output};
+use octo_protocol::Command;
+use octo_protocol::event::InputKind;
+use octo_protocol::message::ImageInput;
+use octo_protocol::response::{CommandResult, ErrorCode, ProtocolError};
+use serde_json::{Value, json};
+
+/// Names of the commands and features that pi can do.
+pub const CAPABILITIES: &[&str] = &[
+    "prompt",
+    "steer",
+    "follow_up",
+    "abort",
+    "input_response",
+    "get_state",
+    "get_messages",
+    "get_stats",
+    "get_models",
+    "get_commands",
+    "get_fork_points",
+    "fork",
+    "session.new",
+    "session.switch",
+    "set_model",
+    "cycle_model",
+    "set_thinking_level",
+    "cycle_thinking_level",
+    "set_auto_compaction",
+    "set_auto_retry",
+    "compact",
+    "abort_retry",
+    "set_session_name",
+    "images",
+    "thinking",
+    "permissions",
+    "questions",
+    "resume",
+];
+
+fn images(images: &[ImageInput]) -> Value {
+    images.iter().map(|image| json!({"type": "image", "data": image.data, "mimeType": image.media_type})).collect()
+}
+
+impl Pi {
+    pub(super) fn accept(&mut self, input: Input, out: &mut Outbox) {
+        let full = || ProtocolError::new(ErrorCode::LimitExceeded, format!("{} inputs wait for {NAME} already", queue::MAX_WAITING));
+        if let Some(error) = self.refusal().or_else(|| self.inputs.is_full().then(full)) {
+            out.push(Output::Rejected { token: input.token, error });
+        } else if self.compacting || self.requests.waits(|purpose| matches!(purpose, Purpose::Compact { .. })) {
+            self.inputs.hold(input);
+        } else {
+            self.hand_over(input, out);
+        }
+    }
+
+    fn hand_over(&mut self, input: Input, out: &mut Outbox) {
+        let behavior = match input.kind {
+            InputKind::Steer => "steer",
+            InputKind::Prompt | InputKind::FollowUp => "followUp",
+        };
+        let mut fields = json!({"message": input.message, "streamingBehavior": behavior});
+        if !input.images.is_empty() {
+            fields["images"] = images(&input.images);
+        }
+        self.inputs.sent(&input);
+        self.run.prompted();
+        self.requests.send(Purpose::Input { token: input.token }, "prompt", fields, out);
+    }
+
+    /// Compaction is over: what was kept back goes to pi.
+    pub(super) fn release_held(&mut self, out: &mut Outbox) {
+        if self.compacting || self.requests.waits(|purpose| matches!(purpose, Purpose::Compact { .. })) {
+            return;
+        }
+        for input in self.inputs.release() {
+            self.hand_over(input, out);
+        }
+    }
+
+    pub(super) fn reply(&mut self, token: u64, result: CommandResult, out: &mut Outbox) {
+        out.push(Output::Reply { token, result });
+    }
+
+    pub(super) fn ask_alive(&mut self, token: u64, out: &mut Outbox) {
+        match self.refusal() {
+            Some(error) => self.reply(token, Err(error), out),
+            None => self.requests.send(Purpose::Probe { token }, "get_state", json!({}), out),
+        }
+    }
+
+    pub(super) fn perform(&mut self, token: u64, command: &Command, out: &mut Outbox) {
+        if let Some(error) = self.refusal() {
+            return self.reply(token, Err(error), out);
+        }
+        let (purpose, name, fields) = match command {
+            Command::Abort => return self.abort(token, out),
+            Command::InputResponse { request_id, answer } => {
+                let answered = self.dialogs.answer(request_id, answer, out);
+                self.questions_changed();
+                if let Ok(line) = &answered {
+                    write(line, out);
+                }
+                return self.reply(token, answered.map(|_| Value::Null), out);
+            }
+            Command::GetModels { .. } => {
+                // From the cache, which is renewed behind the answer.
+                let cached = self.models.as_ref().and_then(|models| serde_json::to_value(models).ok());
+                let waiting = cached.is_none().then_some(token);
+                if let Some(models) = cached {
+                    self.reply(token, Ok(models), out);
+                }
+                (Purpose::Models { token: waiting }, "get_available_models", json!({}))
+            }
+            Command::GetState => (Purpose::Raw { token }, "get_state", json!({})),
+            Command::GetStats => (Purpose::Stats { token }, "get_session_stats", json!({})),
+            Command::GetCommands => (Purpose::Commands { token: Some(token) }, "get_commands", json!({})),
+            Command::GetForkPoints => (Purpose::ForkPoints { token }, "get_fork_messages", json!({})),
+            Command::Fork { entry_id } => (Purpose::Fork { token }, "fork", json!({"entryId": entry_id})),
+            Command::SessionNew { parent_session } => {
+                let fields = parent_session.as_ref().map_or_else(|| json!({}), |parent| json!({"parentSession": parent}));
+                (Purpose::Conversation { token }, "new_session", fields)
+            }
+            Command::SessionSwitch { session_path } => {
+                (Purpose::Conversation { token }, "switch_session", json!({"sessionPath": session_path}))
+            }
+            Command::SetModel { provider, model_id } => {
+                (Purpose::SetModel { token }, "set_model", json!({"provider": provider, "modelId": model_id}))
+            }
+            Command::CycleModel => (Purpose::CycleModel { token }, "cycle_model", json!({})),
+            Command::SetThinkingLevel { level } => (Purpose::SetThinking { token }, "set_thinking_level", json!({"level": level.as_str()})),
+            Command::CycleThinkingLevel => (Purpose::CycleThinking { token }, "cycle_thinking_level", json!({})),
+            Command::SetAutoCompaction { enabled } => {
+                (Purpose::AutoCompaction { token, enabled: *enabled }, "set_auto_compaction", json!({"enabled": enabled}))
+            }
+            Command::SetAutoRetry { enabled } => (Purpose::Plain { token }, "set_auto_retry", json!({"enabled": enabled})),
+            Command::Compact { instructions } => {
+                let fields = instructions.as_ref().map_or_else(|| json!({}), |text| json!({"customInstructions": text}));
+                (Purpose::Compact { token }, "compact", fields)
+            }
+            Command::AbortRetry => (Purpose::Plain { token }, "abort_retry", json!({})),
+            Command::SetSessionName { name } => (Purpose::Plain { token }, "set_session_name", json!({"name": name})),
+            other => return self.reply(token, Err(ProtocolError::unsupported(other.name(), NAME)), out),
+        };
+        self.requests.send(purpose, name, fields, out);
+    }
+
+    /// Ends the run. pi does not answer while a dialog is open, so those go first; then its queues, else they would run next; then the run.
+    fn abort(&mut self, token: u64, out: &mut Outbox) {
+        for request_id in self.dialogs.close("abort", out) {
+            write(&cancelled(&request_id), out);
+        }
+        self.questions_changed();
+        for held in self.inputs.release() {
+            out.push(Output::Returned { token: held.token });
+        }
+        if self.clears_queue {
+            self.requests.send(Purpose::ClearQueue, "clear_queue", json!({}), out);
+        }
+        self.abort_on_start = self.run.is_prompted();
+        self.run.abort_sent();
+        self.requests.send(Purpose::Abort { token }, "abort", json!({}), out);
+    }
+
+    /// A command of pi whose answer is given as it is; the doors below are for tools that octo offers on top of a session.
+    fn raw(&mut self, token: u64, name: &'static str, fields: Value, out: &mut Outbox) {
+        match self.refusal() {
+            Some(error) => self.reply(token, Err(error), out),
+            None => self.requests.send(Purpose::Raw { token }, name, fields, out),
+        }
+    }
+
+    /// The entries of the conversation after the entry `since`: `{entries, leafId}`. Since 0.80.3.
+    pub fn entries(&mut self, token: u64, since: Option<&str>, out: &mut Outbox) {
+        self.raw(token, "get_entries", since.map_or_else(|| json!({}), |since| json!({"since": since})), out);
+    }
+
+    /// The conversation's tree: `{tree, leafId}`. Since 0.80.3.
+    pub fn tree(&mut self, token: u64, out: &mut Outbox) {
+        self.raw(token, "get_tree", json!({}), out);
+    }
+
+    /// Writes the conversation as HTML where the agent can write: `{path}`.
+    pub fn export_html(&mut self, token: u64, path: Option<&str>, out: &mut Outbox) {
+        self.raw(token, "export_html", path.map_or_else(|| json!({}), |path| json!({"outputPath": path})), out);
+    }
+
+    /// Runs a shell command in the agent's place: `{output, exitCode?, cancelled, truncated}`.
+    pub fn bash(&mut self, token: u64, command: &str, out: &mut Outbox) {
+        self.raw(token, "bash", json!({"command": command}), out);
+    }
+
+    /// Ends the shell command of [`Self::bash`].
+    pub fn abort_bash(&mut self, token: u64, out: &mut Outbox) {
+        self.raw(token, "abort_bash", json!({}), out);
+    }
+}

@@ -1,0 +1,172 @@
+//! Commands that pi has not answered yet, each under an id of its own.
+
+use crate::harness::{Outbox, Output};
+use bytes::Bytes;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+
+/// Most commands without an answer at once.
+pub const MAX_PENDING: usize = 1024;
+/// What octo's ids begin with.
+const ID_PREFIX: &str = "octo-";
+
+/// What an answer is for. A `token` is the runner's.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Purpose {
+    /// The first `get_state`.
+    Handshake,
+    /// Totals of the conversation that is continued.
+    Totals,
+    /// Has the run settled?
+    Settling,
+    /// What became of the conversation after fork, new or switch.
+    Refresh,
+    Probe {
+        token: u64,
+    },
+    Input {
+        token: u64,
+    },
+    Abort {
+        token: u64,
+    },
+    AbortAgain,
+    ClearQueue,
+    Models {
+        token: Option<u64>,
+    },
+    Commands {
+        token: Option<u64>,
+    },
+    Stats {
+        token: u64,
+    },
+    ForkPoints {
+        token: u64,
+    },
+    Fork {
+        token: u64,
+    },
+    /// `new_session`, `switch_session`.
+    Conversation {
+        token: u64,
+    },
+    SetModel {
+        token: u64,
+    },
+    CycleModel {
+        token: u64,
+    },
+    SetThinking {
+        token: u64,
+    },
+    /// The level as it is after it was set.
+    ReadThinking {
+        token: u64,
+    },
+    CycleThinking {
+        token: u64,
+    },
+    AutoCompaction {
+        token: u64,
+        enabled: bool,
+    },
+    Compact {
+        token: u64,
+    },
+    /// The answer carries no data that octo needs.
+    Plain {
+        token: u64,
+    },
+    /// The answer's data is the reply as it is.
+    Raw {
+        token: u64,
+    },
+}
+
+impl Purpose {
+    /// The runner's command that waits for this answer.
+    #[must_use]
+    pub fn token(&self) -> Option<u64> {
+        match self {
+            Self::Models { token } | Self::Commands { token } => *token,
+            Self::Probe { token }
+            | Self::Abort { token }
+            | Self::Stats { token }
+            | Self::ForkPoints { token }
+            | Self::Fork { token }
+            | Self::Conversation { token }
+            | Self::SetModel { token }
+            | Self::CycleModel { token }
+            | Self::SetThinking { token }
+            | Self::ReadThinking { token }
+            | Self::CycleThinking { token }
+            | Self::AutoCompaction { token, .. }
+            | Self::Compact { token }
+            | Self::Plain { token }
+            | Self::Raw { token } => Some(*token),
+            Self::Handshake | Self::Totals | Self::Settling | Self::Refresh | Self::Input { .. } | Self::AbortAgain | Self::ClearQueue => {
+                None
+            }
+        }
+    }
+}
+
+/// The commands under way.
+#[derive(Debug, Default)]
+pub struct Requests {
+    last: u64,
+    /// By number: what the answer is for, and the command's name.
+    pending: BTreeMap<u64, (Purpose, &'static str)>,
+}
+
+/// Writes one line to pi. Only objects are ever written: anything else ends pi.
+pub fn write(line: &Value, out: &mut Outbox) {
+    if line.is_object() {
+        let mut line = line.to_string();
+        line.push('\n');
+        out.push(Output::Write(Bytes::from(line)));
+    }
+}
+
+impl Requests {
+    /// No room for another command of the runner.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.pending.len() >= MAX_PENDING
+    }
+
+    /// Sends `{type: command, …fields}`.
+    pub fn send(&mut self, purpose: Purpose, command: &'static str, fields: Value, out: &mut Outbox) {
+        self.last += 1;
+        let mut line = json!({"id": format!("{ID_PREFIX}{}", self.last), "type": command});
+        if let (Some(line), Value::Object(fields)) = (line.as_object_mut(), fields) {
+            line.extend(fields);
+        }
+        self.pending.insert(self.last, (purpose, command));
+        write(&line, out);
+    }
+
+    /// Takes what an answer with this id is for; `None` when nobody waits for it.
+    pub fn take(&mut self, id: &Value) -> Option<Purpose> {
+        let number: u64 = id.as_str()?.strip_prefix(ID_PREFIX)?.parse().ok()?;
+        self.pending.remove(&number).map(|(purpose, _)| purpose)
+    }
+
+    /// Takes the oldest command of this name: 0.73 refuses commands that it does not know without their id.
+    pub fn take_unknown(&mut self, command: &str) -> Option<Purpose> {
+        let number = self.pending.iter().find(|(_, (_, name))| *name == command).map(|(number, _)| *number)?;
+        self.pending.remove(&number).map(|(purpose, _)| purpose)
+    }
+
+    /// Whether an answer of this kind is under way.
+    #[must_use]
+    pub fn waits(&self, wanted: impl Fn(&Purpose) -> bool) -> bool {
+        self.pending.values().any(|(purpose, _)| wanted(purpose))
+    }
+
+    /// Everything without an answer, oldest first.
+    pub fn drain(&mut self) -> Vec<Purpose> {
+        std::mem::take(&mut self.pending).into_values().map(|(purpose, _)| purpose).collect()
+    }
+}

@@ -1,0 +1,13 @@
+//! Real sandboxes around real processes: each test states a promise of the launcher.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+#![cfg(target_os = "linux")]
+
+mod bed;
+mod cli;
+mod isolation;
+mod limits;
+mod network;
+mod process;
+mod terminal;
+mod tree;
+mod unsandboxed;

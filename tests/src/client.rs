@@ -1,0 +1,243 @@
+//! A client of the mux: one WebSocket, commands with their responses, and every event that came.
+
+use crate::checker::Checker;
+use crate::{Instance, PATIENCE, request};
+use futures_util::{SinkExt, StreamExt};
+use serde_json::{Value, json};
+use std::collections::VecDeque;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+
+type Socket = tokio_tungstenite::WebSocketStream<tokio_tungstenite::MaybeTlsStream<tokio::net::TcpStream>>;
+
+/// Why a client got no connection.
+#[derive(Debug)]
+pub struct LoginError(pub String);
+
+/// A logged-in client. What it sees goes to its [`Checker`], which outlives the socket.
+pub struct Client {
+    url: String,
+    token: String,
+    socket: Option<Socket>,
+    next_id: u64,
+    /// Frames read while waiting for something else.
+    unread: VecDeque<Value>,
+    pub checker: Checker,
+}
+
+impl Client {
+    /// Logs in as the first admin and connects.
+    pub async fn connect(instance: &Instance) -> Self {
+        let (username, password) = instance.credentials();
+        let token = Self::log_in(&instance.url(), &username, &password).await.expect("the first admin can log in");
+        let mut client =
+            Self { url: instance.url(), token, socket: None, next_id: 0, unread: VecDeque::new(), checker: Checker::default() };
+        client.reconnect().await;
+        client
+    }
+
+    /// A token for an account.
+    ///
+    /// # Errors
+    /// [`LoginError`] with what the server said.
+    pub async fn log_in(url: &str, username: &str, password: &str) -> Result<String, LoginError> {
+        let answer = request("POST", &format!("{url}/api/auth/login"), None, Some(&json!({"username": username, "password": password})))
+            .await
+            .ok_or_else(|| LoginError("nobody answers".to_owned()))?;
+        let body = answer.json();
+        body["token"].as_str().map(str::to_owned).ok_or_else(|| LoginError(format!("{} {body}", answer.status)))
+    }
+
+    /// Its bearer token.
+    #[must_use]
+    pub fn token(&self) -> &str {
+        &self.token
+    }
+
+    /// Opens a new socket, again and again until the server takes it.
+    ///
+    /// # Panics
+    /// After [`PATIENCE`].
+    pub async fn reconnect(&mut self) {
+        self.cut();
+        let end = tokio::time::Instant::now() + PATIENCE;
+        loop {
+            let mut request = format!("{}/api/ws/mux", self.url.replace("http://", "ws://")).into_client_request().unwrap();
+            request.headers_mut().insert("authorization", format!("Bearer {}", self.token).parse().unwrap());
+            match tokio_tungstenite::connect_async(request).await {
+                Ok((socket, _)) => {
+                    self.socket = Some(socket);
+                    break;
+                }
+                Err(error) => {
+                    assert!(tokio::time::Instant::now() < end, "no connection to {}: {error}", self.url);
+                    tokio::time::sleep(std::time::Duration::from_millis(30)).await;
+                }
+            }
+        }
+        let first = self.read().await.expect("a greeting");
+        assert_eq!((first["channel"].as_str(), first["type"].as_str()), (Some("system"), Some("connected")), "{first}");
+        assert_eq!(first["resume"], true);
+        let second = self.read().await.expect("a greeting");
+        assert_eq!((second["channel"].as_str(), second["type"].as_str()), (Some("session"), Some("connected")), "{second}");
+    }
+
+    /// Drops the socket without a word, as a crashed browser does.
+    pub fn cut(&mut self) {
+        self.socket = None;
+        self.unread.clear();
+        self.checker.disconnected();
+    }
+
+    /// The next frame; `None` when the connection is gone. Events go to the checker first.
+    async fn read(&mut self) -> Option<Value> {
+        loop {
+            let socket = self.socket.as_mut()?;
+            let message = tokio::time::timeout(PATIENCE, socket.next()).await.unwrap_or_else(|_| panic!("nothing came for {PATIENCE:?}"));
+            match message {
+                Some(Ok(Message::Text(text))) => {
+                    let frame: Value = serde_json::from_str(&text).unwrap_or_else(|error| panic!("not JSON: {error}: {text}"));
+                    if frame["channel"] == "session" && frame["type"] == "ping" {
+                        continue;
+                    }
+                    if frame["channel"] == "agent" {
+                        self.checker.see(&frame);
+                    }
+                    return Some(frame);
+                }
+                Some(Ok(Message::Close(_)) | Err(_)) | None => {
+                    self.socket = None;
+                    self.checker.disconnected();
+                    return None;
+                }
+                Some(Ok(_)) => {}
+            }
+        }
+    }
+
+    /// The next frame that no command was waiting for; `None` when the connection is gone.
+    pub async fn next(&mut self) -> Option<Value> {
+        if let Some(frame) = self.unread.pop_front() {
+            return Some(frame);
+        }
+        self.read().await
+    }
+
+    /// Sends any text.
+    pub async fn send_text(&mut self, text: String) -> bool {
+        let Some(socket) = self.socket.as_mut() else { return false };
+        socket.send(Message::text(text)).await.is_ok()
+    }
+
+    /// Sends a command of the agent channel and waits for its response; `None` when the connection went away first.
+    pub async fn try_command(&mut self, session: &str, mut command: Value) -> Option<Value> {
+        self.next_id += 1;
+        let id = format!("c{}", self.next_id);
+        command["channel"] = json!("agent");
+        command["session_id"] = json!(session);
+        command["id"] = json!(id);
+        if !self.send_text(command.to_string()).await {
+            return None;
+        }
+        loop {
+            let frame = self.read().await?;
+            if frame["event"] == "response" && frame["id"] == id.as_str() {
+                return Some(frame);
+            }
+            self.unread.push_back(frame);
+        }
+    }
+
+    /// A command that succeeds; its `data`.
+    ///
+    /// # Panics
+    /// When it is refused or the connection goes away.
+    pub async fn command(&mut self, session: &str, command: Value) -> Value {
+        let response = self.try_command(session, command.clone()).await.expect("the connection holds");
+        assert_eq!(response["success"], true, "{command} → {response}");
+        response["data"].clone()
+    }
+
+    /// A command that is refused: code and sentence.
+    ///
+    /// # Panics
+    /// When it succeeds.
+    pub async fn refused(&mut self, session: &str, command: Value) -> (String, String) {
+        let response = self.try_command(session, command.clone()).await.expect("the connection holds");
+        assert_eq!(response["success"], false, "{command} → {response}");
+        (response["code"].as_str().unwrap_or_default().to_owned(), response["error"].as_str().unwrap_or_default().to_owned())
+    }
+
+    /// Makes a session of pi on the demo model in `cwd` and waits until events flow.
+    pub async fn create(&mut self, session: &str, cwd: &std::path::Path) -> Value {
+        self.command(
+            session,
+            json!({"cmd": "session.create", "config": {"harness": "pi", "cwd": cwd, "provider": "demo", "model": "scripted"}}),
+        )
+        .await
+    }
+
+    /// Attaches again where the checker stands (from the beginning when it stands nowhere).
+    pub async fn attach(&mut self, session: &str) -> Option<Value> {
+        let mut command = json!({"cmd": "session.attach"});
+        if let Some(cursor) = self.checker.cursor(session) {
+            command["cursor"] = cursor;
+        }
+        self.try_command(session, command).await
+    }
+
+    /// Reads until an event of `session` satisfies `wanted`; `None` when the connection goes away first.
+    pub async fn event(&mut self, session: &str, mut wanted: impl FnMut(&Value) -> bool) -> Option<Value> {
+        loop {
+            let frame = self.next().await?;
+            if frame["channel"] == "agent" && frame["session_id"] == session && wanted(&frame) {
+                return Some(frame);
+            }
+        }
+    }
+
+    /// Reads until the turn of `session` is over: `agent.idle`.
+    ///
+    /// # Panics
+    /// When it ends in an error, or the connection goes away.
+    pub async fn idle(&mut self, session: &str) -> Value {
+        let end = self
+            .event(session, |frame| frame["event"] == "agent.idle" || frame["event"] == "agent.error")
+            .await
+            .expect("the connection holds");
+        assert_eq!(end["event"], "agent.idle", "{end}");
+        end
+    }
+}
+
+impl Client {
+    /// The whole history of a session, oldest first, page by page.
+    pub async fn history(&mut self, session: &str) -> Vec<Value> {
+        let mut pages = Vec::new();
+        let mut before: Option<u64> = None;
+        loop {
+            let page = self
+                .command(
+                    session,
+                    json!({"cmd": "get_messages", "before_idx": before.unwrap_or(i64::MAX.cast_unsigned() >> 11), "limit": 50}),
+                )
+                .await;
+            let messages = page["messages"].as_array().unwrap().clone();
+            let Some(first) = messages.first() else { break };
+            before = first["idx"].as_u64();
+            pages.push(messages);
+            if before == Some(0) {
+                break;
+            }
+        }
+        pages.into_iter().rev().flatten().collect()
+    }
+}
+
+impl Client {
+    /// Connects to an instance that was restarted.
+    pub async fn reconnect_to(&mut self, instance: &Instance) {
+        self.url = instance.url();
+        self.reconnect().await;
+    }
+}

@@ -1,0 +1,84 @@
+//! Processes as `/proc` shows them, each identified by pid and start time: a pid alone is used again.
+
+use std::collections::HashMap;
+
+/// One process.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Process {
+    pub pid: i32,
+    pub parent: i32,
+    /// Clock ticks since boot.
+    pub started: u64,
+    /// Name of the executable, 15 characters at most.
+    pub name: String,
+    pub state: char,
+}
+
+impl Process {
+    /// The process of `pid` right now.
+    #[must_use]
+    pub fn of(pid: i32) -> Option<Self> {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        let (head, tail) = stat.rsplit_once(')')?;
+        let name = head.split_once('(')?.1.to_owned();
+        let mut fields = tail.split_whitespace();
+        let state = fields.next()?.chars().next()?;
+        let parent = fields.next()?.parse().ok()?;
+        let started = fields.nth(17)?.parse().ok()?;
+        Some(Self { pid, parent, started, name, state })
+    }
+
+    /// It still runs (a zombie does not).
+    #[must_use]
+    pub fn is_alive(&self) -> bool {
+        Self::of(self.pid).is_some_and(|now| now.started == self.started && now.state != 'Z')
+    }
+
+    /// Its command line, arguments separated by spaces.
+    #[must_use]
+    pub fn command_line(&self) -> String {
+        String::from_utf8_lossy(&std::fs::read(format!("/proc/{}/cmdline", self.pid)).unwrap_or_default()).replace('\0', " ")
+    }
+
+    /// Its environment, entries separated by newlines.
+    #[must_use]
+    pub fn environment(&self) -> String {
+        String::from_utf8_lossy(&std::fs::read(format!("/proc/{}/environ", self.pid)).unwrap_or_default()).replace('\0', "\n")
+    }
+
+    /// Sends a signal, if it is still the same process.
+    pub fn signal(&self, signal: nix::sys::signal::Signal) {
+        if self.is_alive() {
+            let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(self.pid), signal);
+        }
+    }
+
+    /// SIGKILL.
+    pub fn kill(&self) {
+        self.signal(nix::sys::signal::Signal::SIGKILL);
+    }
+}
+
+/// Every process of the machine.
+#[must_use]
+pub fn processes() -> Vec<Process> {
+    let Ok(entries) = std::fs::read_dir("/proc") else { return Vec::new() };
+    entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).filter_map(Process::of).collect()
+}
+
+/// Everything that `root` started and that still has it as an ancestor, without `root` itself.
+#[must_use]
+pub fn descendants(root: i32) -> Vec<Process> {
+    let mut children: HashMap<i32, Vec<Process>> = HashMap::new();
+    for process in processes() {
+        children.entry(process.parent).or_default().push(process);
+    }
+    let (mut found, mut open) = (Vec::new(), vec![root]);
+    while let Some(pid) = open.pop() {
+        for child in children.remove(&pid).unwrap_or_default() {
+            open.push(child.pid);
+            found.push(child);
+        }
+    }
+    found
+}

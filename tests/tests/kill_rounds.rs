@@ -1,0 +1,146 @@
+//! Nothing is lost, doubled or reordered, and agents outlive everything above them: kill -9 in mid-stream, seeded.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use octo_e2e::{Client, Instance, Turn, demo_prompt, seed};
+use rand::{Rng, SeedableRng};
+use serde_json::json;
+
+const ROUNDS: u32 = 20;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn twenty_rounds_of_kill_9_on_octo_the_client_and_both_lose_nothing() {
+    let mut random = rand::rngs::StdRng::seed_from_u64(seed("kill_rounds"));
+    let mut instance = Instance::started().await;
+    let mut client = Client::connect(&instance).await;
+    client.create("ses_1", &instance.workspace()).await;
+    let agents = instance.agents();
+    assert_eq!(agents.len(), 1, "one agent runs: {agents:?}");
+    let runner = instance.runner();
+
+    let mut expected = Vec::new();
+    for round in 0..ROUNDS {
+        let text: String = (0..60).map(|word| format!("r{round}w{word} ")).collect();
+        let prompt = json!({"cmd": "prompt", "message": demo_prompt(&format!("Round {round}."), &[Turn::text(text.trim()).slowly(60, 15)]), "client_id": format!("round-{round}")});
+        // In some rounds the connection goes before the response: then the client cannot know, and sends it again.
+        let unsure = random.random_bool(0.25);
+        if unsure {
+            let mut frame = prompt.clone();
+            frame["channel"] = json!("agent");
+            frame["session_id"] = json!("ses_1");
+            client.send_text(frame.to_string()).await;
+        } else {
+            client.command("ses_1", prompt.clone()).await;
+            let mut left = random.random_range(1..40);
+            client
+                .event("ses_1", |frame| {
+                    left -= i32::from(frame["event"] == "stream.text_delta");
+                    left <= 0
+                })
+                .await
+                .unwrap();
+        }
+        let kind = random.random_range(0..3);
+        println!("round {round}: {} {}", ["octo", "client", "both"][kind], if unsure { "before the response" } else { "in mid-stream" });
+        match kind {
+            0 => {
+                instance.kill_octo();
+                instance.start().await;
+            }
+            1 => client.cut(),
+            _ => {
+                client.cut();
+                instance.kill_octo();
+                instance.start().await;
+            }
+        }
+        client.reconnect().await;
+        let attached = client.attach("ses_1").await.expect("the new connection holds");
+        assert_eq!(attached["success"], true, "{attached}");
+        if unsure {
+            client.command("ses_1", prompt).await;
+        }
+        client.idle("ses_1").await;
+        assert_eq!(instance.agents(), agents, "the agent goes on under the same pid");
+        assert_eq!(instance.runner(), runner, "the runner goes on");
+        expected.push(text.trim().to_owned());
+    }
+
+    let history = client.history("ses_1").await;
+    client.checker.agrees_with("ses_1", &history);
+    let answers: Vec<_> =
+        history.iter().filter(|m| m["role"] == "assistant").map(|m| m["parts"][0]["text"].as_str().unwrap().to_owned()).collect();
+    assert_eq!(answers, expected, "each answer once, whole, in order");
+    assert_eq!(history.len(), 2 * ROUNDS as usize);
+    assert!(client.checker.totals.replays >= 5, "the rounds did replay: {:?}", client.checker.totals);
+    println!("{:?}", client.checker.totals);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn kill_9_of_the_runner_leaves_no_orphan_and_the_session_resumes_with_its_conversation() {
+    let instance = Instance::started().await;
+    let mut client = Client::connect(&instance).await;
+    client.create("ses_1", &instance.workspace()).await;
+    client.command("ses_1", json!({"cmd": "prompt", "message": demo_prompt("Remember.", &[Turn::text("The word is heliotrope.")])})).await;
+    client.idle("ses_1").await;
+    // In the middle of an answer and of a tool that would outlive a mere process group.
+    let turns = [Turn::text("Working on it now.").slowly(3, 10).bash("(setsid sleep 300 &) ; sleep 300"), Turn::text("never")];
+    client.command("ses_1", json!({"cmd": "prompt", "message": demo_prompt("Work.", &turns)})).await;
+    client.event("ses_1", |frame| frame["event"] == "tool.start").await.unwrap();
+    let tree = octo_e2e::until("both sleeps run", || {
+        let tree = instance.tree();
+        (tree.iter().filter(|p| p.name == "sleep").count() >= 2).then_some(tree)
+    })
+    .await;
+    let runner = instance.runner();
+    runner.kill();
+    octo_e2e::until("everything the runner started is gone", || tree.iter().all(|process| !process.is_alive()).then_some(())).await;
+
+    // The client was told, and is told again when the runner is back.
+    client.event("ses_1", |frame| frame["event"] == "agent.idle").await.expect("the turn ends");
+    assert_ne!(instance.runner().pid, runner.pid);
+    let history = client.history("ses_1").await;
+    client.checker.agrees_with("ses_1", &history);
+    assert_eq!(history[1]["parts"][0]["text"], "The word is heliotrope.");
+
+    // A prompt wakes the agent, and its model gets the earlier conversation: the demo model counts the assistant's turns since a script.
+    client
+        .command(
+            "ses_1",
+            json!({"cmd": "prompt", "message": demo_prompt("Go on.", &[Turn::text("Here I am again.")]), "client_id": "after"}),
+        )
+        .await;
+    client.idle("ses_1").await;
+    let history = client.history("ses_1").await;
+    client.checker.agrees_with("ses_1", &history);
+    assert_eq!(history.last().unwrap()["parts"][0]["text"], "Here I am again.");
+    let state = client.command("ses_1", json!({"cmd": "get_state"})).await;
+    let file = state["sessionFile"].as_str().expect("pi has a session file");
+    let text = std::fs::read_to_string(file).unwrap();
+    assert!(text.contains("heliotrope") && text.contains("Here I am again."), "one conversation in one session file");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn restarting_octo_by_sigterm_says_goodbye_and_leaves_the_agent_to_finish() {
+    let mut instance = Instance::started().await;
+    let mut client = Client::connect(&instance).await;
+    client.create("ses_1", &instance.workspace()).await;
+    let agents = instance.agents();
+    let text = "a b c d e f g h i j k l m n o p";
+    client.command("ses_1", json!({"cmd": "prompt", "message": demo_prompt("Spell.", &[Turn::text(text).slowly(16, 60)])})).await;
+    client.event("ses_1", |frame| frame["event"] == "stream.text_delta").await.unwrap();
+    let status = instance.stop_octo().await;
+    assert!(status.success(), "{status}");
+    let mut goodbye = false;
+    while let Some(frame) = client.next().await {
+        goodbye |= frame["channel"] == "system" && frame["type"] == "shutdown";
+    }
+    assert!(goodbye, "the server says that it goes");
+    instance.start().await;
+    client.reconnect().await;
+    client.attach("ses_1").await.unwrap();
+    client.idle("ses_1").await;
+    assert_eq!(instance.agents(), agents);
+    let history = client.history("ses_1").await;
+    assert_eq!(history[1]["parts"][0]["text"], text, "the answer was not cut");
+    client.checker.agrees_with("ses_1", &history);
+}
