@@ -3,9 +3,13 @@
 use std::sync::Arc;
 
 use http::HeaderMap;
-use tokio::sync::watch;
+use http::header::AUTHORIZATION;
 
-use super::Principal;
+use super::browser::{Browser, Page, cookie_token};
+use super::live::{Ended, Live, Revocations};
+use super::principal::Principal;
+use super::tickets::Tickets;
+use super::token::{TokenError, Tokens};
 
 /// What kind of request is authenticated; the rules for cookies and query tokens differ.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,23 +23,14 @@ pub enum Surface {
 }
 
 /// Why a request has no principal.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum AuthError {
     /// No token, or one that is not valid any more.
-    #[error("not logged in: {0}")]
+    #[error("{0}")]
     Unauthenticated(&'static str),
     /// The request comes from a page of another origin.
-    #[error("refused: {0}")]
+    #[error("{0}")]
     CrossOrigin(&'static str),
-}
-
-/// Why a principal's rights ended on a live connection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ended {
-    /// Logged out, password or role changed, account gone.
-    Revoked,
-    /// The token's time is over.
-    Expired,
 }
 
 /// Authenticates. Clones share one state.
@@ -43,53 +38,126 @@ pub enum Ended {
 pub struct Authenticator(Arc<Inner>);
 
 struct Inner {
-    changes: watch::Sender<u64>,
+    tokens: Tokens,
+    revocations: Revocations,
+    tickets: Tickets,
+    browser: Browser,
+    query_token: bool,
 }
 
 impl Authenticator {
+    /// Puts the parts together.
+    #[must_use]
+    pub fn new(tokens: Tokens, revocations: Revocations, tickets: Tickets, browser: Browser, query_token: bool) -> Self {
+        Self(Arc::new(Inner { tokens, revocations, tickets, browser, query_token }))
+    }
+
     /// Finds out who sends a request. `query` is the URI's query, for upgrades. Needs no I/O.
+    ///
+    /// In this order: `Authorization: Bearer`, the cookie, and on upgrades `?ticket=` and, where configured, `?token=`. What is
+    /// presented first decides: a bad bearer token is not forgiven for a good cookie.
     ///
     /// # Errors
     /// [`AuthError`].
-    pub fn authenticate(&self, _surface: Surface, _headers: &HeaderMap, _query: Option<&str>) -> Result<Principal, AuthError> {
-        Err(AuthError::Unauthenticated("no token"))
+    pub fn authenticate(&self, surface: Surface, headers: &HeaderMap, query: Option<&str>) -> Result<Principal, AuthError> {
+        let page = self.0.browser.page(headers);
+        if surface == Surface::Upgrade && page == Page::Foreign {
+            return Err(AuthError::CrossOrigin(
+                "this page may not open a connection to octo; add its origin to auth.allowed_origins if it shall",
+            ));
+        }
+        if let Some(value) = headers.get(AUTHORIZATION) {
+            let text = value.to_str().unwrap_or_default();
+            let bearer = text.split_once(' ').filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer")).map(|(_, token)| token.trim());
+            return self.verify(bearer.ok_or(AuthError::Unauthenticated("the Authorization header is not `Bearer TOKEN`"))?);
+        }
+        let cookie = cookie_token(headers)
+            .map_err(|()| AuthError::Unauthenticated("several auth_token cookies were sent; clear this site's cookies and log in again"))?;
+        if let Some(token) = cookie {
+            let may = match surface {
+                Surface::Read => page != Page::Foreign,
+                Surface::Mutate => self.0.browser.may_mutate(headers),
+                Surface::Upgrade => page == Page::Allowed,
+            };
+            if !may {
+                return Err(AuthError::CrossOrigin(
+                    "the request does not come from octo's own page; programs send `Authorization: Bearer` instead of the cookie",
+                ));
+            }
+            return self.verify(token);
+        }
+        if surface == Surface::Upgrade {
+            let query = query.unwrap_or_default();
+            let value = |name: &str| url::form_urlencoded::parse(query.as_bytes()).find(|(k, _)| k == name).map(|(_, v)| v.into_owned());
+            if let Some(ticket) = value("ticket") {
+                let principal = self
+                    .0
+                    .tickets
+                    .redeem(&ticket)
+                    .ok_or(AuthError::Unauthenticated("the ticket was used or is older than 30 seconds; get another one"))?;
+                return self.valid(principal);
+            }
+            if let Some(token) = value("token") {
+                if !self.0.query_token {
+                    return Err(AuthError::Unauthenticated(
+                        "tokens in URLs are not taken; get a ticket from POST /api/auth/ws-ticket, or set auth.query_token",
+                    ));
+                }
+                return self.verify(&token);
+            }
+        }
+        Err(AuthError::Unauthenticated("nobody is logged in; log in first"))
+    }
+
+    /// A ticket for one upgrade within thirty seconds.
+    #[must_use]
+    pub fn ticket(&self, principal: &Principal) -> String {
+        self.0.tickets.issue(principal)
     }
 
     /// Watches the rights of a principal for as long as a connection lives.
     #[must_use]
     pub fn watch(&self, principal: &Principal) -> Live {
-        Live { auth: self.clone(), principal: principal.clone(), changes: self.0.changes.subscribe() }
+        self.0.revocations.watch(principal)
     }
 
-    /// Whether the principal's token still holds.
+    /// Whether the principal's token still holds. Needs no I/O; cheap enough for every command.
     ///
     /// # Errors
     /// Why not.
-    pub fn check(&self, _principal: &Principal) -> Result<(), Ended> {
-        Ok(())
+    pub fn check(&self, principal: &Principal) -> Result<(), Ended> {
+        self.0.revocations.check(principal)
     }
-}
 
-/// The rights of one live connection.
-pub struct Live {
-    auth: Authenticator,
-    principal: Principal,
-    changes: watch::Receiver<u64>,
-}
+    /// The rules for browsers.
+    #[must_use]
+    pub fn browser(&self) -> &Browser {
+        &self.0.browser
+    }
 
-impl Live {
-    /// Waits until the rights end: within a second of a log out, a change of password or role, or the token's expiry. Cancel safe.
-    pub async fn ended(&mut self) -> Ended {
-        loop {
-            self.changes.mark_unchanged();
-            if let Err(ended) = self.auth.check(&self.principal) {
-                return ended;
-            }
-            let left = self.principal.expires_at.duration_since(std::time::SystemTime::now()).unwrap_or_default();
-            tokio::select! {
-                changed = self.changes.changed() => if changed.is_err() { return Ended::Revoked },
-                () = tokio::time::sleep(left) => {}
-            }
+    pub(super) fn tokens(&self) -> &Tokens {
+        &self.0.tokens
+    }
+
+    pub(super) fn revocations(&self) -> &Revocations {
+        &self.0.revocations
+    }
+
+    fn verify(&self, token: &str) -> Result<Principal, AuthError> {
+        let principal = self.0.tokens.verify(token).map_err(|e| {
+            AuthError::Unauthenticated(match e {
+                TokenError::Invalid => "the token is not valid; log in again",
+                TokenError::Expired => "the log in has expired; log in again",
+            })
+        })?;
+        self.valid(principal)
+    }
+
+    fn valid(&self, principal: Principal) -> Result<Principal, AuthError> {
+        match self.check(&principal) {
+            Ok(()) => Ok(principal),
+            Err(Ended::Revoked) => Err(AuthError::Unauthenticated("the token was revoked; log in again")),
+            Err(Ended::Expired) => Err(AuthError::Unauthenticated("the log in has expired; log in again")),
         }
     }
 }

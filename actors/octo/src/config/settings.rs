@@ -1,10 +1,13 @@
 //! The configuration as the rest of octo uses it: checked, typed, with every default filled in.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use secrecy::SecretString;
 
+use super::environment::Environment;
+use super::load::{Config, ConfigError, Problem};
+use crate::auth::UserId;
 use crate::paths::Paths;
 
 /// Everything that an instance is configured with.
@@ -12,10 +15,16 @@ use crate::paths::Paths;
 pub struct Settings {
     /// Where it lives.
     pub paths: Paths,
+    /// Its environment, from which daemons get their part.
+    pub env: Environment,
+    /// Name of the configuration.
+    pub profile: String,
     /// Listener and limits.
     pub server: ServerSettings,
     /// Tokens, origins, hosts.
     pub auth: AuthSettings,
+    /// What is written down.
+    pub logging: LogSettings,
     /// pi.
     pub pi: PiSettings,
     /// octo-eavs.
@@ -46,32 +55,53 @@ pub struct AuthSettings {
     pub jwt_secret: Option<SecretString>,
     /// Origins of pages that may use octo with its cookie, besides octo's own.
     pub allowed_origins: Vec<String>,
-    /// Host names under which octo answers, besides loopback and the configured address.
+    /// Host names under which octo answers, besides loopback and addresses.
     pub allowed_hosts: Vec<String>,
     /// Whether a WebSocket upgrade may carry its token in the URL.
     pub query_token: bool,
     /// How long a log in lasts.
     pub token_lifetime: Duration,
+    /// Whether browsers may log in over http from other machines.
+    pub allow_plain_http: bool,
+}
+
+/// `[logging]`
+#[derive(Debug, Clone)]
+pub struct LogSettings {
+    /// `off` to `trace`.
+    pub level: String,
+    /// Instead of standard error.
+    pub file: Option<PathBuf>,
+    /// Where the audit goes; `None` = nowhere.
+    pub audit: Option<PathBuf>,
 }
 
 /// `[pi]`
 #[derive(Debug, Clone)]
 pub struct PiSettings {
+    /// Whether it is offered.
+    pub enabled: bool,
     /// Name or path of pi.
     pub executable: String,
     /// Provider of sessions that name none.
     pub default_provider: String,
     /// Model of sessions that name none.
     pub default_model: String,
+    /// Whether somebody chose them, or they are the table's.
+    pub default_chosen: bool,
 }
 
 /// `[eavs]`
 #[derive(Debug, Clone)]
 pub struct EavsSettings {
+    /// Whether octo starts it.
+    pub enabled: bool,
     /// Budget of a session's key in US dollars.
     pub session_budget_usd: Option<f64>,
     /// Requests a minute of a session's key.
     pub session_rpm: Option<u32>,
+    /// Variables that hold providers' keys.
+    pub key_variables: Vec<String>,
 }
 
 /// `[sandbox]`
@@ -91,6 +121,145 @@ pub struct RunnerSettings {
 /// `[sessions]` and what new sessions start from.
 #[derive(Debug, Clone)]
 pub struct SessionSettings {
-    /// Folder of sessions that name none.
-    pub default_workspace: PathBuf,
+    /// `off`, `attach` or `resume`.
+    pub auto_attach: String,
+    /// Whether to look for running sessions at log in.
+    pub auto_attach_scan: bool,
+    /// Harness of sessions that name none.
+    pub default_harness: String,
+    /// Folder of sessions that name none; `{user_id}` stands for the account.
+    workspace_pattern: PathBuf,
+}
+
+impl SessionSettings {
+    /// Folder of `user`'s sessions that name none.
+    #[must_use]
+    pub fn default_workspace(&self, user: &UserId) -> PathBuf {
+        PathBuf::from(self.workspace_pattern.to_string_lossy().replace("{user_id}", user.as_str()))
+    }
+}
+
+impl Config {
+    /// The typed settings.
+    ///
+    /// # Errors
+    /// [`ConfigError::Invalid`] when a value makes no sense (a relative path, an `env:NAME` that is not set).
+    pub fn settings(&self) -> Result<Settings, ConfigError> {
+        let mut problems = Vec::new();
+        let mut path = |key: &str, default: PathBuf| self.path(key, &mut problems).unwrap_or(default);
+        let data_dir = path("paths.data_dir", self.paths.data_dir.clone());
+        let state_dir = path("paths.state_dir", self.paths.state_dir.clone());
+        let audit = path("logging.audit_file", state_dir.join("audit.log.jsonl"));
+        let workspace_pattern = path("local.workspace_dir", PathBuf::from("/"));
+        let log_file = self.path("logging.file", &mut problems);
+        let jwt_secret = self.secret("auth.jwt_secret", &mut problems);
+        let text = |key: &str| self.text(key).unwrap_or_default().to_owned();
+        let megabytes = usize::try_from(self.integer("server.max_upload_size_mb").unwrap_or(100)).unwrap_or(100);
+        let settings = Settings {
+            paths: self.paths.clone().with_dirs(&self.env, data_dir, state_dir),
+            env: self.env.clone(),
+            profile: text("profile"),
+            server: ServerSettings {
+                host: text("server.host"),
+                port: self.integer("server.port").and_then(|n| u16::try_from(n).ok()).unwrap_or(8080),
+                max_upload_bytes: megabytes * 1024 * 1024,
+            },
+            auth: AuthSettings {
+                jwt_secret,
+                allowed_origins: self.list("auth.allowed_origins"),
+                allowed_hosts: self.list("auth.allowed_hosts"),
+                query_token: self.flag("auth.query_token"),
+                token_lifetime: Duration::from_secs(self.integer("auth.token_hours").unwrap_or(24).unsigned_abs() * 3600),
+                allow_plain_http: self.flag("auth.allow_plain_http"),
+            },
+            logging: LogSettings {
+                level: text("logging.level"),
+                file: log_file,
+                audit: self.flag("logging.audit_enabled").then_some(audit),
+            },
+            pi: PiSettings {
+                enabled: self.flag("pi.enabled"),
+                executable: text("pi.executable"),
+                default_provider: text("pi.default_provider"),
+                default_model: text("pi.default_model"),
+                default_chosen: self.is_set("pi.default_provider") || self.is_set("pi.default_model"),
+            },
+            eavs: EavsSettings {
+                enabled: self.flag("eavs.enabled"),
+                session_budget_usd: self.number("eavs.default_session_budget_usd"),
+                session_rpm: self.integer("eavs.default_session_rpm").and_then(|n| u32::try_from(n).ok()),
+                key_variables: self.key_variables(),
+            },
+            sandbox: SandboxSettings { allow_unsandboxed: self.flag("sandbox.allow_unsandboxed") },
+            runner: RunnerSettings {
+                runner_id: self.text("runner.runner_id").or_else(|| self.env.get("OCTO_RUNNER_ID")).unwrap_or("local").to_owned(),
+            },
+            sessions: SessionSettings {
+                auto_attach: text("sessions.auto_attach"),
+                auto_attach_scan: self.flag("sessions.auto_attach_scan"),
+                default_harness: self.text("local.default_agent").unwrap_or("pi").to_owned(),
+                workspace_pattern,
+            },
+        };
+        if octo_protocol::RunnerId::new(settings.runner.runner_id.as_str()).is_err() {
+            problems.push(self.problem("runner.runner_id", "takes letters, digits, . _ and -"));
+        }
+        if problems.is_empty() { Ok(settings) } else { Err(ConfigError::Invalid(problems)) }
+    }
+
+    fn path(&self, key: &str, problems: &mut Vec<Problem>) -> Option<PathBuf> {
+        let text = self.text(key)?;
+        let home = self.env.path("HOME");
+        let path = match text.strip_prefix("~/").or_else(|| text.strip_prefix("$HOME/")) {
+            Some(rest) => home.unwrap_or_default().join(rest),
+            None => PathBuf::from(text),
+        };
+        if !path.is_absolute() {
+            problems.push(self.problem(key, "is a relative path: write it from / or ~/ on"));
+        }
+        Some(path)
+    }
+
+    fn secret(&self, key: &str, problems: &mut Vec<Problem>) -> Option<SecretString> {
+        let text = self.text(key)?;
+        let Some(variable) = text.strip_prefix("env:") else { return Some(text.to_owned().into()) };
+        let value = self.env.get(variable);
+        if value.is_none() {
+            problems.push(self.problem(key, &format!("names the environment variable {variable}, which is not set")));
+        }
+        value.map(|v| v.to_owned().into())
+    }
+
+    fn problem(&self, key: &str, what: &str) -> Problem {
+        Problem { place: self.origin(key).to_string(), what: format!("{key} {what}") }
+    }
+
+    /// Variables that `env:NAME` names below `[providers]`, and those that make providers by themselves.
+    fn key_variables(&self) -> Vec<String> {
+        let mut names: Vec<String> =
+            ["ANTHROPIC_API_KEY", "ANTHROPIC_BASE_URL", "OPENAI_API_KEY", "OPENAI_BASE_URL"].map(str::to_owned).into();
+        for (_, value, _) in self.entries().filter(|(path, ..)| path.starts_with("providers.")) {
+            collect(&value.to_json(), &mut names);
+        }
+        names.sort();
+        names.dedup();
+        names
+    }
+}
+
+fn collect(value: &serde_json::Value, names: &mut Vec<String>) {
+    match value {
+        serde_json::Value::String(text) => names.extend(text.strip_prefix("env:").map(str::to_owned)),
+        serde_json::Value::Array(list) => list.iter().for_each(|v| collect(v, names)),
+        serde_json::Value::Object(members) => members.values().for_each(|v| collect(v, names)),
+        _ => {}
+    }
+}
+
+impl Settings {
+    /// The home of octo's user, for `~/`.
+    #[must_use]
+    pub fn home(&self) -> Option<&Path> {
+        self.env.get("HOME").map(Path::new)
+    }
 }

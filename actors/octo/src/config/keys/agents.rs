@@ -1,0 +1,151 @@
+//! Agents, their models, their sessions, what they run in.
+
+use crate::config::key::Default as D;
+use crate::config::key::Key;
+use crate::config::key::Kind as K;
+use crate::config::table::Section;
+
+const NO_CONTAINERS: &str = "sessions run on this machine; containers are not built";
+const FIXED: &str = "sessions live until they are closed; ending them by age, size or number is not built";
+
+pub(in crate::config) const SECTIONS: &[Section] = &[
+    Section {
+        name: "pi",
+        doc: "The agent pi.",
+        keys: &[
+            Key::new("pi.enabled", K::Bool, D::Bool(true), "Offer pi for new sessions."),
+            Key::new(
+                "pi.executable",
+                K::Text,
+                D::Text("pi"),
+                "Name or path of pi. A name is looked for in octo's own agents first, then in PATH; `octo doctor` shows where.",
+            ),
+            Key::new(
+                "pi.default_provider",
+                K::Text,
+                D::Text("anthropic"),
+                "Provider of sessions that name none. Without a key for it, the first provider that can be used; without any, the demonstration.",
+            ),
+            Key::new("pi.default_model", K::Text, D::Text("claude-sonnet-4-20250514"), "Model of sessions that name none."),
+            Key::new("pi.extensions", K::List, D::List(&[]), "Extensions to load into every pi.")
+                .not_built("pi is started with octo's own extension only"),
+            Key::new("pi.max_session_age_hours", K::Integer(1, i64::MAX), D::None, "Start anew what is older.").not_built(FIXED),
+            Key::new("pi.max_session_size_bytes", K::Integer(1, i64::MAX), D::None, "Start anew what is larger.").not_built(FIXED),
+            Key::new(
+                "pi.runtime_mode",
+                K::Choice(&["local", "runner", "container"]),
+                D::Text("runner"),
+                "Where pi runs. It always runs under the user's runner.",
+            )
+            .not_built(NO_CONTAINERS),
+            Key::new("pi.runner_socket_pattern", K::Text, D::None, "Sockets of runners.")
+                .not_built("runners bind their sockets in octo's own run directory"),
+            Key::new("pi.bridge_url", K::Text, D::None, "A pi behind HTTP.").not_built(NO_CONTAINERS),
+            Key::new("pi.sandboxed", K::Bool, D::None, "Run pi in the sandbox. It always does; see `sandbox.allow_unsandboxed`.")
+                .not_built("agents always run in the sandbox; `sandbox.allow_unsandboxed` is the only way out"),
+            Key::new("pi.idle_timeout_secs", K::Integer(1, i64::MAX), D::None, "Stop an idle pi after so many seconds.").not_built(FIXED),
+        ],
+    },
+    Section {
+        name: "providers.NAME",
+        doc: "Where models come from. NAME is the first half of `provider/model`. Keys stay in octo-eavs; agents never see them. \
+              `ANTHROPIC_API_KEY` and `OPENAI_API_KEY` in the environment make the providers `anthropic` and `openai` without a section.",
+        keys: &[
+            Key::new(
+                "providers.*.api",
+                K::Choice(&["anthropic-messages", "openai-completions", "openai-responses"]),
+                D::None,
+                "The dialect it speaks.",
+            ),
+            Key::new(
+                "providers.*.base_url",
+                K::Text,
+                D::None,
+                "Its address, with or without a trailing `/v1`. Any server that speaks the dialect: Ollama, vLLM, llama.cpp.",
+            ),
+            Key::new("providers.*.api_key", K::Text, D::None, "Its key; a local server needs none.").secret(),
+            Key::new(
+                "providers.*.models",
+                K::Tables(&["id", "name", "reasoning", "input", "context_window", "max_tokens", "cost"]),
+                D::None,
+                "Its models. `cost` is US dollars per million tokens: `{ input, output, cache_read, cache_write }`.",
+            ),
+            Key::new("providers.*.headers", K::Map, D::None, "Further headers, each a text or `env:NAME`.").secret(),
+        ],
+    },
+    Section {
+        name: "eavs",
+        doc: "octo-eavs, the LLM proxy: a process of its own that holds the providers' keys.",
+        keys: &[
+            Key::new("eavs.enabled", K::Bool, D::Bool(true), "Start octo-eavs. Without it sessions have no models."),
+            Key::new("eavs.base_url", K::Text, D::Text("http://localhost:41800"), "Address of a proxy that runs elsewhere.")
+                .not_built("octo starts its own octo-eavs and talks to it by a socket"),
+            Key::new("eavs.container_url", K::Text, D::None, "The same as containers see it.").not_built(NO_CONTAINERS),
+            Key::new("eavs.master_key", K::Text, D::None, "Key of its admin interface.")
+                .not_built("the admin interface is a private socket and takes no key")
+                .secret(),
+            Key::new("eavs.default_session_budget_usd", K::Number(0.0), D::None, "US dollars that a session may spend."),
+            Key::new("eavs.default_session_rpm", K::Integer(1, 1_000_000), D::None, "Model requests a minute of a session."),
+            Key::new("eavs.connect_timeout_seconds", K::Integer(1, 86_400), D::Integer(10), "Patience for reaching a provider."),
+            Key::new(
+                "eavs.first_byte_timeout_seconds",
+                K::Integer(1, 86_400),
+                D::Integer(600),
+                "Patience for the first byte of an answer.",
+            ),
+            Key::new("eavs.idle_timeout_seconds", K::Integer(1, 86_400), D::Integer(300), "Patience for the next byte of an answer."),
+            Key::new(
+                "eavs.unpriced",
+                K::Choice(&["count", "block"]),
+                D::Text("count"),
+                "What a session with a budget may do with a model without a price.",
+            ),
+        ],
+    },
+    Section {
+        name: "sandbox",
+        doc: "What agents, terminals and tools run in.",
+        keys: &[Key::new(
+            "sandbox.allow_unsandboxed",
+            K::Bool,
+            D::Bool(false),
+            "Start agents although bubblewrap is missing. They then read and write whatever octo's user can, octo's own store and keys included.",
+        )],
+    },
+    Section {
+        name: "runner",
+        doc: "octo-runner, the daemon that owns a user's agents.",
+        keys: &[
+            Key::new("runner.runner_id", K::Text, D::Derived("`OCTO_RUNNER_ID`, else `local`"), "Name of this machine's runners."),
+            Key::new("runner.pi_sessions_dir", K::Path, D::None, "Where pi keeps its own session files.")
+                .not_built("they are kept in the runner's data directory"),
+            Key::new("runner.memories_dir", K::Path, D::None, "Where memories are kept.").not_built("memories are not built"),
+        ],
+    },
+    Section {
+        name: "sessions",
+        doc: "How many sessions, and for how long.",
+        keys: &[
+            Key::new(
+                "sessions.auto_attach",
+                K::Choice(&["off", "attach", "resume"]),
+                D::Text("off"),
+                "What the web application does with running sessions.",
+            ),
+            Key::new("sessions.auto_attach_scan", K::Bool, D::Bool(false), "Look for running sessions at log in."),
+            Key::new("sessions.max_concurrent_sessions", K::Integer(1, 100_000), D::Integer(3), "Agents of a user at once.")
+                .not_built(FIXED),
+            Key::new("sessions.idle_timeout_minutes", K::Integer(1, i64::MAX), D::Integer(30), "Stop an idle agent after so many minutes.")
+                .not_built(FIXED),
+            Key::new("sessions.idle_check_interval_seconds", K::Integer(1, i64::MAX), D::Integer(300), "How often to look.")
+                .not_built(FIXED),
+            Key::new(
+                "sessions.chat_prefetch_limit",
+                K::Integer(0, 1000),
+                D::Integer(8),
+                "Conversations that the web application loads ahead.",
+            )
+            .not_built("the web application loads a conversation when it is opened"),
+        ],
+    },
+];

@@ -1,0 +1,150 @@
+//! The server itself: listener, log ins, logs, directories.
+
+use crate::config::key::Default as D;
+use crate::config::key::Key;
+use crate::config::key::Kind as K;
+use crate::config::table::Section;
+
+pub(in crate::config) const SECTIONS: &[Section] = &[
+    Section {
+        name: "",
+        doc: "At the top of the file, before the first section.",
+        keys: &[Key::new(
+            "profile",
+            K::Text,
+            D::Text("default"),
+            "Name of this configuration, shown by `octo doctor`; it changes nothing else.",
+        )],
+    },
+    Section {
+        name: "server",
+        doc: "Where octo listens.",
+        keys: &[
+            Key::new(
+                "server.host",
+                K::Text,
+                D::Text("127.0.0.1"),
+                "Address or host name to listen on. Off loopback, put a proxy with TLS in front; as root octo listens on loopback only. `octo serve --host` wins.",
+            ),
+            Key::new(
+                "server.port",
+                K::Integer(0, 65_535),
+                D::Integer(8080),
+                "Port to listen on; 0 lets the system choose one. `octo serve --port` wins.",
+            ),
+            Key::new(
+                "server.max_upload_size_mb",
+                K::Integer(1, 4096),
+                D::Integer(100),
+                "Largest upload in MiB. Other requests are limited to 1 MiB.",
+            ),
+        ],
+    },
+    Section {
+        name: "auth",
+        doc: "Who may use octo, and from which pages.",
+        keys: &[
+            Key::new("auth.dev_mode", K::Bool, D::Bool(false), "Log in without a password, for developing octo.")
+                .not_built("log ins without a password are not built; everybody logs in with a password"),
+            Key::new(
+                "auth.jwt_secret",
+                K::Text,
+                D::Derived("made at first start and kept in the store"),
+                "Signs log ins; at least 32 characters. Set it only to share log ins between servers.",
+            )
+            .secret(),
+            Key::new("auth.oidc_issuer", K::Text, D::None, "Issuer of an OpenID Connect provider.")
+                .not_built("log in by OpenID Connect is not built; accounts have passwords"),
+            Key::new("auth.oidc_audience", K::Text, D::None, "Audience of its tokens.")
+                .not_built("log in by OpenID Connect is not built; accounts have passwords"),
+            Key::new(
+                "auth.dev_users",
+                K::Tables(&["id", "name", "email", "password_hash", "password", "role"]),
+                D::None,
+                "Accounts of the dev mode.",
+            )
+            .not_built("log ins without a password are not built; everybody logs in with a password")
+            .secret(),
+            Key::new(
+                "auth.allowed_origins",
+                K::List,
+                D::List(&[]),
+                "Origins (`https://octo.example.com`) of pages that may use octo with its cookie, besides octo's own page. Their host names count as `auth.allowed_hosts`.",
+            ),
+            Key::new(
+                "auth.allowed_hosts",
+                K::List,
+                D::List(&[]),
+                "Host names under which octo answers, besides loopback, IP addresses and `server.host`. Others are refused, so that no foreign page can reach octo by rebinding its name.",
+            ),
+            Key::new(
+                "auth.query_token",
+                K::Bool,
+                D::Bool(false),
+                "Take `?token=` on WebSocket upgrades, for older clients. Tokens in URLs end up in logs: prefer `POST /api/auth/ws-ticket`.",
+            ),
+            Key::new(
+                "auth.token_hours",
+                K::Integer(1, 8760),
+                D::Integer(24),
+                "Hours that a log in lasts. Log out and a password change end it at once.",
+            ),
+            Key::new(
+                "auth.allow_plain_http",
+                K::Bool,
+                D::Bool(false),
+                "Let browsers log in over http from other machines. Their cookie then crosses the network in the clear.",
+            ),
+        ],
+    },
+    Section {
+        name: "logging",
+        doc: "What octo writes down.",
+        keys: &[
+            Key::new(
+                "logging.level",
+                K::Choice(&["off", "error", "warn", "info", "debug", "trace"]),
+                D::Text("info"),
+                "How much. `RUST_LOG` wins.",
+            ),
+            Key::new("logging.file", K::Path, D::None, "Log there instead of to standard error."),
+            Key::new("logging.audit_enabled", K::Bool, D::Bool(true), "Write every authenticated request and log in to the audit file."),
+            Key::new(
+                "logging.audit_file",
+                K::Path,
+                D::Derived("`<state_dir>/audit.log.jsonl`"),
+                "The audit file: one JSON object a line, no secrets.",
+            ),
+        ],
+    },
+    Section {
+        name: "paths",
+        doc: "Where octo keeps its things. Each is private to its user.",
+        keys: &[
+            Key::new(
+                "paths.data_dir",
+                K::Path,
+                D::Derived("`$XDG_DATA_HOME/octo`, else `~/.local/share/octo`"),
+                "Stores, journals, installed agents.",
+            ),
+            Key::new(
+                "paths.state_dir",
+                K::Path,
+                D::Derived("`$XDG_STATE_HOME/octo`, else `~/.local/state/octo`"),
+                "Logs, audit, the first credentials.",
+            ),
+        ],
+    },
+    Section {
+        name: "runtime",
+        doc: "Of commands that work on many things at once.",
+        keys: &[
+            Key::new("runtime.parallelism", K::Integer(1, 1024), D::Derived("number of CPUs"), "Things done at once.")
+                .not_built("no command works on many things at once yet"),
+            Key::new("runtime.timeout", K::Integer(1, 86_400), D::Integer(60), "Seconds for one of them.")
+                .not_built("no command works on many things at once yet"),
+            Key::new("runtime.fail_fast", K::Bool, D::Bool(true), "Stop at the first failure.")
+                .not_built("no command works on many things at once yet"),
+        ],
+    },
+];

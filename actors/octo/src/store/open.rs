@@ -1,0 +1,173 @@
+//! Opening: the lock, the version, migrations with a backup, damage.
+
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+
+use super::error::StoreError;
+use super::schema::{META, MIGRATIONS, Migration, SCHEMA_VERSION, VERSION_KEY};
+
+/// Memory that sled may use for pages, in bytes.
+const CACHE_BYTES: u64 = 16 * 1024 * 1024;
+
+/// Opens the store in `dir`, making or migrating it. Blocks.
+pub(super) fn open(dir: &Path) -> Result<sled::Db, StoreError> {
+    open_as(dir, SCHEMA_VERSION, MIGRATIONS)
+}
+
+fn open_as(dir: &Path, known: u32, migrations: &[Migration]) -> Result<sled::Db, StoreError> {
+    let db = open_db(dir)?;
+    let found = version(dir, &db)?;
+    match found {
+        None => {
+            write_version(&db, known)?;
+            Ok(db)
+        }
+        Some(found) if found == known => Ok(db),
+        Some(found) if found > known => Err(StoreError::Newer { path: dir.to_owned(), found, known }),
+        Some(found) => {
+            drop(db);
+            back_up(dir, found)?;
+            let db = open_db(dir)?;
+            let first = usize::try_from(found).unwrap_or(usize::MAX);
+            for step in migrations.iter().skip(first) {
+                step(&db).map_err(|reason| StoreError::Corrupt {
+                    path: dir.to_owned(),
+                    reason: format!("it could not be migrated: {reason}"),
+                })?;
+            }
+            write_version(&db, known)?;
+            Ok(db)
+        }
+    }
+}
+
+/// sled panics on some kinds of damage; a panic here is damage too.
+fn open_db(dir: &Path) -> Result<sled::Db, StoreError> {
+    let corrupt = |reason: String| StoreError::Corrupt { path: dir.to_owned(), reason };
+    let opened = catch_unwind(AssertUnwindSafe(|| {
+        let db = sled::Config::new().path(dir).cache_capacity(CACHE_BYTES).mode(sled::Mode::LowSpace).flush_every_ms(Some(500)).open()?;
+        // Reads every tree once, so that damage shows now and not in a request.
+        for name in db.tree_names() {
+            for entry in &db.open_tree(name)? {
+                entry?;
+            }
+        }
+        Ok::<_, sled::Error>(db)
+    }));
+    match opened {
+        Ok(Ok(db)) => Ok(db),
+        Ok(Err(sled::Error::Io(error))) if is_lock(&error) => Err(StoreError::InUse(dir.to_owned())),
+        Ok(Err(sled::Error::Io(error))) if error.kind() == io::ErrorKind::PermissionDenied => {
+            Err(StoreError::Io(format!("{} belongs to another user or is read-only: {error}", dir.display())))
+        }
+        Ok(Err(error)) => Err(corrupt(error.to_string())),
+        Err(panic) => Err(corrupt(
+            panic.downcast_ref::<String>().cloned().or_else(|| panic.downcast_ref::<&str>().map(|t| (*t).to_owned())).unwrap_or_default(),
+        )),
+    }
+}
+
+fn is_lock(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::WouldBlock || error.to_string().contains("could not acquire lock")
+}
+
+fn version(dir: &Path, db: &sled::Db) -> Result<Option<u32>, StoreError> {
+    let Some(bytes) = db.open_tree(META)?.get(VERSION_KEY)? else {
+        // A store that holds something and has no version is not a new one.
+        let empty = db
+            .tree_names()
+            .iter()
+            .filter(|name| name.as_ref() != META.as_bytes())
+            .all(|name| db.open_tree(name).is_ok_and(|t| t.is_empty()));
+        return if empty {
+            Ok(None)
+        } else {
+            Err(StoreError::Corrupt { path: dir.to_owned(), reason: "it has no schema version".to_owned() })
+        };
+    };
+    let bytes: [u8; 4] = bytes
+        .as_ref()
+        .try_into()
+        .map_err(|_| StoreError::Corrupt { path: dir.to_owned(), reason: "its schema version is no number".to_owned() })?;
+    Ok(Some(u32::from_be_bytes(bytes)))
+}
+
+fn write_version(db: &sled::Db, version: u32) -> Result<(), StoreError> {
+    db.open_tree(META)?.insert(VERSION_KEY, &version.to_be_bytes())?;
+    db.flush()?;
+    Ok(())
+}
+
+/// Copies the closed store to `<dir>.v<version>`; an older backup of the same version stays what it is.
+fn back_up(dir: &Path, version: u32) -> Result<PathBuf, StoreError> {
+    let mut name = dir.as_os_str().to_owned();
+    name.push(format!(".v{version}"));
+    let to = PathBuf::from(name);
+    if !to.exists() {
+        copy_dir(dir, &to).map_err(|e| StoreError::Io(format!("the backup {} could not be made: {e}", to.display())))?;
+    }
+    Ok(to)
+}
+
+fn copy_dir(from: &Path, to: &Path) -> io::Result<()> {
+    crate::paths::private_dir(to).map_err(io::Error::other)?;
+    for entry in std::fs::read_dir(from)? {
+        let entry = entry?;
+        let target = to.join(entry.file_name());
+        if entry.file_type()?.is_dir() {
+            copy_dir(&entry.path(), &target)?;
+        } else {
+            std::fs::copy(entry.path(), target)?;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn a_second_opening_of_one_store_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let _first = open(dir.path()).unwrap();
+        assert!(matches!(open(dir.path()), Err(StoreError::InUse(_))));
+    }
+
+    #[test]
+    fn a_newer_store_is_refused_with_both_versions() {
+        let dir = tempfile::tempdir().unwrap();
+        drop(open_as(dir.path(), 7, &[]).unwrap());
+        let error = open(dir.path()).unwrap_err().to_string();
+        assert!(error.contains("version 7") && error.contains("newer octo"), "{error}");
+    }
+
+    #[test]
+    fn an_older_store_is_migrated_and_a_backup_kept() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = dir.path().join("store");
+        let db = open_as(&store, 1, &[]).unwrap();
+        db.open_tree("accounts").unwrap().insert("a", "old").unwrap();
+        drop(db);
+        fn step(db: &sled::Db) -> Result<(), String> {
+            db.open_tree("accounts").and_then(|t| t.insert("a", "new")).map(|_| ()).map_err(|e| e.to_string())
+        }
+        let db = open_as(&store, 2, &[|_| Err("step of another version".into()), step]).unwrap();
+        assert_eq!(db.open_tree("accounts").unwrap().get("a").unwrap().unwrap(), "new");
+        drop(db);
+        let backup = open_as(&dir.path().join("store.v1"), 1, &[]).unwrap();
+        assert_eq!(backup.open_tree("accounts").unwrap().get("a").unwrap().unwrap(), "old");
+    }
+
+    #[test]
+    fn a_damaged_store_is_refused_and_says_what_to_do() {
+        let dir = tempfile::tempdir().unwrap();
+        drop(open(dir.path()).unwrap());
+        std::fs::write(dir.path().join("conf"), b"garbage").unwrap();
+        let error = open(dir.path()).unwrap_err();
+        assert!(matches!(error, StoreError::Corrupt { .. }), "{error:?}");
+        assert!(error.to_string().contains("restore a backup"), "{error}");
+    }
+}

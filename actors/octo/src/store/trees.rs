@@ -1,0 +1,249 @@
+//! The trees, typed.
+
+use std::path::Path;
+
+use secrecy::SecretString;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use super::account::Account;
+use super::error::StoreError;
+use super::open;
+use crate::auth::{TokenId, UserId};
+
+const JWT_SECRET: &str = "jwt";
+
+/// The store. Clones share it; it closes, flushed, with the last one.
+#[derive(Clone)]
+pub struct Store {
+    db: sled::Db,
+    /// User id → account.
+    accounts: sled::Tree,
+    /// Username → user id.
+    usernames: sled::Tree,
+    /// Token id → Unix seconds at which it would have expired.
+    revoked: sled::Tree,
+    /// `user/session` → the session's key at octo-eavs.
+    provisions: sled::Tree,
+    /// Name → secret.
+    secrets: sled::Tree,
+}
+
+/// A session's key at octo-eavs.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct Provisioned {
+    /// The virtual key itself.
+    pub secret: String,
+    /// Whether it was deleted here and still has to be revoked there.
+    #[serde(default)]
+    pub revoking: bool,
+}
+
+impl std::fmt::Debug for Provisioned {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Provisioned").field("revoking", &self.revoking).finish_non_exhaustive()
+    }
+}
+
+impl Store {
+    /// Opens the store in `dir`, making or migrating it.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn open(dir: &Path) -> Result<Self, StoreError> {
+        let dir = dir.to_owned();
+        let opened = tokio::task::spawn_blocking(move || {
+            crate::paths::private_dir(&dir).map_err(|e| StoreError::Io(e.to_string()))?;
+            open::open(&dir)
+        });
+        let db = opened.await.map_err(|e| StoreError::Io(e.to_string()))??;
+        Ok(Self {
+            accounts: db.open_tree("accounts")?,
+            usernames: db.open_tree("usernames")?,
+            revoked: db.open_tree("revoked_tokens")?,
+            provisions: db.open_tree("provisions")?,
+            secrets: db.open_tree("secrets")?,
+            db,
+        })
+    }
+
+    /// Every account.
+    ///
+    /// # Errors
+    /// [`StoreError::Record`].
+    pub fn accounts(&self) -> Result<Vec<Account>, StoreError> {
+        self.accounts.iter().values().map(|bytes| decode(&bytes?)).collect()
+    }
+
+    /// An account by its id.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn account(&self, id: &UserId) -> Result<Option<Account>, StoreError> {
+        self.accounts.get(id.as_str())?.map(|bytes| decode(&bytes)).transpose()
+    }
+
+    /// An account by the name that its person logs in with.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn account_named(&self, username: &str) -> Result<Option<Account>, StoreError> {
+        let Some(id) = self.usernames.get(username.to_lowercase())? else { return Ok(None) };
+        let Some(bytes) = self.accounts.get(id)? else { return Ok(None) };
+        decode(&bytes).map(Some)
+    }
+
+    /// Adds an account; on the disk when this returns.
+    ///
+    /// # Errors
+    /// [`StoreError::Taken`].
+    pub async fn add_account(&self, account: &Account) -> Result<(), StoreError> {
+        let name = account.username.to_lowercase();
+        let reserved = self.usernames.compare_and_swap(&name, None::<&[u8]>, Some(account.id.as_str().as_bytes()))?;
+        if reserved.is_err() {
+            return Err(StoreError::Taken(name));
+        }
+        let added = self.accounts.compare_and_swap(account.id.as_str(), None::<&[u8]>, Some(encode(account)?))?;
+        if added.is_err() {
+            self.usernames.remove(&name)?;
+            return Err(StoreError::Taken(account.id.to_string()));
+        }
+        self.flush().await
+    }
+
+    /// Changes an account in one step, with no update lost; on the disk when this returns. `None` when there is no such account.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn update_account(&self, id: &UserId, mut change: impl FnMut(&mut Account)) -> Result<Option<Account>, StoreError> {
+        const ATTEMPTS: usize = 64;
+        for _ in 0..ATTEMPTS {
+            let Some(old) = self.accounts.get(id.as_str())? else { return Ok(None) };
+            let mut account: Account = decode(&old)?;
+            change(&mut account);
+            if self.accounts.compare_and_swap(id.as_str(), Some(old), Some(encode(&account)?))?.is_ok() {
+                self.flush().await?;
+                return Ok(Some(account));
+            }
+        }
+        Err(StoreError::Conflict)
+    }
+
+    /// Revokes a token until `expires` (Unix seconds), when it would be void anyway; on the disk when this returns.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn revoke_token(&self, token: &TokenId, expires: u64) -> Result<(), StoreError> {
+        self.revoked.insert(token.as_str(), &expires.to_be_bytes())?;
+        self.flush().await
+    }
+
+    /// Tokens revoked and not yet expired at `now` (Unix seconds); forgets the others.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn revoked_tokens(&self, now: u64) -> Result<Vec<(TokenId, u64)>, StoreError> {
+        let mut tokens = Vec::new();
+        for entry in &self.revoked {
+            let (id, expires) = entry?;
+            let expires = expires.as_ref().try_into().map(u64::from_be_bytes).unwrap_or(u64::MAX);
+            if expires < now {
+                self.revoked.remove(id)?;
+            } else {
+                tokens.push((TokenId(String::from_utf8_lossy(&id).into_owned()), expires));
+            }
+        }
+        Ok(tokens)
+    }
+
+    /// The secret that signs tokens, made by `make` at first use.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn jwt_secret(&self, make: impl FnOnce() -> String) -> Result<SecretString, StoreError> {
+        if let Some(bytes) = self.secrets.get(JWT_SECRET)? {
+            return Ok(text(&bytes)?.into());
+        }
+        let made = make();
+        self.secrets.insert(JWT_SECRET, made.as_bytes())?;
+        self.flush().await?;
+        Ok(made.into())
+    }
+
+    /// The key of a session, if it has one.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn provision(&self, name: &str) -> Result<Option<Provisioned>, StoreError> {
+        self.provisions.get(name)?.map(|bytes| decode(&bytes)).transpose()
+    }
+
+    /// Keeps the key of a session, unless it has one: the one that holds then. On the disk when this returns.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn keep_provision(&self, name: &str, provision: Provisioned) -> Result<Provisioned, StoreError> {
+        match self.provisions.compare_and_swap(name, None::<&[u8]>, Some(encode(&provision)?))? {
+            Ok(()) => {
+                self.flush().await?;
+                Ok(provision)
+            }
+            Err(other) => other.current.map(|bytes| decode(&bytes)).transpose()?.ok_or(StoreError::Conflict),
+        }
+    }
+
+    /// Writes the key of a session.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn set_provision(&self, name: &str, provision: &Provisioned) -> Result<(), StoreError> {
+        self.provisions.insert(name, encode(provision)?)?;
+        self.flush().await
+    }
+
+    /// Forgets the key of a session.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn remove_provision(&self, name: &str) -> Result<(), StoreError> {
+        self.provisions.remove(name)?;
+        self.flush().await
+    }
+
+    /// Names of sessions whose keys still have to be revoked.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn revoking(&self) -> Result<Vec<String>, StoreError> {
+        let mut names = Vec::new();
+        for entry in &self.provisions {
+            let (name, bytes) = entry?;
+            if decode::<Provisioned>(&bytes)?.revoking {
+                names.push(text(&name)?);
+            }
+        }
+        Ok(names)
+    }
+
+    /// Waits until everything written is on the disk.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`].
+    pub async fn flush(&self) -> Result<(), StoreError> {
+        self.db.flush_async().await?;
+        Ok(())
+    }
+}
+
+fn encode(value: &impl Serialize) -> Result<Vec<u8>, StoreError> {
+    serde_json::to_vec(value).map_err(|e| StoreError::Record(e.to_string()))
+}
+
+/// The message never quotes the record, which may hold a secret.
+fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, StoreError> {
+    serde_json::from_slice(bytes).map_err(|e| StoreError::Record(format!("{:?} at {}:{}", e.classify(), e.line(), e.column())))
+}
+
+fn text(bytes: &[u8]) -> Result<String, StoreError> {
+    String::from_utf8(bytes.to_vec()).map_err(|_| StoreError::Record("not text".to_owned()))
+}
