@@ -7,17 +7,25 @@
 //! It never spawns an agent, never opens a path of a workspace, and has no global state: two instances in one process work.
 //! It brings no runtime, signal handler, tracing subscriber or panic hook of its own; the binary does.
 
+pub mod audit;
 pub mod auth;
+pub mod builder;
 pub mod config;
 pub mod eavs;
 pub mod launch;
 pub mod link;
 pub mod mux;
 pub mod paths;
+pub mod rest;
+pub mod server;
 pub mod sessions;
 pub mod state;
 pub mod store;
 pub mod users;
+pub mod web;
+
+pub use builder::{BuildError, Builder, Octo};
+pub use config::Config;
 
 /// Version of this build.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");

@@ -1,9 +1,12 @@
-//! Opening and deleting a session, the same way from REST and from the mux: with its key at octo-eavs.
+//! Opening and deleting a session, and asking history, the same way from REST and from the mux.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
+use octo_protocol::history::HistoryQuery;
 use octo_protocol::link::RequestBody;
 use octo_protocol::{Command, CommandFrame, ErrorCode, ProtocolError, SessionId};
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::auth::{Action, Object, Principal, UserId, authorize};
@@ -14,6 +17,8 @@ use crate::state::AppState;
 pub const OPEN_DEADLINE: Duration = Duration::from_secs(60);
 /// Patience for deleting one.
 pub const DELETE_DEADLINE: Duration = Duration::from_secs(30);
+/// Patience for a query over history.
+pub const HISTORY_DEADLINE: Duration = Duration::from_secs(20);
 
 /// Opens (creates, or attaches to) the session of a `session.create` frame for `owner` and returns the response's data
 /// ([`octo_protocol::session::SessionOpened`]).
@@ -21,24 +26,60 @@ pub const DELETE_DEADLINE: Duration = Duration::from_secs(30);
 /// # Errors
 /// [`ProtocolError`], with the runner's own refusals as they are.
 pub async fn open(state: &AppState, principal: &Principal, owner: &UserId, frame: &CommandFrame) -> Result<Value, ProtocolError> {
-    let body = opening(state, principal, owner, frame).await?;
+    open_with(state, principal, owner, frame, BTreeMap::new()).await
+}
+
+/// As [`open`], with further environment for the agent.
+///
+/// # Errors
+/// As [`open`].
+pub async fn open_with(
+    state: &AppState,
+    principal: &Principal,
+    owner: &UserId,
+    frame: &CommandFrame,
+    env: BTreeMap<String, String>,
+) -> Result<Value, ProtocolError> {
+    let body = opening_with(state, principal, owner, frame, env).await?;
     state.users.request(principal, owner, body, OPEN_DEADLINE).await
 }
 
-/// What the runner of `owner` is asked for a `session.create` frame: the command, and what its agent needs to reach its models.
+/// What the runner of `owner` is asked for a `session.create` frame: the command with its defaults filled in, and what its agent needs
+/// to reach its models.
 ///
 /// # Errors
 /// [`ProtocolError`].
 pub async fn opening(state: &AppState, principal: &Principal, owner: &UserId, frame: &CommandFrame) -> Result<RequestBody, ProtocolError> {
+    opening_with(state, principal, owner, frame, BTreeMap::new()).await
+}
+
+async fn opening_with(
+    state: &AppState,
+    principal: &Principal,
+    owner: &UserId,
+    frame: &CommandFrame,
+    env: BTreeMap<String, String>,
+) -> Result<RequestBody, ProtocolError> {
     let session = session_id(&frame.session_id)?;
-    let Command::SessionCreate { config, .. } = &frame.command else {
+    let mut frame = frame.clone();
+    let Command::SessionCreate { config, .. } = &mut frame.command else {
         return Err(ProtocolError::new(ErrorCode::Internal, "only session.create opens a session"));
     };
     authorize(principal, Action::Create, &Object::Session(owner, session.as_str()))
         .map_err(|_| ProtocolError::session_not_found(&session))?;
+    let settings = &state.settings;
+    config.cwd = Some(match config.cwd.take().filter(|cwd| !cwd.is_empty()) {
+        None => settings.sessions.default_workspace(owner).display().to_string(),
+        Some(cwd) => absolute(&cwd, settings.home())?,
+    });
+    let harness = config.harness.get_or_insert_with(|| settings.sessions.default_harness.clone());
+    if harness == "pi" && !settings.pi.enabled {
+        return Err(ProtocolError::new(ErrorCode::Unsupported, "pi is switched off on this server (pi.enabled = false)"));
+    }
     let defaults = ModelDefaults { provider: config.provider.clone(), model: config.model.clone() };
-    let provision = state.eavs.provision(owner, &session, &defaults).await.map_err(unprovisioned)?;
-    Ok(RequestBody::Open { json: encode(frame)?, provision: encode(&provision)? })
+    let mut provision = state.eavs.provision(owner, &session, &defaults).await.map_err(unprovisioned)?;
+    provision.env.extend(env);
+    Ok(RequestBody::Open { json: encode(&frame)?, provision: encode(&provision)? })
 }
 
 /// Deletes a session, its history and its key.
@@ -51,13 +92,42 @@ pub async fn delete(state: &AppState, principal: &Principal, owner: &UserId, fra
         .map_err(|_| ProtocolError::session_not_found(&session))?;
     let done = state.users.request(principal, owner, RequestBody::Command { json: encode(frame)? }, DELETE_DEADLINE).await?;
     if let Err(error) = state.eavs.revoke(owner, &session).await {
-        tracing::warn!(%owner, %session, %error, "the session is deleted, its key could not be revoked yet");
+        tracing::warn!(%owner, %session, %error, "the session is deleted; its key is revoked as soon as octo-eavs answers");
     }
     Ok(done)
 }
 
+/// Asks the history of `owner`. The caller has authorized it.
+///
+/// # Errors
+/// [`ProtocolError`].
+pub async fn history<T: DeserializeOwned>(
+    state: &AppState,
+    principal: &Principal,
+    owner: &UserId,
+    query: &HistoryQuery,
+) -> Result<T, ProtocolError> {
+    let body = RequestBody::History { json: encode(query)? };
+    let data = state.users.request(principal, owner, body, HISTORY_DEADLINE).await?;
+    serde_json::from_value(data).map_err(|e| ProtocolError::new(ErrorCode::Internal, format!("the runner's answer cannot be read: {e}")))
+}
+
 fn session_id(text: &str) -> Result<SessionId, ProtocolError> {
     SessionId::new(text).map_err(|e| ProtocolError::new(ErrorCode::InvalidRequest, e.to_string()))
+}
+
+/// Whether the folder is there is the runner's to say: it has the user's identity.
+fn absolute(cwd: &str, home: Option<&std::path::Path>) -> Result<String, ProtocolError> {
+    let expanded = match (cwd.strip_prefix("~/"), home) {
+        (Some(rest), Some(home)) => home.join(rest).display().to_string(),
+        (None, Some(home)) if cwd == "~" => home.display().to_string(),
+        _ => cwd.to_owned(),
+    };
+    if expanded.starts_with('/') && !expanded.contains('\0') {
+        Ok(expanded)
+    } else {
+        Err(ProtocolError::new(ErrorCode::InvalidRequest, "the folder of a session is an absolute path, or one from ~/ on"))
+    }
 }
 
 fn encode(value: &impl serde::Serialize) -> Result<Vec<u8>, ProtocolError> {
@@ -65,5 +135,8 @@ fn encode(value: &impl serde::Serialize) -> Result<Vec<u8>, ProtocolError> {
 }
 
 fn unprovisioned(error: EavsError) -> ProtocolError {
-    ProtocolError::new(ErrorCode::NotReady, format!("the session has no way to its models: {error}"))
+    match error {
+        EavsError::Unknown(sentence) => ProtocolError::new(ErrorCode::InvalidRequest, sentence),
+        error => ProtocolError::new(ErrorCode::NotReady, format!("the session has no way to its models: {error}")),
+    }
 }

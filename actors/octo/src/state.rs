@@ -7,10 +7,12 @@ use octo_actors::System;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::auth::Authenticator;
+use crate::audit::Audit;
+use crate::auth::{Accounts, Authenticator};
 use crate::config::Settings;
 use crate::eavs::EavsClient;
 use crate::launch::Launch;
+use crate::store::Store;
 use crate::users::Users;
 
 /// One running instance. Clones share it.
@@ -23,6 +25,12 @@ pub struct Inner {
     pub settings: Arc<Settings>,
     /// Who asks.
     pub auth: Authenticator,
+    /// Accounts, log in and out.
+    pub accounts: Accounts,
+    /// Who did what.
+    pub audit: Audit,
+    /// What octo owns on disk.
+    pub store: Store,
     /// Users, their runners and sessions.
     pub users: Users,
     /// Keys for sessions.

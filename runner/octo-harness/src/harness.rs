@@ -74,6 +74,7 @@ pub struct HarnessState {
 
 /// One consequence.
 #[derive(Debug, Clone, PartialEq)]
+#[expect(clippy::large_enum_variant, reason = "events are most of the outputs, and an output is moved once")]
 pub enum Output {
     /// Bytes for the agent's stdin: whole lines, each one JSON object.
     Write(Bytes),

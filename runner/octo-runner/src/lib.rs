@@ -1,1 +1,23 @@
-//! octo-runner
+//! octo's per-user daemon: it keeps a user's sessions, their journal and history, and runs their agents.
+//!
+//! - [`link`]: the Unix socket on which the control plane reaches it.
+//! - [`session`]: an actor for each session: inputs, turns, questions, commands.
+//! - [`journal`]: the storage; journal and history are the same rows.
+//! - [`agent`]: the agent's process; [`agents`]: where agents are found.
+//! - [`history`]: queries; [`runner`]: all of it together.
+//!
+//! Promises: what anybody sees is in the journal first; a kill at any moment loses nothing that was seen and leaves no process behind; one session
+//! or one slow reader delays no other.
+//!
+//! Never: speaks HTTP, decides who may do what (the control plane has), or starts a process but through `octo-sandbox`.
+
+pub mod agent;
+pub mod agents;
+pub mod clock;
+pub mod history;
+pub mod journal;
+pub mod link;
+pub mod options;
+pub mod runner;
+pub mod session;
+pub mod shared;

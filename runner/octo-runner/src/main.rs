@@ -1,1 +1,96 @@
-fn main() {}
+//! The binary: arguments, a session of its own, a log file, a runtime, signals.
+
+use anyhow::Context;
+use clap::{Parser, Subcommand};
+use octo_runner::options::Options;
+use octo_runner::runner::Runner;
+use std::fs::OpenOptions;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::process::ExitCode;
+use tokio::signal::unix::{SignalKind, signal};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Exit code when the supervision tree has failed: the service manager starts the runner again.
+const EXIT_FAILED: u8 = 70;
+
+#[derive(Parser)]
+#[command(name = "octo-runner", version, about = "octo's per-user daemon: sessions, their journal, and their agents")]
+struct Cli {
+    #[command(subcommand)]
+    command: Cmd,
+}
+
+#[derive(Subcommand)]
+enum Cmd {
+    /// Serve the link until SIGTERM.
+    Serve(Box<Options>),
+}
+
+fn main() -> ExitCode {
+    let Cmd::Serve(options) = Cli::parse().command;
+    match run(*options) {
+        Ok(code) => code,
+        Err(error) => {
+            tracing::error!("{error:#}");
+            eprintln!("octo-runner: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(options: Options) -> anyhow::Result<ExitCode> {
+    nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o077));
+    if !options.foreground {
+        // Fails only for the leader of a group, which has what it wants already or was started by a shell.
+        let _ = nix::unistd::setsid();
+    }
+    log_to(&options)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .thread_name("octo-runner")
+        .build()
+        .context("the runtime cannot be started")?;
+    runtime.block_on(serve(options))
+}
+
+async fn serve(options: Options) -> anyhow::Result<ExitCode> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let socket = options.socket.clone();
+    let runner = Runner::start(options).await?;
+    tracing::info!(socket = %socket.display(), pid = std::process::id(), "serving");
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+        why = runner.failed() => {
+            tracing::error!(%why, "the tree of actors has failed");
+            return Ok(ExitCode::from(EXIT_FAILED));
+        }
+    }
+    tracing::info!("ending");
+    runner.shutdown().await;
+    tracing::info!("ended");
+    Ok(ExitCode::SUCCESS)
+}
+
+fn log_to(options: &Options) -> anyhow::Result<()> {
+    let filter = tracing_subscriber::EnvFilter::try_from_env("OCTO_LOG").unwrap_or_else(|_| "info".into());
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(false);
+    if options.foreground {
+        log.with_writer(std::io::stderr).init();
+        return Ok(());
+    }
+    let directory = options.state_dir.join("logs");
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(&directory)
+        .with_context(|| format!("creating {}", directory.display()))?;
+    let path = directory.join(format!("octo-runner-{}.log", options.user));
+    let file =
+        OpenOptions::new().create(true).append(true).mode(0o600).open(&path).with_context(|| format!("opening {}", path.display()))?;
+    log.with_writer(std::sync::Mutex::new(file)).init();
+    Ok(())
+}

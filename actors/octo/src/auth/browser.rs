@@ -84,6 +84,12 @@ impl Browser {
         }
     }
 
+    /// Whether the request says that it comes from another page than octo's own or a configured one.
+    #[must_use]
+    pub fn is_foreign(&self, headers: &HeaderMap) -> bool {
+        self.page(headers) == Page::Foreign
+    }
+
     /// Whether the token would cross the network in the clear: a page over http from another machine.
     #[must_use]
     pub fn is_exposed(&self, headers: &HeaderMap) -> bool {

@@ -26,7 +26,7 @@ pub use limiter::LoginLimiter;
 pub use live::{Ended, Live, Revocations};
 pub use password::Passwords;
 pub use principal::{InvalidUserId, MAX_USER_ID_BYTES, Principal, Role, TokenId, UserId};
-pub use tickets::Tickets;
+pub use tickets::{TICKET_LIFETIME, Tickets};
 pub use token::{TokenError, Tokens};
 
 /// `bytes` random bytes of the operating system, in hexadecimal.

@@ -1,58 +1,13 @@
-//! octo's side of octo-eavs: a key for each session, and which providers there are.
+//! octo's side of octo-eavs: a key for each session, which providers there are, and handing it the providers' keys.
+//!
+//! The key of a session is made here and kept in octo's store, so that the same session always has the same one; octo-eavs has its hash.
+//! A key that was to be revoked while octo-eavs was away is revoked later ([`service`]).
 
-use octo_protocol::SessionId;
-use octo_protocol::provision::Provision;
+mod catalog;
+mod client;
+mod service;
+mod transport;
 
-use crate::auth::UserId;
-use crate::launch::{Launch, LaunchError};
-
-/// Provider and model of a session, where it names them.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct ModelDefaults {
-    /// Provider.
-    pub provider: Option<String>,
-    /// Model.
-    pub model: Option<String>,
-}
-
-/// Why a session has no key.
-#[derive(Debug, Clone, thiserror::Error)]
-pub enum EavsError {
-    /// octo-eavs is not there.
-    #[error(transparent)]
-    Launch(#[from] LaunchError),
-    /// It does not answer as it should.
-    #[error("octo-eavs: {0}")]
-    Failed(String),
-}
-
-/// Talks to octo-eavs over its admin socket. Clones share one state.
-#[derive(Clone)]
-pub struct EavsClient {
-    launch: Launch,
-}
-
-impl EavsClient {
-    /// For the instance of `launch`.
-    #[must_use]
-    pub fn new(launch: Launch) -> Self {
-        Self { launch }
-    }
-
-    /// The session's own key, registered and on disk at both sides, with the providers it may use. The same session gets the same key.
-    ///
-    /// # Errors
-    /// [`EavsError`].
-    pub async fn provision(&self, _user: &UserId, _session: &SessionId, _defaults: &ModelDefaults) -> Result<Provision, EavsError> {
-        self.launch.ensure_eavs().await?;
-        Err(EavsError::Failed("not reachable".to_owned()))
-    }
-
-    /// Revokes the session's key: requests with it are refused from now on.
-    ///
-    /// # Errors
-    /// [`EavsError`].
-    pub async fn revoke(&self, _user: &UserId, _session: &SessionId) -> Result<(), EavsError> {
-        self.launch.ensure_eavs().await.map(|_| ()).map_err(EavsError::from)
-    }
-}
+pub use catalog::{Catalog, EavsModel, EavsProvider};
+pub use client::{EavsClient, EavsError, ModelDefaults};
+pub use service::{EavsService, SERVICE};

@@ -1,10 +1,33 @@
 //! Finds octo's own daemons or starts them, detached, so that they outlive octo. It starts nothing else.
+//!
+//! A daemon is found by connecting to its socket. One that has to be started gets an environment of its own making (no providers' keys),
+//! its log as standard output and error, and leaves octo's session by itself. octo waits until it answers and reaps it when it ends.
 
-use std::path::PathBuf;
-use std::sync::Arc;
+mod daemon;
+mod environment;
+mod error;
+mod process;
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::Semaphore;
+
+pub use daemon::START_DEADLINE;
+use daemon::{Daemon, Found};
+pub use error::LaunchError;
+pub use process::{Peer, StopError, answers, peer, stop};
 
 use crate::auth::UserId;
 use crate::config::Settings;
+use crate::paths::own_uid;
+
+/// Name of the runner's binary.
+pub const RUNNER: &str = "octo-runner";
+/// Name of the proxy's binary.
+pub const EAVS: &str = "octo-eavs";
 
 /// Where a runner answers.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,48 +38,37 @@ pub struct RunnerEndpoint {
     pub uid: u32,
 }
 
-/// Why a daemon is not there. Each says what to do.
-#[derive(Debug, Clone, thiserror::Error)]
-pub enum LaunchError {
-    /// Its binary is missing.
-    #[error("{binary} is not at {}: install octo's binaries side by side", .path.display())]
-    Missing {
-        /// The binary.
-        binary: &'static str,
-        /// Where it was looked for.
-        path: PathBuf,
-    },
-    /// It could not be started.
-    #[error("could not start {binary}: {reason}")]
-    Start {
-        /// The binary.
-        binary: &'static str,
-        /// Why.
-        reason: String,
-    },
-    /// It was started and did not answer.
-    #[error("{binary} does not answer on {}: {reason}", .socket.display())]
-    NotReady {
-        /// The binary.
-        binary: &'static str,
-        /// Its socket.
-        socket: PathBuf,
-        /// What happened to it, with the end of its log.
-        reason: String,
-    },
-}
-
 /// Finds and starts the daemons of one instance. Clones share one state.
 #[derive(Debug, Clone)]
-pub struct Launch {
+pub struct Launch(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
     settings: Arc<Settings>,
+    binaries: Option<PathBuf>,
+    /// One start at a time for each socket.
+    starting: Mutex<HashMap<PathBuf, Arc<Semaphore>>>,
+    eavs_starts: AtomicU64,
 }
 
 impl Launch {
-    /// For the instance that `settings` describe.
+    /// For the instance that `settings` describe; binaries are beside this program.
     #[must_use]
     pub fn new(settings: Arc<Settings>) -> Self {
-        Self { settings }
+        let binaries = std::env::current_exe().ok().and_then(|exe| exe.parent().map(Path::to_owned));
+        Self::with_binaries(settings, binaries)
+    }
+
+    /// The same, with the binaries in `dir`; `None` looks in PATH only.
+    #[must_use]
+    pub fn with_binaries(settings: Arc<Settings>, dir: Option<PathBuf>) -> Self {
+        Self(Arc::new(Inner { settings, binaries: dir, starting: Mutex::default(), eavs_starts: AtomicU64::new(1) }))
+    }
+
+    /// The settings it works for.
+    #[must_use]
+    pub fn settings(&self) -> &Arc<Settings> {
+        &self.0.settings
     }
 
     /// The runner of `user`, started if it does not answer. Concurrent calls for one user start one runner.
@@ -64,7 +76,34 @@ impl Launch {
     /// # Errors
     /// [`LaunchError`].
     pub async fn ensure_runner(&self, user: &UserId) -> Result<RunnerEndpoint, LaunchError> {
-        Ok(RunnerEndpoint { socket: self.settings.paths.runner_socket(user), uid: crate::paths::own_uid() })
+        let settings = &self.0.settings;
+        let paths = &settings.paths;
+        let socket = paths.runner_socket(user);
+        let mut arguments: Vec<(&str, PathBuf)> = vec![
+            ("--user", user.as_str().into()),
+            ("--runner-id", settings.runner.runner_id.clone().into()),
+            ("--socket", socket.clone()),
+            ("--data-dir", paths.runner_data_dir(user)),
+            ("--state-dir", paths.state_dir.clone()),
+            ("--config-dir", paths.config_dir.clone()),
+            ("--agents-dir", paths.agents_dir.clone()),
+            ("--eavs-dir", paths.llm_dir()),
+            ("--server-uid", own_uid().to_string().into()),
+        ];
+        if settings.sandbox.allow_unsandboxed {
+            arguments.push(("--allow-unsandboxed", PathBuf::new()));
+        }
+        let daemon = Daemon {
+            binary: RUNNER,
+            arguments,
+            socket: socket.clone(),
+            log: paths.log_file(&format!("{RUNNER}-{user}")),
+            private: vec![paths.runner_data_dir(user)],
+            // The folder of sessions that name none; the person's own folders are theirs to make.
+            made: vec![settings.sessions.default_workspace(user)],
+        };
+        self.ensure(daemon).await?;
+        Ok(RunnerEndpoint { socket, uid: own_uid() })
     }
 
     /// octo-eavs, started if it does not answer; its admin socket.
@@ -72,6 +111,56 @@ impl Launch {
     /// # Errors
     /// [`LaunchError`].
     pub async fn ensure_eavs(&self) -> Result<PathBuf, LaunchError> {
-        Ok(self.settings.paths.eavs_admin_socket())
+        let paths = &self.0.settings.paths;
+        if !self.0.settings.eavs.enabled {
+            return Err(LaunchError::Disabled { key: "eavs.enabled" });
+        }
+        let socket = paths.eavs_admin_socket();
+        let arguments = vec![
+            ("--config", paths.config_file.clone()),
+            ("--data-dir", paths.eavs_data_dir()),
+            ("--llm-socket", paths.llm_socket()),
+            ("--admin-socket", socket.clone()),
+        ];
+        let daemon = Daemon {
+            binary: EAVS,
+            arguments,
+            socket: socket.clone(),
+            log: paths.log_file(EAVS),
+            private: vec![paths.eavs_data_dir(), paths.llm_dir()],
+            made: Vec::new(),
+        };
+        if self.ensure(daemon).await? == Found::Started {
+            self.0.eavs_starts.fetch_add(1, Ordering::AcqRel);
+        }
+        Ok(socket)
+    }
+
+    /// Grows whenever an octo-eavs was started: it does not know the providers' keys then.
+    #[must_use]
+    pub fn eavs_starts(&self) -> u64 {
+        self.0.eavs_starts.load(Ordering::Acquire)
+    }
+
+    /// Where a binary of octo's is expected.
+    #[must_use]
+    pub fn binary(&self, name: &str) -> PathBuf {
+        match &self.0.binaries {
+            Some(dir) => dir.join(name),
+            None => name.into(),
+        }
+    }
+
+    async fn ensure(&self, daemon: Daemon) -> Result<Found, LaunchError> {
+        if process::answers(&daemon.socket).await {
+            return Ok(Found::Running);
+        }
+        let turn = {
+            let mut starting = self.0.starting.lock().unwrap_or_else(PoisonError::into_inner);
+            Arc::clone(starting.entry(daemon.socket.clone()).or_insert_with(|| Arc::new(Semaphore::new(1))))
+        };
+        let _turn =
+            turn.acquire().await.map_err(|_| LaunchError::Start { binary: daemon.binary, reason: "octo is stopping".to_owned() })?;
+        daemon.ensure(&self.binary(daemon.binary), environment::for_daemon(&self.0.settings)).await
     }
 }

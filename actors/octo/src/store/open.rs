@@ -16,9 +16,12 @@ pub(super) fn open(dir: &Path) -> Result<sled::Db, StoreError> {
 }
 
 fn open_as(dir: &Path, known: u32, migrations: &[Migration]) -> Result<sled::Db, StoreError> {
+    // sled starts anew over a log that it cannot read; a store that was there and is empty now is damaged, not new.
+    let existed = std::fs::metadata(dir.join("db")).is_ok_and(|m| m.len() > 0);
     let db = open_db(dir)?;
     let found = version(dir, &db)?;
     match found {
+        None if existed => Err(StoreError::Corrupt { path: dir.to_owned(), reason: "it has no schema version".to_owned() }),
         None => {
             write_version(&db, known)?;
             Ok(db)
@@ -73,19 +76,7 @@ fn is_lock(error: &io::Error) -> bool {
 }
 
 fn version(dir: &Path, db: &sled::Db) -> Result<Option<u32>, StoreError> {
-    let Some(bytes) = db.open_tree(META)?.get(VERSION_KEY)? else {
-        // A store that holds something and has no version is not a new one.
-        let empty = db
-            .tree_names()
-            .iter()
-            .filter(|name| name.as_ref() != META.as_bytes())
-            .all(|name| db.open_tree(name).is_ok_and(|t| t.is_empty()));
-        return if empty {
-            Ok(None)
-        } else {
-            Err(StoreError::Corrupt { path: dir.to_owned(), reason: "it has no schema version".to_owned() })
-        };
-    };
+    let Some(bytes) = db.open_tree(META)?.get(VERSION_KEY)? else { return Ok(None) };
     let bytes: [u8; 4] = bytes
         .as_ref()
         .try_into()
@@ -163,11 +154,22 @@ mod tests {
 
     #[test]
     fn a_damaged_store_is_refused_and_says_what_to_do() {
-        let dir = tempfile::tempdir().unwrap();
-        drop(open(dir.path()).unwrap());
-        std::fs::write(dir.path().join("conf"), b"garbage").unwrap();
-        let error = open(dir.path()).unwrap_err();
-        assert!(matches!(error, StoreError::Corrupt { .. }), "{error:?}");
-        assert!(error.to_string().contains("restore a backup"), "{error}");
+        for fill in [b'g', 0u8] {
+            let dir = tempfile::tempdir().unwrap();
+            let db = open(dir.path()).unwrap();
+            db.open_tree("accounts").unwrap().insert("a", "kept").unwrap();
+            drop(db);
+            let length = std::fs::metadata(dir.path().join("db")).unwrap().len();
+            std::fs::write(dir.path().join("db"), vec![fill; usize::try_from(length).unwrap()]).unwrap();
+            for entry in std::fs::read_dir(dir.path()).unwrap() {
+                let path = entry.unwrap().path();
+                if path.file_name().unwrap().to_string_lossy().starts_with("snap") {
+                    std::fs::write(path, b"garbage").unwrap();
+                }
+            }
+            let error = open(dir.path()).unwrap_err();
+            assert!(matches!(error, StoreError::Corrupt { .. }), "{error:?}");
+            assert!(error.to_string().contains("restore a backup"), "{error}");
+        }
     }
 }

@@ -62,19 +62,21 @@ fn queue_mode(mode: Option<&str>) -> QueueMode {
 
 impl Pi {
     pub(super) fn answer(&mut self, answer: &wire::Response<'_>, now: i64, out: &mut Outbox) {
-        let Some(id) = answer.id.as_ref().filter(|id| !id.is_null()) else {
+        let refused = (!answer.success).then(|| refusal(answer));
+        let id = answer.id.as_ref().filter(|id| !id.is_null());
+        let unknown = refused.as_ref().is_some_and(|error| error.code == ErrorCode::Unsupported);
+        let purpose = match id {
+            Some(id) => self.requests.take(id),
+            None if unknown => self.requests.take_unknown(&answer.command),
+            None => None,
+        };
+        let Some(purpose) = purpose else {
             self.ignored += 1;
-            if !answer.success {
-                let message = format!("{NAME} did not take a line that octo wrote: {}", refusal(answer).message);
-                self.notice(message, out);
+            if let (None, Some(error)) = (id, refused) {
+                self.notice(format!("{NAME} did not take a line that octo wrote: {}", error.message), out);
             }
             return;
         };
-        let Some(purpose) = self.requests.take(id) else {
-            self.ignored += 1;
-            return;
-        };
-        let refused = (!answer.success).then(|| refusal(answer));
         match purpose {
             Purpose::Input { token } => self.input_answered(token, refused, answer, now, out),
             Purpose::Abort { token } => self.abort_answered(token, refused, now, out),
@@ -219,7 +221,7 @@ impl Pi {
     fn model(&mut self, model: wire::Model, out: &mut Outbox) -> Value {
         let model = Model::from(model);
         let (provider, model_id) = (model.provider.clone(), model.id.clone());
-        let changed = self.state.model.as_ref().is_none_or(|known| known.provider != provider || known.id != model_id);
+        let changed = self.state.model.as_ref().is_some_and(|known| known.provider != provider || known.id != model_id);
         self.state.model = Some(model);
         if changed {
             out.event(Event::ModelChanged { provider: provider.clone(), model_id: model_id.clone() });
@@ -324,7 +326,7 @@ impl Pi {
             {
                 self.settle(settlement, now, out);
             }
-        } else if disposition["disposition"].is_null() && self.run.accepted() {
+        } else if self.run.accepted(self.inputs.is_command(token), now) && disposition["disposition"].is_null() {
             self.ask_whether_settled(out);
         }
     }

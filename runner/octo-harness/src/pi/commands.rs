@@ -166,11 +166,12 @@ impl Pi {
             self.requests.send(Purpose::ClearQueue, "clear_queue", json!({}), out);
         }
         self.abort_on_start = self.run.is_prompted();
+        self.run.abort_sent();
         self.requests.send(Purpose::Abort { token }, "abort", json!({}), out);
     }
 
     /// A command of pi whose answer is given as it is; the doors below are for tools that octo offers on top of a session.
-    fn raw(&mut self, token: u64, name: &str, fields: Value, out: &mut Outbox) {
+    fn raw(&mut self, token: u64, name: &'static str, fields: Value, out: &mut Outbox) {
         match self.refusal() {
             Some(error) => self.reply(token, Err(error), out),
             None => self.requests.send(Purpose::Raw { token }, name, fields, out),

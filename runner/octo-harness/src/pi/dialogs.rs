@@ -124,9 +124,10 @@ impl Dialogs {
         Ok(line)
     }
 
-    /// Closes the questions whose time is over.
-    pub fn expire(&mut self, now: i64, out: &mut Outbox) {
-        self.close_where(|dialog| dialog.expires.is_some_and(|at| at <= now), "timeout", out);
+    /// Closes the questions whose time is over. `true` when there were any.
+    pub fn expire(&mut self, now: i64, out: &mut Outbox) -> bool {
+        let over = |dialog: &Dialog| dialog.expires.is_some_and(|at| at <= now);
+        self.open.iter().any(over) && !self.close_where(over, "timeout", out).is_empty()
     }
 
     /// The run is over: what was asked in it no longer waits for an answer.

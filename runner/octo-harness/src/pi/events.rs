@@ -96,9 +96,12 @@ impl Pi {
         self.stream.update(update.event, out);
     }
 
-    fn message_end(&mut self, message: wire::Message, now: i64, out: &mut Outbox) {
+    fn message_end(&mut self, mut message: wire::Message, now: i64, out: &mut Outbox) {
         match message.role.as_str() {
             "assistant" => {
+                if self.run.is_aborting() && message.stop_reason.as_deref() == Some("error") {
+                    message.stop_reason = Some("aborted".to_owned());
+                }
                 let error = message.error_message.clone();
                 let message = self.stream.end(message, now, out);
                 self.run.message(message.stop_reason, error);
@@ -112,6 +115,7 @@ impl Pi {
                 match self.inputs.echoed(&message::plain_text(&message.content)) {
                     Some(input) => {
                         if !input.taken {
+                            self.run.accepted(false, now);
                             out.push(Output::Taken { token: input.token });
                         }
                         out.push(Output::Delivered { token: input.token });
@@ -119,6 +123,8 @@ impl Pi {
                     None => self.other_message(message, now, out),
                 }
             }
+            // The sections of pi's prompt: not for people.
+            "system" => {}
             _ => self.other_message(message, now, out),
         }
     }
@@ -206,7 +212,6 @@ impl Pi {
 
     fn retry_start(&mut self, retry: wire::Retry, now: i64, out: &mut Outbox) {
         let delay_ms = unsigned(retry.delay_ms);
-        self.end_retry(false, None, out);
         self.stream.retried(&format!("the request failed and is made again: {}", excerpt(&retry.error_message, ERROR_EXCERPT)), out);
         self.run.retry_start(delay_ms, now);
         self.retry = Some(retry.attempt);

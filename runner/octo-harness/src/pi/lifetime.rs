@@ -95,6 +95,7 @@ impl Pi {
         self.stream.discard_open(&sentence, out);
         self.tools.close(&sentence, now, out);
         self.offer_resume(out);
+        // A prompt that pi never answered is refused, and that is its end: no run was under way.
         for waiting in self.inputs.drain() {
             out.push(match waiting.taken {
                 true => Output::Returned { token: waiting.token },
@@ -125,10 +126,19 @@ fn sentence(report: &ExitReport) -> String {
         (None, Some(code)) => format!("{NAME} ended with exit code {code}"),
         (None, None) => format!("{NAME} ended"),
     };
-    let said: Vec<&str> = report.stderr_tail.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
-    if said.is_empty() || report.expected {
+    if report.expected {
         return how;
     }
-    let last = said[said.len().saturating_sub(STDERR_LINES)..].join(" / ");
+    let lines = report.stderr_tail.lines().map(str::trim);
+    // Of a JavaScript crash the line with the error tells more than the stack and the version below it.
+    let telling = |line: &&str| !line.is_empty() && *line != "^" && !line.starts_with("at ") && !line.starts_with("Node.js v");
+    let said: Vec<&str> = lines.filter(telling).collect();
+    let last = match said.iter().rfind(|line| line.contains("Error: ")) {
+        Some(error) => (*error).to_owned(),
+        None => said[said.len().saturating_sub(STDERR_LINES)..].join(" / "),
+    };
+    if last.is_empty() {
+        return how;
+    }
     format!("{how}: {}", excerpt(&last, STDERR_EXCERPT))
 }

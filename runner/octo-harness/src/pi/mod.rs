@@ -6,7 +6,8 @@
 //! Promises, beyond those of [`crate::harness`]:
 //! - A run is settled exactly once, and only when no retry, compaction or queued message follows. A run that pi begins by itself (an extension asked
 //!   for it) is a run like any other: it has its `agent.working` and its [`Output::Settled`], without an input of the runner.
-//! - An input that an extension of pi deals with itself (a slash command) is [`Output::Delivered`] and settled although no run began.
+//! - An input that an extension of pi deals with itself (a slash command) is [`Output::Delivered`] and settled although no run began. A pi that does
+//!   not say so (before 1.x) is asked; for a text that is no slash command the runner's probes must do, two of them some seconds later.
 //! - [`Output::Resume`] comes when pi's session file can exist: pi writes it with the first message of the model. A handle of a conversation that was
 //!   loaded comes right after [`Output::Ready`]. Before that there is nothing to resume.
 //! - A failed message of the model that pi is going to ask for again is discarded; one that stays ends with `stop_reason` `error` and
@@ -154,8 +155,9 @@ impl Pi {
     }
 
     fn expire(&mut self, now: i64, out: &mut Outbox) {
-        self.dialogs.expire(now, out);
-        self.questions_changed();
+        if self.dialogs.expire(now, out) {
+            self.questions_changed();
+        }
     }
 }
 

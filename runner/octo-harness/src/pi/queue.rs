@@ -76,6 +76,12 @@ impl Inputs {
         }
     }
 
+    /// It begins like a slash command, which an extension may deal with.
+    #[must_use]
+    pub fn is_command(&self, token: u64) -> bool {
+        self.waiting.iter().any(|waiting| waiting.token == token && waiting.message.trim_start().starts_with('/'))
+    }
+
     /// Forgets it. `true` when it was waiting.
     pub fn remove(&mut self, token: u64) -> bool {
         let before = self.waiting.len();

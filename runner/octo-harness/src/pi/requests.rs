@@ -116,7 +116,8 @@ impl Purpose {
 #[derive(Debug, Default)]
 pub struct Requests {
     last: u64,
-    pending: BTreeMap<u64, Purpose>,
+    /// By number: what the answer is for, and the command's name.
+    pending: BTreeMap<u64, (Purpose, &'static str)>,
 }
 
 /// Writes one line to pi. Only objects are ever written: anything else ends pi.
@@ -136,30 +137,36 @@ impl Requests {
     }
 
     /// Sends `{type: command, …fields}`.
-    pub fn send(&mut self, purpose: Purpose, command: &str, fields: Value, out: &mut Outbox) {
+    pub fn send(&mut self, purpose: Purpose, command: &'static str, fields: Value, out: &mut Outbox) {
         self.last += 1;
         let mut line = json!({"id": format!("{ID_PREFIX}{}", self.last), "type": command});
         if let (Some(line), Value::Object(fields)) = (line.as_object_mut(), fields) {
             line.extend(fields);
         }
-        self.pending.insert(self.last, purpose);
+        self.pending.insert(self.last, (purpose, command));
         write(&line, out);
     }
 
     /// Takes what an answer with this id is for; `None` when nobody waits for it.
     pub fn take(&mut self, id: &Value) -> Option<Purpose> {
         let number: u64 = id.as_str()?.strip_prefix(ID_PREFIX)?.parse().ok()?;
-        self.pending.remove(&number)
+        self.pending.remove(&number).map(|(purpose, _)| purpose)
+    }
+
+    /// Takes the oldest command of this name: 0.73 refuses commands that it does not know without their id.
+    pub fn take_unknown(&mut self, command: &str) -> Option<Purpose> {
+        let number = self.pending.iter().find(|(_, (_, name))| *name == command).map(|(number, _)| *number)?;
+        self.pending.remove(&number).map(|(purpose, _)| purpose)
     }
 
     /// Whether an answer of this kind is under way.
     #[must_use]
     pub fn waits(&self, wanted: impl Fn(&Purpose) -> bool) -> bool {
-        self.pending.values().any(wanted)
+        self.pending.values().any(|(purpose, _)| wanted(purpose))
     }
 
     /// Everything without an answer, oldest first.
     pub fn drain(&mut self) -> Vec<Purpose> {
-        std::mem::take(&mut self.pending).into_values().collect()
+        std::mem::take(&mut self.pending).into_values().map(|(purpose, _)| purpose).collect()
     }
 }

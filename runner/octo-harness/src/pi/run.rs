@@ -19,6 +19,8 @@ use octo_protocol::message::StopReason;
 const QUIET_ANSWERS: u8 = 2;
 /// The same when the last message failed: then a retry or a compaction is likely.
 const QUIET_ANSWERS_AFTER_ERROR: u8 = 4;
+/// How long a prompt that looks like no command may take to become a run, in milliseconds, before quiet answers count.
+const PROMPT_PATIENCE_MS: i64 = 3_000;
 /// How long an announced repetition may take to begin, in milliseconds, before quiet answers count.
 const REPETITION_PATIENCE_MS: i64 = 30_000;
 
@@ -62,8 +64,12 @@ pub struct Run {
     state: State,
     dialect: Dialect,
     quiet: u8,
-    /// Until when (Unix milliseconds) an announced repetition is waited for.
+    /// Until when (Unix milliseconds) an announced repetition, or the run of a prompt, is waited for.
     repetition: Option<i64>,
+    /// pi took an input for the run that is about to begin.
+    accepted: bool,
+    /// An abort is under way: what fails now, fails because of it (0.87 reports it as an error).
+    aborting: bool,
     retrying: bool,
     compacting: bool,
     reason: Option<StopReason>,
@@ -77,6 +83,8 @@ impl Default for Run {
             dialect: Dialect::Unknown,
             quiet: 0,
             repetition: None,
+            accepted: false,
+            aborting: false,
             retrying: false,
             compacting: false,
             reason: None,
@@ -114,6 +122,8 @@ impl Run {
 
     fn begin(&mut self) {
         self.quiet = 0;
+        self.accepted = false;
+        self.aborting = false;
         self.repetition = None;
         self.reason = None;
         self.error = None;
@@ -135,6 +145,17 @@ impl Run {
         self.quiet = 0;
     }
 
+    /// An abort is on its way to pi.
+    pub fn abort_sent(&mut self) {
+        self.aborting = self.is_working();
+    }
+
+    /// The run is being aborted.
+    #[must_use]
+    pub fn is_aborting(&self) -> bool {
+        self.aborting
+    }
+
     /// The stream shows a pi that says `agent_settled`.
     pub fn will_settle(&mut self) {
         self.dialect = Dialect::Settled;
@@ -148,7 +169,7 @@ impl Run {
 
     /// `agent_end`. `true` when pi shall be asked whether that was all.
     pub fn agent_end(&mut self, will_retry: Option<bool>, now: i64) -> bool {
-        if self.state == State::Idle {
+        if matches!(self.state, State::Idle | State::Prompted) {
             return false;
         }
         self.state = State::Ended;
@@ -193,9 +214,15 @@ impl Run {
         self.shall_ask()
     }
 
-    /// The prompt was accepted. `true` when pi shall be asked whether a run follows: an extension may have dealt with it.
-    pub fn accepted(&mut self) -> bool {
-        self.state == State::Prompted
+    /// The prompt was accepted. `true` when pi shall be asked whether a run follows: an extension may have dealt with it. What is no slash `command`
+    /// becomes a run but for rare extensions, and gets time for it.
+    pub fn accepted(&mut self, command: bool, now: i64) -> bool {
+        let waits = self.state == State::Prompted;
+        self.accepted = true;
+        if waits && !command {
+            self.repetition = Some(now.saturating_add(PROMPT_PATIENCE_MS));
+        }
+        waits && command
     }
 
     /// An extension dealt with the prompt, or pi refused it: no run follows.
@@ -241,15 +268,16 @@ impl Run {
 
     /// pi answered `abort`, which it does when it is idle: a pi that does not say `agent_settled` is done.
     pub fn abort_answered(&mut self) -> Option<Settlement> {
+        self.aborting &= self.state == State::Prompted;
         (self.state == State::Ended && self.dialect != Dialect::Settled).then(|| self.over(true))
     }
 
-    /// The process is gone.
+    /// The process is gone. `None` when no run was under way, nor had pi taken an input for one.
     pub fn died(&mut self, expected: bool, error: String) -> Option<Settlement> {
-        if self.state == State::Idle {
+        let state = std::mem::replace(&mut self.state, State::Idle);
+        if state == State::Idle || (state == State::Prompted && !self.accepted) {
             return None;
         }
-        self.state = State::Idle;
         let reason = if expected { StopReason::Aborted } else { StopReason::Error };
         Some(Settlement { reason, error: Some(error) })
     }
@@ -259,6 +287,9 @@ impl Run {
         self.retrying = false;
         self.repetition = None;
         self.quiet = 0;
+        // Also a retry that the abort ended, whose message failed before it.
+        let aborting = std::mem::take(&mut self.aborting);
+        let aborted = aborted || (aborting && self.reason == Some(StopReason::Error));
         let error = self.error.take();
         let reason = match self.reason.take() {
             _ if aborted => StopReason::Aborted,

@@ -48,6 +48,9 @@ impl Stream {
     }
 
     fn opened(&mut self, out: &mut Outbox) -> &mut Open {
+        if self.open.is_none() {
+            self.finish_failed(out);
+        }
         let (prefix, count) = (&self.prefix, &mut self.count);
         self.open.get_or_insert_with(|| {
             let id = new_id(prefix, count);

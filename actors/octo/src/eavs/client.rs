@@ -1,0 +1,206 @@
+//! The client of the admin interface.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use http::{Method, StatusCode};
+use octo_protocol::SessionId;
+use octo_protocol::provision::Provision;
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+
+use super::catalog::Catalog;
+use super::transport;
+use crate::auth::{UserId, random_hex};
+use crate::config::Settings;
+use crate::launch::{Launch, LaunchError};
+use crate::store::{Provisioned, Store, StoreError};
+
+/// Provider and model of a session, where it names them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ModelDefaults {
+    /// Provider.
+    pub provider: Option<String>,
+    /// Model.
+    pub model: Option<String>,
+}
+
+/// Why a session has no key.
+#[derive(Debug, thiserror::Error)]
+pub enum EavsError {
+    /// octo-eavs is not there.
+    #[error(transparent)]
+    Launch(#[from] LaunchError),
+    /// octo's own store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A provider or model that is not there.
+    #[error("{0}")]
+    Unknown(String),
+    /// It does not answer as it should.
+    #[error("octo-eavs: {0}")]
+    Failed(String),
+}
+
+/// Talks to octo-eavs over its admin socket. Clones share one state.
+#[derive(Clone)]
+pub struct EavsClient(Arc<Inner>);
+
+struct Inner {
+    launch: Launch,
+    store: Store,
+    /// The start of octo-eavs that has the providers' keys; 0 = none yet.
+    configured: AtomicU64,
+}
+
+impl EavsClient {
+    /// For the instance of `launch`, with the sessions' keys in `store`.
+    #[must_use]
+    pub fn new(launch: Launch, store: Store) -> Self {
+        Self(Arc::new(Inner { launch, store, configured: AtomicU64::new(0) }))
+    }
+
+    fn settings(&self) -> &Settings {
+        self.0.launch.settings()
+    }
+
+    /// The session's own key, registered and on disk at both sides, with the providers it may use. The same session gets the same key.
+    ///
+    /// # Errors
+    /// [`EavsError`].
+    pub async fn provision(&self, user: &UserId, session: &SessionId, defaults: &ModelDefaults) -> Result<Provision, EavsError> {
+        let catalog = self.catalog().await?;
+        let (default_provider, default_model) = catalog.choose(&self.settings().pi, defaults)?;
+        let name = key_name(user, session);
+        let new = || Provisioned { secret: format!("eavs-{}", random_hex(24)), revoking: false };
+        let mut kept = self.0.store.keep_provision(&name, new()).await?;
+        if kept.revoking {
+            // The id is used again before its former key was revoked: another session must not have that key.
+            kept = new();
+            self.0.store.set_provision(&name, &kept).await?;
+        }
+        let eavs = &self.settings().eavs;
+        let mut permissions = json!({});
+        if let Some(budget) = eavs.session_budget_usd {
+            permissions["max_budget_usd"] = json!(budget);
+        }
+        if let Some(rpm) = eavs.session_rpm {
+            permissions["rpm"] = json!(rpm);
+        }
+        let body = json!({
+            "hash": hex::encode(Sha256::digest(kept.secret.as_bytes())),
+            "permissions": permissions,
+            "metadata": { "user": user.as_str(), "session": session.as_str() },
+        });
+        let (status, answer) = self.call(Method::PUT, &key_path(&name), Some(&body)).await?;
+        if !status.is_success() {
+            return Err(failed(status, &answer));
+        }
+        Ok(Provision {
+            eavs_key: kept.secret,
+            providers: catalog.provisioned(),
+            default_provider,
+            default_model,
+            env: std::collections::BTreeMap::new(),
+        })
+    }
+
+    /// Revokes the session's key: requests with it are refused from now on, or, when octo-eavs is away, from its next start on.
+    ///
+    /// # Errors
+    /// [`EavsError`]; the key is revoked later then.
+    pub async fn revoke(&self, user: &UserId, session: &SessionId) -> Result<(), EavsError> {
+        let name = key_name(user, session);
+        let Some(kept) = self.0.store.provision(&name)? else { return Ok(()) };
+        self.0.store.set_provision(&name, &Provisioned { revoking: true, ..kept }).await?;
+        self.revoke_named(&name).await
+    }
+
+    /// Revokes what is left over from before; how many.
+    ///
+    /// # Errors
+    /// [`EavsError`].
+    pub async fn revoke_left_over(&self) -> Result<usize, EavsError> {
+        let names = self.0.store.revoking()?;
+        for name in &names {
+            self.revoke_named(name).await?;
+        }
+        Ok(names.len())
+    }
+
+    async fn revoke_named(&self, name: &str) -> Result<(), EavsError> {
+        let (status, answer) = self.call(Method::DELETE, &key_path(name), None).await?;
+        if !status.is_success() && status != StatusCode::NOT_FOUND {
+            return Err(failed(status, &answer));
+        }
+        self.0.store.remove_provision(name).await?;
+        Ok(())
+    }
+
+    /// Providers and models, as of now.
+    ///
+    /// # Errors
+    /// [`EavsError`].
+    pub async fn catalog(&self) -> Result<Catalog, EavsError> {
+        let (status, answer) = self.call(Method::GET, "/admin/providers", None).await?;
+        if !status.is_success() {
+            return Err(failed(status, &answer));
+        }
+        serde_json::from_value(answer).map(Catalog).map_err(|e| EavsError::Failed(format!("its list of providers cannot be read: {e}")))
+    }
+
+    /// Whether it answers.
+    ///
+    /// # Errors
+    /// [`EavsError`].
+    pub async fn health(&self) -> Result<Value, EavsError> {
+        let (status, answer) = self.call(Method::GET, "/health", None).await?;
+        if status.is_success() { Ok(answer) } else { Err(failed(status, &answer)) }
+    }
+
+    /// Has it read the configuration again, with the providers' keys out of octo's environment.
+    ///
+    /// # Errors
+    /// [`EavsError`].
+    pub async fn reload(&self) -> Result<(), EavsError> {
+        let socket = self.0.launch.ensure_eavs().await?;
+        self.configure(&socket).await
+    }
+
+    async fn configure(&self, socket: &std::path::Path) -> Result<(), EavsError> {
+        let starts = self.0.launch.eavs_starts();
+        let settings = self.settings();
+        let set = settings.eavs.key_variables.iter().filter_map(|name| Some((name.clone(), Value::from(settings.env.get(name)?))));
+        let env: serde_json::Map<String, Value> = set.collect();
+        let (status, answer) =
+            transport::call(socket, Method::POST, "/admin/reload", Some(&json!({ "env": env }))).await.map_err(EavsError::Failed)?;
+        if !status.is_success() {
+            return Err(failed(status, &answer));
+        }
+        self.0.configured.fetch_max(starts, Ordering::AcqRel);
+        Ok(())
+    }
+
+    async fn call(&self, method: Method, path: &str, body: Option<&Value>) -> Result<(StatusCode, Value), EavsError> {
+        let socket = self.0.launch.ensure_eavs().await?;
+        if self.0.configured.load(Ordering::Acquire) < self.0.launch.eavs_starts() {
+            self.configure(&socket).await?;
+        }
+        transport::call(&socket, method, path, body).await.map_err(EavsError::Failed)
+    }
+}
+
+fn key_name(user: &UserId, session: &SessionId) -> String {
+    format!("session/{user}/{session}")
+}
+
+/// A name holds nothing that would have to be escaped in a path but the slash.
+fn key_path(name: &str) -> String {
+    format!("/admin/keys/{}", name.replace('/', "%2F"))
+}
+
+fn failed(status: StatusCode, answer: &Value) -> EavsError {
+    EavsError::Failed(
+        answer.get("error").and_then(Value::as_str).map_or_else(|| format!("it answered with status {status}"), str::to_owned),
+    )
+}

@@ -1,0 +1,40 @@
+//! Why a daemon is not there. Each says what to do.
+
+use std::path::PathBuf;
+
+/// Why a daemon is not there.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum LaunchError {
+    /// The configuration says not to start it.
+    #[error("{key} = false in the configuration, so octo does not start it; remove it to use octo's own")]
+    Disabled {
+        /// The key.
+        key: &'static str,
+    },
+    /// Its binary is missing.
+    #[error("{binary} is not at {}: install octo's binaries side by side (./setup.sh does)", .path.display())]
+    Missing {
+        /// The binary.
+        binary: &'static str,
+        /// Where it was looked for.
+        path: PathBuf,
+    },
+    /// It could not be started.
+    #[error("could not start {binary}: {reason}")]
+    Start {
+        /// The binary.
+        binary: &'static str,
+        /// Why.
+        reason: String,
+    },
+    /// It was started and did not answer.
+    #[error("{binary} does not answer on {}: {reason}", .socket.display())]
+    NotReady {
+        /// The binary.
+        binary: &'static str,
+        /// Its socket.
+        socket: PathBuf,
+        /// What happened to it, with the end of its log.
+        reason: String,
+    },
+}

@@ -1,0 +1,62 @@
+//! What a route takes before its handler is reached.
+
+use std::time::Instant;
+
+use axum::extract::{Request, State};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use http::Method;
+use serde_json::json;
+
+use super::error::ApiError;
+use crate::auth::{Action, Object, Principal, Surface, authorize};
+use crate::state::AppState;
+
+/// Who may use a route.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Policy {
+    /// Everybody; a log in, if there is one, is known to the handler.
+    Public,
+    /// Whoever is logged in; the handler asks `authorize` for the object.
+    LoggedIn,
+    /// Admins.
+    Admin,
+    /// A WebSocket upgrade by whoever is logged in.
+    Upgrade,
+}
+
+impl Policy {
+    fn surface(self, method: &Method) -> Surface {
+        match self {
+            Self::Upgrade => Surface::Upgrade,
+            _ if method == Method::GET || method == Method::HEAD => Surface::Read,
+            _ => Surface::Mutate,
+        }
+    }
+}
+
+/// Enforces a policy; the handler then finds `Extension<Principal>`.
+pub async fn guard(State((state, policy)): State<(AppState, Policy)>, mut request: Request, next: Next) -> Response {
+    let surface = policy.surface(request.method());
+    let principal = match state.auth.authenticate(surface, request.headers(), request.uri().query()) {
+        Ok(principal) => principal,
+        Err(_) if policy == Policy::Public => return next.run(request).await,
+        Err(error) => return ApiError::from(error).into_response(),
+    };
+    if policy == Policy::Admin
+        && let Err(denied) = authorize(&principal, Action::Read, &Object::Operations)
+    {
+        return ApiError::from(denied).into_response();
+    }
+    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    let user = principal.user_id.clone();
+    request.extensions_mut().insert::<Principal>(principal);
+    let began = Instant::now();
+    let response = next.run(request).await;
+    let entry = json!({
+        "user_id": user, "method": method.as_str(), "path": path, "status": response.status().as_u16(),
+        "duration_ms": u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
+    });
+    state.audit.write("request", entry).await;
+    response
+}

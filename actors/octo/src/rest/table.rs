@@ -1,0 +1,72 @@
+//! The table of routes, and the router that is built from it.
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::middleware::from_fn_with_state;
+use axum::routing::{self, MethodRouter};
+use http::{Method, StatusCode};
+
+use super::error::ApiError;
+use super::guard::{Policy, guard};
+use super::{account, chat, features, health, login, openapi, search, session};
+use crate::state::AppState;
+
+/// Largest JSON body, in bytes.
+pub const MAX_BODY_BYTES: usize = 1024 * 1024;
+
+/// One route.
+pub struct Route {
+    /// Its method.
+    pub method: Method,
+    /// Its path below `/api`.
+    pub path: &'static str,
+    /// Who may use it.
+    pub policy: Policy,
+    handler: MethodRouter<AppState>,
+}
+
+/// Every route of REST.
+#[must_use]
+pub fn table() -> Vec<Route> {
+    use Policy::{LoggedIn, Public};
+    use routing::{delete, get, patch, post, put};
+    let route = |method, path, policy, handler| Route { method, path, policy, handler };
+    vec![
+        route(Method::GET, "/health", Public, get(health::health)),
+        route(Method::GET, "/features", Public, get(features::features)),
+        route(Method::GET, "/openapi.json", Public, get(openapi::serve)),
+        route(Method::POST, "/auth/login", Public, post(login::login)),
+        route(Method::POST, "/auth/logout", Public, post(login::logout)),
+        route(Method::POST, "/auth/change-password", LoggedIn, post(login::change_password)),
+        route(Method::POST, "/auth/ws-ticket", LoggedIn, post(login::ws_ticket)),
+        route(Method::GET, "/me", LoggedIn, get(account::me)),
+        route(Method::PUT, "/me", LoggedIn, put(account::update_me)),
+        route(Method::GET, "/sessions", LoggedIn, get(session::list)),
+        route(Method::POST, "/sessions", LoggedIn, post(session::create)),
+        route(Method::GET, "/sessions/{id}", LoggedIn, get(session::one)),
+        route(Method::DELETE, "/sessions/{id}", LoggedIn, delete(session::remove)),
+        route(Method::GET, "/chat-history", LoggedIn, get(chat::list)),
+        route(Method::GET, "/chat-history/grouped", LoggedIn, get(chat::grouped)),
+        route(Method::GET, "/chat-history/{id}", LoggedIn, get(chat::one)),
+        route(Method::PATCH, "/chat-history/{id}", LoggedIn, patch(chat::rename)),
+        route(Method::GET, "/chat-history/{id}/messages", LoggedIn, get(chat::messages)),
+        route(Method::GET, "/search", LoggedIn, get(search::search)),
+    ]
+}
+
+/// REST and the mux, each route behind its policy.
+pub fn router(state: &AppState) -> Router<AppState> {
+    let guarded = |policy| from_fn_with_state((state.clone(), policy), guard);
+    let rest =
+        table().into_iter().fold(Router::new(), |router, route| router.route(route.path, route.handler.route_layer(guarded(route.policy))));
+    let mux = crate::mux::routes().route_layer(guarded(Policy::Upgrade));
+    rest.layer(DefaultBodyLimit::max(MAX_BODY_BYTES)).merge(mux).fallback(unknown).method_not_allowed_fallback(wrong_method)
+}
+
+async fn unknown() -> ApiError {
+    ApiError::new(StatusCode::NOT_FOUND, "octo has no such path; see /api/openapi.json")
+}
+
+async fn wrong_method() -> ApiError {
+    ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "this path does not take this method; see /api/openapi.json")
+}

@@ -1,0 +1,194 @@
+//! What is launched for a session: program, arguments, environment and the world it sees.
+
+use crate::agents::{Finder, NotFound};
+use crate::options::Options;
+use octo_harness::{Harness, StartOptions, pi};
+use octo_protocol::ThinkingLevel;
+use octo_protocol::provision::Provision;
+use octo_sandbox::{Bind, LaunchSpec, Profile, RELAY_PORT_PLACEHOLDER, Relay};
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// Where octo's extensions are shown in a sandbox.
+const EXTENSIONS_INSIDE: &str = "/run/octo/ext";
+/// Where the directory of octo-eavs's socket is shown in a sandbox.
+const EAVS_INSIDE: &str = "/run/octo/llm";
+/// The socket in it.
+const EAVS_SOCKET: &str = "eavs.sock";
+/// Environment of the runner that agents get as it is.
+const INHERITED: [&str; 5] = ["LANG", "LC_ALL", "LC_CTYPE", "TZ", "SHELL"];
+
+/// Why a plan cannot be made.
+#[derive(Debug, thiserror::Error)]
+pub enum PlanError {
+    #[error(transparent)]
+    NotFound(#[from] NotFound),
+    #[error("the sandbox profile {0}")]
+    Profile(String),
+    #[error("{} cannot be prepared for the agent: {source}", path.display())]
+    Prepare { path: PathBuf, source: io::Error },
+    #[error("the provision does not serialize: {0}")]
+    Provision(#[from] serde_json::Error),
+    #[error("octo does not know the agent {0}; it knows: pi")]
+    UnknownHarness(String),
+}
+
+/// Everything that a start of a session's agent depends on. A restart takes the newest.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    pub harness: String,
+    pub cwd: PathBuf,
+    pub profile: Option<String>,
+    pub provider: String,
+    pub model: String,
+    pub thinking: Option<ThinkingLevel>,
+    /// The handle of the agent's conversation.
+    pub resume: Option<String>,
+    pub provision: Provision,
+}
+
+impl Plan {
+    /// The translator for a process of this plan.
+    ///
+    /// # Errors
+    /// When octo does not know the harness.
+    pub fn harness(&self, options: &Options) -> Result<Box<dyn Harness>, PlanError> {
+        match self.harness.as_str() {
+            pi::NAME => Ok(Box::new(pi::Pi::new(self.start_options(options)))),
+            other => Err(PlanError::UnknownHarness(other.to_owned())),
+        }
+    }
+
+    fn start_options(&self, options: &Options) -> StartOptions {
+        StartOptions {
+            provider: self.provider.clone(),
+            model: self.model.clone(),
+            resume: self.resume.clone(),
+            session_dir: sessions_dir(options).display().to_string(),
+            extension: Some(format!("{EXTENSIONS_INSIDE}/{}", pi::launch::EXTENSION_FILE)),
+            thinking: self.thinking,
+        }
+    }
+
+    /// Prepares the directories and describes the launch. Blocks on the disk.
+    ///
+    /// # Errors
+    /// [`PlanError`], a sentence for the person who started the session.
+    pub fn launch(&self, options: &Options, finder: &Finder, without_sandbox: bool) -> Result<LaunchSpec, PlanError> {
+        if self.harness != pi::NAME {
+            return Err(PlanError::UnknownHarness(self.harness.clone()));
+        }
+        let found = finder.find(pi::NAME)?;
+        let extensions = write_extension(&options.data_dir)?;
+        let sessions = sessions_dir(options);
+        make_private(&sessions)?;
+        let mut start = self.start_options(options);
+        if without_sandbox {
+            start.extension = Some(extensions.join(pi::launch::EXTENSION_FILE).display().to_string());
+        }
+        let home = home();
+        let mut spec = LaunchSpec::new(found.program.clone(), self.cwd.clone(), home.clone());
+        spec.args = found.before.clone();
+        spec.args.extend(pi::launch::arguments(&start));
+        if let Some(profile) = &self.profile {
+            spec.profile = profile.parse::<Profile>().map_err(PlanError::Profile)?;
+        }
+        self.environment(&mut spec, &found.program, &home, options)?;
+        spec.read_only = found.directories;
+        spec.read_write = vec![sessions];
+        spec.masked = vec![options.config_dir.clone(), options.data_dir.clone(), options.state_dir.clone()];
+        spec.masked.extend(run_dir(options));
+        if let Some(octo_data) = options.data_dir.parent().and_then(Path::parent).filter(|p| p.ends_with("octo")) {
+            spec.masked.push(octo_data.to_owned());
+        }
+        // Inside of a mask there is nothing left to mask.
+        let masked = spec.masked.clone();
+        spec.masked.retain(|path| !masked.iter().any(|outer| outer != path && path.starts_with(outer)));
+        spec.binds.push(Bind::read_only(extensions, EXTENSIONS_INSIDE));
+        // A mask lies over what is inside of it: the agents prefix may be in octo's own data.
+        let prefix = finder.prefix().canonicalize().unwrap_or_else(|_| finder.prefix().to_owned());
+        if prefix.is_dir() && spec.masked.iter().any(|m| prefix.starts_with(m)) {
+            spec.binds.push(Bind::read_only(prefix.clone(), prefix));
+        }
+        if options.eavs_dir.is_dir() {
+            spec.binds.push(Bind::read_write(options.eavs_dir.clone(), EAVS_INSIDE));
+            let inside = if without_sandbox { options.eavs_dir.clone() } else { PathBuf::from(EAVS_INSIDE) };
+            spec.relay = Some(Relay { socket: inside.join(EAVS_SOCKET) });
+        }
+        Ok(spec)
+    }
+
+    fn environment(&self, spec: &mut LaunchSpec, program: &Path, home: &Path, options: &Options) -> Result<(), PlanError> {
+        let env = &mut spec.env;
+        env.extend(self.provision.env.clone());
+        for name in INHERITED {
+            if let Ok(value) = std::env::var(name) {
+                env.entry(name.to_owned()).or_insert(value);
+            }
+        }
+        env.entry("LANG".to_owned()).or_insert_with(|| "C.UTF-8".to_owned());
+        let mut set = |name: &str, value: String| env.insert(name.to_owned(), value);
+        for (name, value) in pi::launch::environment() {
+            set(name, value.to_owned());
+        }
+        set("TERM", "dumb".to_owned());
+        set("HOME", home.display().to_string());
+        set("USER", user_name().unwrap_or_else(|| options.user.clone()));
+        let node = program.parent().map(|p| format!("{}:", p.display())).unwrap_or_default();
+        let home = home.display();
+        set("PATH", format!("{node}{home}/.local/bin:{home}/.cargo/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"));
+        set(pi::launch::ENV_PROVIDERS, serde_json::to_string(&self.provision.providers)?);
+        set(pi::launch::ENV_EAVS_KEY, self.provision.eavs_key.clone());
+        if options.eavs_dir.is_dir() {
+            set(pi::launch::ENV_EAVS_URL, format!("http://127.0.0.1:{RELAY_PORT_PLACEHOLDER}"));
+        }
+        Ok(())
+    }
+}
+
+/// Where pi keeps its own session files.
+fn sessions_dir(options: &Options) -> PathBuf {
+    options.pi_sessions_dir.clone().unwrap_or_else(|| home().join(".local/share/pi/sessions"))
+}
+
+/// octo's run directory: `<run>/runners/<user>.sock` is the socket.
+fn run_dir(options: &Options) -> Option<PathBuf> {
+    let own = options.socket.parent()?;
+    if own.ends_with("runners") { own.parent().map(Path::to_owned) } else { Some(own.to_owned()) }
+}
+
+fn home() -> PathBuf {
+    let of_env = std::env::var_os("HOME").map(PathBuf::from).filter(|p| p.is_absolute());
+    of_env
+        .or_else(|| nix::unistd::User::from_uid(nix::unistd::getuid()).ok().flatten().map(|u| u.dir))
+        .unwrap_or_else(|| PathBuf::from("/"))
+}
+
+fn user_name() -> Option<String> {
+    nix::unistd::User::from_uid(nix::unistd::getuid()).ok().flatten().map(|u| u.name)
+}
+
+fn write_extension(data_dir: &Path) -> Result<PathBuf, PlanError> {
+    let directory = data_dir.join("ext");
+    make_private(&directory)?;
+    let path = directory.join(pi::launch::EXTENSION_FILE);
+    if std::fs::read_to_string(&path).is_ok_and(|text| text == pi::launch::EXTENSION) {
+        return Ok(directory);
+    }
+    let failed = |source| PlanError::Prepare { path: path.clone(), source };
+    // Renamed into place, so that an agent that starts meanwhile reads the old one or the new one.
+    let fresh = directory.join(format!(".{}.new", pi::launch::EXTENSION_FILE));
+    std::fs::write(&fresh, pi::launch::EXTENSION).map_err(failed)?;
+    std::fs::set_permissions(&fresh, std::os::unix::fs::PermissionsExt::from_mode(0o600)).map_err(failed)?;
+    std::fs::rename(&fresh, &path).map_err(failed)?;
+    Ok(directory)
+}
+
+fn make_private(path: &Path) -> Result<(), PlanError> {
+    use std::os::unix::fs::DirBuilderExt;
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path)
+        .map_err(|source| PlanError::Prepare { path: path.to_owned(), source })
+}

@@ -1,0 +1,83 @@
+//! Vital signs of a process, from `/proc`.
+
+use octo_protocol::event::ProcessInfo;
+use std::time::Instant;
+
+/// Watches one process; the share of the CPU is that since the look before.
+#[derive(Debug)]
+pub struct Vitals {
+    pid: u32,
+    began: Instant,
+    before: Option<(Instant, u64)>,
+}
+
+impl Vitals {
+    /// Watches `pid`, which has just been started.
+    #[must_use]
+    pub fn new(pid: u32) -> Self {
+        Self { pid, began: Instant::now(), before: None }
+    }
+
+    /// How it is now.
+    pub fn look(&mut self) -> ProcessInfo {
+        let Some(stat) = Stat::read(self.pid) else { return ProcessInfo::default() };
+        let now = Instant::now();
+        let cpu_pct = self.before.and_then(|(then, ticks)| {
+            let seconds = now.duration_since(then).as_secs_f32();
+            #[allow(clippy::cast_precision_loss)]
+            let used = stat.ticks.saturating_sub(ticks) as f32 / ticks_per_second();
+            (seconds > 0.0).then(|| (used / seconds * 1000.0).round() / 10.0)
+        });
+        self.before = Some((now, stat.ticks));
+        ProcessInfo {
+            alive: true,
+            pid: Some(self.pid),
+            rss_bytes: Some(stat.rss_bytes),
+            cpu_pct,
+            uptime_s: Some(self.began.elapsed().as_secs()),
+        }
+    }
+}
+
+struct Stat {
+    ticks: u64,
+    rss_bytes: u64,
+}
+
+impl Stat {
+    fn read(pid: u32) -> Option<Self> {
+        let text = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        // The name, in brackets, may hold anything.
+        let fields: Vec<&str> = text.rsplit_once(')')?.1.split_whitespace().collect();
+        let number = |at: usize| fields.get(at).and_then(|f| f.parse::<u64>().ok());
+        if fields.first() == Some(&"Z") {
+            return None;
+        }
+        let pages = number(21)?;
+        Some(Self { ticks: number(11)? + number(12)?, rss_bytes: pages.saturating_mul(page_size()) })
+    }
+}
+
+fn page_size() -> u64 {
+    nix::unistd::sysconf(nix::unistd::SysconfVar::PAGE_SIZE).ok().flatten().and_then(|v| u64::try_from(v).ok()).unwrap_or(4096)
+}
+
+fn ticks_per_second() -> f32 {
+    let ticks = nix::unistd::sysconf(nix::unistd::SysconfVar::CLK_TCK).ok().flatten().unwrap_or(100);
+    #[allow(clippy::cast_precision_loss)]
+    {
+        ticks as f32
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_living_process_has_memory_and_a_dead_one_is_not_alive() {
+        let info = Vitals::new(std::process::id()).look();
+        assert!(info.alive && info.rss_bytes.is_some_and(|b| b > 100_000), "{info:?}");
+        assert!(!Vitals::new(u32::MAX).look().alive);
+    }
+}

@@ -1,0 +1,101 @@
+//! What can go wrong with the journal.
+
+use octo_protocol::{ErrorCode, ProtocolError};
+use std::io;
+use std::path::PathBuf;
+
+/// Why the journal could not be opened, written or read.
+#[derive(Debug, thiserror::Error)]
+pub enum JournalError {
+    /// The disk is full or fails; what was to be written is not in the journal.
+    #[error("the journal cannot be written: {reason}; make room on the disk of octo's data directory, it goes on by itself")]
+    Full {
+        /// SQLite's words.
+        reason: String,
+    },
+    /// A newer octo wrote it.
+    #[error(
+        "{} was written by a newer octo (schema {found}, this one knows {known}); start that octo again, or restore the copy from before its upgrade",
+        path.display()
+    )]
+    Newer {
+        /// The file.
+        path: PathBuf,
+        /// Its schema.
+        found: i64,
+        /// Ours.
+        known: i64,
+    },
+    /// It is damaged, or not a journal.
+    #[error(
+        "{} is damaged or not a journal of octo ({reason}); nothing was changed: restore it from a backup, or move it away to start with an empty history",
+        path.display()
+    )]
+    Corrupt {
+        /// The file.
+        path: PathBuf,
+        /// SQLite's words.
+        reason: String,
+    },
+    /// The copy before a migration failed; nothing was migrated.
+    #[error("{} could not be copied before its migration: {source}", path.display())]
+    Backup {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The file could not be made or opened.
+    #[error("{} cannot be opened: {reason}", path.display())]
+    Open {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
+    /// Another statement failed.
+    #[error("{action} in the journal failed: {reason}")]
+    Statement {
+        /// What was being done.
+        action: &'static str,
+        /// SQLite's words.
+        reason: String,
+    },
+    /// The writer's thread could not be started.
+    #[error("the journal's writer cannot be started: {source}")]
+    Thread {
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The runner is ending.
+    #[error("the journal is closed: the runner is ending")]
+    Closed,
+}
+
+impl JournalError {
+    pub(super) fn sqlite(action: &'static str, error: &rusqlite::Error) -> Self {
+        match error.sqlite_error_code() {
+            Some(rusqlite::ErrorCode::DiskFull | rusqlite::ErrorCode::SystemIoFailure | rusqlite::ErrorCode::ReadOnly) => {
+                Self::Full { reason: error.to_string() }
+            }
+            _ => Self::Statement { action, reason: error.to_string() },
+        }
+    }
+
+    /// It may succeed later by itself.
+    #[must_use]
+    pub fn is_temporary(&self) -> bool {
+        matches!(self, Self::Full { .. })
+    }
+}
+
+impl From<JournalError> for ProtocolError {
+    fn from(error: JournalError) -> Self {
+        let code = match error {
+            JournalError::Full { .. } => ErrorCode::LimitExceeded,
+            JournalError::Closed => ErrorCode::NotReady,
+            _ => ErrorCode::Internal,
+        };
+        Self::new(code, error.to_string())
+    }
+}

@@ -1,0 +1,145 @@
+//! The storage of one user: the journal of every session's events and, in the same rows, the history of its messages.
+//!
+//! Owns: the one SQLite file (`journal.db`, WAL, 0600), its schema and migrations, the writer thread with its group commit, the readers, the
+//! pruning of deltas, history queries and full-text search. The only module that names rusqlite.
+//!
+//! Promises: an event is committed before it is announced in the session's ring; sequence numbers of a (session, epoch) begin at 1 and have no gap;
+//! a finished message and the pruning of the deltas that led to it are one transaction; a batch is in the journal whole or not at all;
+//! a journal that a newer octo wrote, or that is damaged, is refused with a sentence and left as it is.
+//!
+//! Never: decides what an event means for a session, waits for a reader of the ring, or deletes a file.
+//!
+//! An epoch. The kernel may have lost the last commits with the power, so a journal that was last written under another boot id gives every session a
+//! new epoch, called its *life* here. The rows of earlier lives stay: their messages are history and part of every snapshot; their other
+//! events are out of reach of cursors, which get `EpochChanged` and attach again.
+
+mod batch;
+mod error;
+mod history;
+mod log;
+mod reader;
+mod schema;
+mod writer;
+
+pub use batch::{Batch, Change, Entry, FinishedMessage, NewSession, Prune, Sync};
+pub use error::JournalError;
+pub use history::chat;
+pub use log::{Packed, SessionLog};
+pub use reader::{InputRow, OpenItems, Page, Row, SessionRow, SnapshotPage, Totals};
+pub use schema::{BOOT_ID_FILE, SCHEMA_VERSION};
+
+use crate::clock::now_ms;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use tokio::sync::{mpsc, oneshot};
+
+/// Which session, and which of its lives, a batch belongs to. Numbers of this journal, never seen outside.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct SessionKey {
+    pub session: i64,
+    pub life: i64,
+}
+
+/// Operations that may wait for the writer; beyond it the sender waits.
+const MAX_QUEUED: usize = 1024;
+
+/// A handle to the journal. Clones share the writer and the readers.
+#[derive(Clone)]
+pub struct Journal {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    path: PathBuf,
+    queue: mpsc::Sender<writer::Operation>,
+    readers: reader::Readers,
+    thread: std::sync::Mutex<Option<std::thread::JoinHandle<()>>>,
+}
+
+impl Journal {
+    /// Opens `directory/journal.db`, creating or migrating it, under the kernel's boot id `boot_id`.
+    ///
+    /// # Errors
+    /// [`JournalError`] when another runner holds it, a newer octo wrote it, or it cannot be read; nothing is changed then.
+    pub fn open(directory: &Path, boot_id: &str) -> Result<Self, JournalError> {
+        let path = directory.join("journal.db");
+        let connection = schema::open(&path, boot_id, now_ms())?;
+        let readers = reader::Readers::new(&path)?;
+        let (queue, operations) = mpsc::channel(MAX_QUEUED);
+        let thread = std::thread::Builder::new()
+            .name("journal".to_owned())
+            .spawn(move || writer::run(connection, operations))
+            .map_err(|source| JournalError::Thread { source })?;
+        Ok(Self { inner: Arc::new(Inner { path, queue, readers, thread: std::sync::Mutex::new(Some(thread)) }) })
+    }
+
+    /// Where the file is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.inner.path
+    }
+
+    /// Operations that wait for the writer right now.
+    #[must_use]
+    pub fn queued(&self) -> usize {
+        MAX_QUEUED - self.inner.queue.capacity()
+    }
+
+    /// Commits a batch and announces its events. Everything that waits meanwhile shares its transaction.
+    ///
+    /// # Errors
+    /// [`JournalError`]; then nothing of the batch is in the journal and nothing was announced.
+    pub async fn commit(&self, batch: Batch) -> Result<(), JournalError> {
+        self.submit(batch).await?.await.unwrap_or(Err(JournalError::Closed))
+    }
+
+    /// As [`Journal::commit`], but the outcome comes later. Dropping the receiver does not take the batch back.
+    ///
+    /// # Errors
+    /// [`JournalError::Closed`] when the writer has ended.
+    pub async fn submit(&self, batch: Batch) -> Result<oneshot::Receiver<Result<(), JournalError>>, JournalError> {
+        let (reply, outcome) = oneshot::channel();
+        self.send(writer::Operation::Commit { batch: Box::new(batch), reply }).await?;
+        Ok(outcome)
+    }
+
+    /// Writes a new session.
+    ///
+    /// # Errors
+    /// [`JournalError`]; the session does not exist then.
+    pub async fn create(&self, session: NewSession) -> Result<SessionKey, JournalError> {
+        let (reply, outcome) = oneshot::channel();
+        self.send(writer::Operation::Create { session: Box::new(session), reply }).await?;
+        outcome.await.unwrap_or(Err(JournalError::Closed))
+    }
+
+    /// Removes a session with everything that is known of it.
+    ///
+    /// # Errors
+    /// [`JournalError`]; the session is whole then.
+    pub async fn delete(&self, session: i64) -> Result<(), JournalError> {
+        let (reply, outcome) = oneshot::channel();
+        self.send(writer::Operation::Delete { session, reply }).await?;
+        outcome.await.unwrap_or(Err(JournalError::Closed))
+    }
+
+    /// Writes what is queued, then ends the writer; later commits get [`JournalError::Closed`].
+    pub async fn close(&self) {
+        let (reply, done) = oneshot::channel();
+        if self.send(writer::Operation::Close { reply }).await.is_ok() {
+            let _ = done.await;
+        }
+        let thread = self.inner.thread.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
+        if let Some(thread) = thread {
+            let _ = tokio::task::spawn_blocking(move || thread.join()).await;
+        }
+    }
+
+    async fn send(&self, operation: writer::Operation) -> Result<(), JournalError> {
+        self.inner.queue.send(operation).await.map_err(|_| JournalError::Closed)
+    }
+
+    fn readers(&self) -> &reader::Readers {
+        &self.inner.readers
+    }
+}

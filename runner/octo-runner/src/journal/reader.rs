@@ -1,0 +1,422 @@
+//! Reading: a few connections of their own, on blocking threads, never in the way of the writer.
+
+use super::log::kind_of;
+use super::schema::SEQ_BITS;
+use super::writer::{kind_of_input, status_of};
+use super::{Journal, JournalError, Packed, SessionKey};
+use octo_protocol::event::InputKind;
+use octo_protocol::{SessionConfig, SessionStatus};
+use rusqlite::{Connection, OpenFlags, OptionalExtension, Row as SqlRow, params};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::sync::Semaphore;
+
+/// Connections that read at once; further reads wait for one.
+const READERS: usize = 4;
+/// Events in one page of a replay.
+const PAGE_EVENTS: i64 = 256;
+/// Payload bytes in one page of a replay, unless its first event alone is larger.
+const PAGE_BYTES: usize = 512 * 1024;
+
+pub(super) struct Readers {
+    idle: Arc<Mutex<Vec<Connection>>>,
+    permits: Arc<Semaphore>,
+}
+
+impl Readers {
+    pub fn new(path: &Path) -> Result<Self, JournalError> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let mut idle = Vec::with_capacity(READERS);
+        for _ in 0..READERS {
+            let open = || -> rusqlite::Result<Connection> {
+                let connection = Connection::open_with_flags(path, flags)?;
+                connection.busy_timeout(Duration::from_secs(5))?;
+                connection.execute_batch("PRAGMA query_only=ON; PRAGMA temp_store=MEMORY;")?;
+                Ok(connection)
+            };
+            idle.push(open().map_err(|e| JournalError::sqlite("opening a reader", &e))?);
+        }
+        Ok(Self { idle: Arc::new(Mutex::new(idle)), permits: Arc::new(Semaphore::new(READERS)) })
+    }
+
+    /// Runs `work` with a connection of the pool.
+    pub async fn run<T: Send + 'static>(
+        &self,
+        action: &'static str,
+        work: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, JournalError> {
+        let permit = Arc::clone(&self.permits).acquire_owned().await.map_err(|_| JournalError::Closed)?;
+        let idle = Arc::clone(&self.idle);
+        let read = tokio::task::spawn_blocking(move || {
+            let connection = idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+            let connection = connection.ok_or(JournalError::Closed)?;
+            let result = work(&connection).map_err(|e| JournalError::sqlite(action, &e));
+            idle.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
+            drop(permit);
+            result
+        });
+        read.await.unwrap_or(Err(JournalError::Closed))
+    }
+}
+
+/// A session as it stands in the journal.
+#[derive(Debug, Clone)]
+pub struct SessionRow {
+    pub key: SessionKey,
+    pub id: String,
+    pub epoch: String,
+    pub head: u64,
+    pub harness: String,
+    pub cwd: String,
+    pub provider: String,
+    pub model: String,
+    pub thinking: Option<String>,
+    pub config: SessionConfig,
+    /// JSON of the provision, with its secret.
+    pub provision: String,
+    pub resume: Option<String>,
+    pub title: Option<String>,
+    /// A person gave the title.
+    pub title_given: bool,
+    pub readable_id: String,
+    pub status: SessionStatus,
+    /// The turn that was under way.
+    pub turn: Option<String>,
+    pub messages: u64,
+    pub totals: Totals,
+    pub created_at: i64,
+    pub updated_at: i64,
+    pub parent: Option<String>,
+}
+
+/// Sums over a session's messages.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Totals {
+    pub user_messages: u64,
+    pub assistant_messages: u64,
+    pub tool_calls: u64,
+    pub tool_results: u64,
+    pub tokens_in: u64,
+    pub tokens_out: u64,
+    pub cache_read: u64,
+    pub cache_write: u64,
+    pub cost: f64,
+}
+
+/// One journalled event.
+#[derive(Debug, Clone)]
+pub struct Row {
+    pub seq: u64,
+    pub packed: Packed,
+}
+
+/// A piece of a replay.
+#[derive(Debug, Clone, Default)]
+pub struct Page {
+    pub rows: Vec<Row>,
+}
+
+/// The newest finished messages, oldest first, each its own JSON.
+#[derive(Debug, Clone, Default)]
+pub struct SnapshotPage {
+    pub messages: Vec<Box<RawValue>>,
+    pub has_more: bool,
+}
+
+/// An input with what became of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InputRow {
+    pub key: String,
+    pub kind: InputKind,
+    pub hash: String,
+    /// `accepted`, `handed`, `delivered` or `parked`.
+    pub state: String,
+    pub content: Option<String>,
+}
+
+/// What was open when the last incarnation ended.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct OpenItems {
+    /// Messages with deltas and no end: id and first `seq` in this life (0: it began in an earlier one).
+    pub messages: Vec<(String, u64)>,
+    /// Tools that were running: call id and name.
+    pub tools: Vec<(String, String)>,
+    /// Questions without an answer.
+    pub questions: Vec<String>,
+}
+
+pub(super) const SESSION_COLUMNS: &str =
+    "n, life, id, epoch, head, harness, cwd, provider, model, thinking, config, provision, resume, title, readable_id,
+  status, turn, messages, user_messages, assistant_messages, tool_calls, tool_results, tokens_in, tokens_out, cache_read, cache_write, cost,
+  created_at, updated_at, parent, title_given";
+
+pub(super) fn session_row(row: &SqlRow<'_>) -> rusqlite::Result<SessionRow> {
+    let count = |at: usize| row.get::<_, i64>(at).map(unsigned);
+    Ok(SessionRow {
+        key: SessionKey { session: row.get(0)?, life: row.get(1)? },
+        id: row.get(2)?,
+        epoch: row.get(3)?,
+        head: count(4)?,
+        harness: row.get(5)?,
+        cwd: row.get(6)?,
+        provider: row.get(7)?,
+        model: row.get(8)?,
+        thinking: row.get(9)?,
+        config: serde_json::from_str(&row.get::<_, String>(10)?).unwrap_or_default(),
+        provision: row.get(11)?,
+        resume: row.get(12)?,
+        title: row.get(13)?,
+        readable_id: row.get(14)?,
+        status: status_of(&row.get::<_, String>(15)?),
+        turn: row.get(16)?,
+        messages: count(17)?,
+        totals: Totals {
+            user_messages: count(18)?,
+            assistant_messages: count(19)?,
+            tool_calls: count(20)?,
+            tool_results: count(21)?,
+            tokens_in: count(22)?,
+            tokens_out: count(23)?,
+            cache_read: count(24)?,
+            cache_write: count(25)?,
+            cost: row.get(26)?,
+        },
+        created_at: row.get(27)?,
+        updated_at: row.get(28)?,
+        parent: row.get(29)?,
+        title_given: row.get(30)?,
+    })
+}
+
+impl Journal {
+    /// Every session.
+    ///
+    /// # Errors
+    /// [`JournalError`] when the journal cannot be read.
+    pub async fn sessions(&self) -> Result<Vec<SessionRow>, JournalError> {
+        self.readers()
+            .run("listing sessions", |c| {
+                c.prepare_cached(&format!("SELECT {SESSION_COLUMNS} FROM sessions ORDER BY n"))?.query_map([], session_row)?.collect()
+            })
+            .await
+    }
+
+    /// Ids of sessions that were at work, or have accepted an input that no agent has got.
+    ///
+    /// # Errors
+    /// [`JournalError`] when the journal cannot be read.
+    pub async fn unfinished_sessions(&self) -> Result<Vec<String>, JournalError> {
+        self.readers()
+            .run("looking for unfinished sessions", |c| {
+                c.prepare_cached(
+                    "SELECT id FROM sessions s WHERE turn IS NOT NULL OR status IN ('starting', 'working', 'needs_input')
+                     OR EXISTS (SELECT 1 FROM inputs i WHERE i.session = s.n AND i.state IN ('accepted', 'handed')) ORDER BY n",
+                )?
+                .query_map([], |r| r.get(0))?
+                .collect()
+            })
+            .await
+    }
+
+    /// The session `id`, if there is one.
+    ///
+    /// # Errors
+    /// [`JournalError`] when the journal cannot be read.
+    pub async fn session(&self, id: &str) -> Result<Option<SessionRow>, JournalError> {
+        let id = id.to_owned();
+        self.readers()
+            .run("reading a session", move |c| {
+                c.prepare_cached(&format!("SELECT {SESSION_COLUMNS} FROM sessions WHERE id = ?1"))?.query_row([id], session_row).optional()
+            })
+            .await
+    }
+
+    /// Events of a life after `after` up to `until`, in order; empty when there are none.
+    ///
+    /// # Errors
+    /// [`JournalError`] when the journal cannot be read.
+    pub async fn page(&self, life: i64, after: u64, until: Option<u64>) -> Result<Page, JournalError> {
+        self.readers().run("replaying events", move |c| page(c, life, after, until)).await
+    }
+
+    /// The newest messages of a session up to `as_of` of its life, at most `limit` and `max_bytes` but at least one.
+    ///
+    /// # Errors
+    /// [`JournalError`] when the journal cannot be read.
+    pub async fn snapshot(&self, key: SessionKey, as_of: u64, limit: u32, max_bytes: usize) -> Result<SnapshotPage, JournalError> {
+        let upto = (key.life << SEQ_BITS) | signed(as_of);
+        self.readers()
+            .run("reading messages", move |c| {
+                let sql = "SELECT e.payload FROM messages m JOIN events e ON e.id = m.event
+                           WHERE m.session = ?1 AND m.event <= ?2 ORDER BY m.idx DESC LIMIT ?3";
+                newest(c, sql, params![key.session, upto, i64::from(limit) + 1], limit, max_bytes)
+            })
+            .await
+    }
+
+    /// The newest `limit` messages before `before_idx`, oldest first.
+    ///
+    /// # Errors
+    /// [`JournalError`] when the journal cannot be read.
+    pub async fn messages(
+        &self,
+        session: i64,
+        before_idx: Option<u64>,
+        limit: u32,
+        max_bytes: usize,
+    ) -> Result<SnapshotPage, JournalError> {
+        let before = before_idx.map_or(i64::MAX, signed);
+        self.readers()
+            .run("reading messages", move |c| {
+                let sql = "SELECT e.payload FROM messages m JOIN events e ON e.id = m.event
+                           WHERE m.session = ?1 AND m.idx < ?2 ORDER BY m.idx DESC LIMIT ?3";
+                newest(c, sql, params![session, before, i64::from(limit) + 1], limit, max_bytes)
+            })
+            .await
+    }
+
+    /// What became of the input `key`.
+    ///
+    /// # Errors
+    /// [`JournalError`] when the journal cannot be read.
+    pub async fn input(&self, session: i64, key: &str) -> Result<Option<InputRow>, JournalError> {
+        let key = key.to_owned();
+        self.readers()
+            .run("looking an input up", move |c| {
+                c.prepare_cached("SELECT key, kind, hash, state, content FROM inputs WHERE session = ?1 AND key = ?2")?
+                    .query_row(params![session, key], input_row)
+                    .optional()
+            })
+            .await
+    }
+
+    /// Inputs that were accepted or handed over and never delivered, oldest first; also those that the person got back.
+    ///
+    /// # Errors
+    /// [`JournalError`] when the journal cannot be read.
+    pub async fn undelivered_inputs(&self, session: i64) -> Result<Vec<InputRow>, JournalError> {
+        self.readers()
+            .run("reading inputs", move |c| {
+                c.prepare_cached(
+                    "SELECT key, kind, hash, state, content FROM inputs WHERE session = ?1 AND state <> 'delivered' ORDER BY number",
+                )?
+                .query_map([session], input_row)?
+                .collect()
+            })
+            .await
+    }
+
+    /// What the last incarnation left open in this life.
+    ///
+    /// # Errors
+    /// [`JournalError`] when the journal cannot be read.
+    pub async fn open_items(&self, life: i64) -> Result<OpenItems, JournalError> {
+        self.readers().run("looking for open items", move |c| open_items(c, life)).await
+    }
+}
+
+fn page(connection: &Connection, life: i64, after: u64, until: Option<u64>) -> rusqlite::Result<Page> {
+    let base = life << SEQ_BITS;
+    let last = until.map_or(((life + 1) << SEQ_BITS) - 1, |u| base | signed(u));
+    let mut statement =
+        connection.prepare_cached("SELECT id, ts, kind, payload FROM events WHERE id > ?1 AND id <= ?2 ORDER BY id LIMIT ?3")?;
+    let mut found = statement.query(params![base | signed(after), last, PAGE_EVENTS])?;
+    let mut page = Page::default();
+    let mut bytes = 0;
+    while let Some(row) = found.next()? {
+        let payload = row
+            .get_ref(3)?
+            .as_bytes()
+            .map_err(|e| rusqlite::Error::FromSqlConversionFailure(3, rusqlite::types::Type::Text, Box::new(e)))?;
+        bytes += payload.len();
+        if bytes > PAGE_BYTES && !page.rows.is_empty() {
+            break;
+        }
+        let seq = unsigned(row.get::<_, i64>(0)? - base);
+        page.rows.push(Row { seq, packed: Packed::new(row.get(1)?, kind_of(row.get(2)?), payload) });
+    }
+    Ok(page)
+}
+
+#[derive(Deserialize)]
+struct EndPayload {
+    message: Box<RawValue>,
+}
+
+fn newest(
+    connection: &Connection,
+    sql: &str,
+    values: &[&dyn rusqlite::ToSql],
+    limit: u32,
+    max_bytes: usize,
+) -> rusqlite::Result<SnapshotPage> {
+    let mut statement = connection.prepare_cached(sql)?;
+    let mut found = statement.query(values)?;
+    let mut page = SnapshotPage::default();
+    let mut bytes = 0;
+    while let Some(row) = found.next()? {
+        let payload: String = row.get(0)?;
+        bytes += payload.len();
+        if page.messages.len() >= limit as usize || (bytes > max_bytes && !page.messages.is_empty()) {
+            page.has_more = true;
+            break;
+        }
+        match serde_json::from_str::<EndPayload>(&payload) {
+            Ok(end) => page.messages.push(end.message),
+            Err(error) => tracing::error!(%error, "a finished message in the journal cannot be read"),
+        }
+    }
+    page.messages.reverse();
+    Ok(page)
+}
+
+fn input_row(row: &SqlRow<'_>) -> rusqlite::Result<InputRow> {
+    Ok(InputRow {
+        key: row.get(0)?,
+        kind: kind_of_input(&row.get::<_, String>(1)?),
+        hash: row.get(2)?,
+        state: row.get(3)?,
+        content: row.get(4)?,
+    })
+}
+
+fn open_items(connection: &Connection, life: i64) -> rusqlite::Result<OpenItems> {
+    let (base, next) = (life << SEQ_BITS, (life + 1) << SEQ_BITS);
+    // Deltas are pruned with the end of their message: those that are left belong to one that has none.
+    let messages = connection
+        .prepare("SELECT item, min(id) FROM events WHERE id >= ?1 AND id < ?2 AND kind = 0 AND item IS NOT NULL GROUP BY item ORDER BY 2")?
+        .query_map([base, next], |r| Ok((r.get(0)?, unsigned(r.get::<_, i64>(1)? - base))))?
+        .collect::<Result<_, _>>()?;
+    let unmatched = |start: &str, end: &str| -> rusqlite::Result<Vec<(String, String)>> {
+        connection
+            .prepare(
+                "SELECT item, payload FROM events s WHERE id >= ?1 AND id < ?2 AND name = ?3
+                 AND NOT EXISTS (SELECT 1 FROM events e WHERE e.id > s.id AND e.id < ?2 AND e.name = ?4 AND e.item = s.item) ORDER BY id",
+            )?
+            .query_map(params![base, next, start, end], |r| Ok((r.get(0)?, r.get(1)?)))?
+            .collect()
+    };
+    #[derive(Deserialize)]
+    struct Named {
+        #[serde(default)]
+        name: String,
+    }
+    let plain = |item: &str| item.get(2..).unwrap_or_default().to_owned();
+    let tools = unmatched("tool.start", "tool.end")?
+        .into_iter()
+        .map(|(item, payload)| (plain(&item), serde_json::from_str::<Named>(&payload).map(|n| n.name).unwrap_or_default()))
+        .collect();
+    let questions = unmatched("agent.input_needed", "agent.input_resolved")?.into_iter().map(|(item, _)| plain(&item)).collect();
+    Ok(OpenItems { messages, tools, questions })
+}
+
+pub(super) fn unsigned(value: i64) -> u64 {
+    u64::try_from(value).unwrap_or_default()
+}
+
+pub(super) fn signed(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX).min((1 << SEQ_BITS) - 1)
+}

@@ -1,0 +1,354 @@
+//! The one thread that writes: everything that waits goes into one transaction.
+
+use super::batch::{Batch, Change, Entry, FinishedMessage, NewSession, Sync};
+use super::log::code_of;
+use super::schema::SEQ_BITS;
+use super::{JournalError, SessionKey};
+use crate::clock::now_ms;
+use octo_protocol::event::InputKind;
+use octo_protocol::{Role, SessionStatus};
+use rusqlite::{Connection, params};
+use tokio::sync::{mpsc, oneshot};
+
+/// Operations in one transaction at most.
+const MAX_GROUP: usize = 256;
+
+type Outcome<T> = Result<T, JournalError>;
+
+pub(super) enum Operation {
+    Commit { batch: Box<Batch>, reply: oneshot::Sender<Outcome<()>> },
+    Create { session: Box<NewSession>, reply: oneshot::Sender<Outcome<SessionKey>> },
+    Delete { session: i64, reply: oneshot::Sender<Outcome<()>> },
+    Close { reply: oneshot::Sender<()> },
+}
+
+/// Writes until it is closed or every handle is gone.
+pub(super) fn run(connection: Connection, mut queue: mpsc::Receiver<Operation>) {
+    let mut writer = Writer { connection, sync: Sync::Full };
+    let mut group = Vec::with_capacity(MAX_GROUP);
+    while queue.blocking_recv_many(&mut group, MAX_GROUP) > 0 {
+        let mut closing = None;
+        if let Some(at) = group.iter().position(|o| matches!(o, Operation::Close { .. })) {
+            queue.close();
+            group.truncate(at + 1);
+            closing = group.pop();
+        }
+        writer.write(&mut group);
+        if let Some(Operation::Close { reply }) = closing {
+            let _ = writer.connection.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)");
+            let _ = reply.send(());
+            return;
+        }
+    }
+}
+
+struct Writer {
+    connection: Connection,
+    sync: Sync,
+}
+
+impl Writer {
+    fn write(&mut self, group: &mut Vec<Operation>) {
+        let whole = if group.len() > 1 { self.transaction(group).ok() } else { None };
+        match whole {
+            Some(created) => {
+                for (operation, created) in group.drain(..).zip(created) {
+                    operation.succeed(created);
+                }
+            }
+            // One of them fails, or it is the only one: each for itself, so that it alone hears of it.
+            None => {
+                for operation in group.drain(..) {
+                    match self.transaction(std::slice::from_ref(&operation)) {
+                        Ok(mut created) => operation.succeed(created.pop().flatten()),
+                        Err(error) => operation.fail(error),
+                    }
+                }
+            }
+        }
+    }
+
+    fn transaction(&mut self, group: &[Operation]) -> Outcome<Vec<Option<SessionKey>>> {
+        if group.iter().all(|o| matches!(o, Operation::Commit { batch, .. } if batch.is_only_announced())) {
+            return Ok(vec![None; group.len()]);
+        }
+        let failed = |error: rusqlite::Error| JournalError::sqlite("writing", &error);
+        let sync = group.iter().map(Operation::sync).max().unwrap_or(Sync::Full);
+        if sync != self.sync {
+            let level = if sync == Sync::Full { "PRAGMA synchronous=FULL" } else { "PRAGMA synchronous=NORMAL" };
+            self.connection.execute_batch(level).map_err(failed)?;
+            self.sync = sync;
+        }
+        let transaction = self.connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate).map_err(failed)?;
+        let mut created = Vec::with_capacity(group.len());
+        for operation in group {
+            created.push(operation.apply(&transaction).map_err(failed)?);
+        }
+        transaction.commit().map_err(failed)?;
+        Ok(created)
+    }
+}
+
+impl Operation {
+    fn sync(&self) -> Sync {
+        match self {
+            Self::Commit { batch, .. } => batch.sync(),
+            _ => Sync::Full,
+        }
+    }
+
+    fn apply(&self, connection: &Connection) -> rusqlite::Result<Option<SessionKey>> {
+        match self {
+            Self::Commit { batch, .. } => apply_batch(connection, batch).map(|()| None),
+            Self::Create { session, .. } => create(connection, session).map(Some),
+            Self::Delete { session, .. } => delete(connection, *session).map(|()| None),
+            Self::Close { .. } => Ok(None),
+        }
+    }
+
+    /// The transaction is committed: now, and not before, the events are announced.
+    fn succeed(self, created: Option<SessionKey>) {
+        match self {
+            Self::Commit { batch, reply } => {
+                let mut seq = batch.first_seq;
+                batch.log.ring.append_all(batch.entries.iter().map(|entry| {
+                    let number = if entry.is_journalled() { seq } else { 0 };
+                    seq += u64::from(entry.is_journalled());
+                    entry.packed.frame(number)
+                }));
+                let _ = reply.send(Ok(()));
+            }
+            Self::Create { reply, .. } => {
+                let _ = reply.send(created.ok_or(JournalError::Closed));
+            }
+            Self::Delete { reply, .. } => {
+                let _ = reply.send(Ok(()));
+            }
+            Self::Close { reply } => {
+                let _ = reply.send(());
+            }
+        }
+    }
+
+    fn fail(self, error: JournalError) {
+        tracing::warn!(%error, "the journal did not take a write");
+        match self {
+            Self::Commit { reply, .. } | Self::Delete { reply, .. } => {
+                let _ = reply.send(Err(error));
+            }
+            Self::Create { reply, .. } => {
+                let _ = reply.send(Err(error));
+            }
+            Self::Close { reply } => {
+                let _ = reply.send(());
+            }
+        }
+    }
+}
+
+fn apply_batch(connection: &Connection, batch: &Batch) -> rusqlite::Result<()> {
+    let base = batch.key.life << SEQ_BITS;
+    let mut seq = i64::try_from(batch.first_seq).unwrap_or(i64::MAX >> (64 - SEQ_BITS));
+    let mut insert = connection.prepare_cached("INSERT INTO events(id, ts, kind, name, item, payload) VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?;
+    for entry in &batch.entries {
+        if !entry.is_journalled() {
+            continue;
+        }
+        let id = base | seq;
+        // The payload came out of serde_json, so it is UTF-8.
+        let payload = rusqlite::types::ToSqlOutput::Borrowed(rusqlite::types::ValueRef::Text(entry.packed.payload()));
+        insert.execute(params![id, entry.packed.ts(), code_of(entry.kind), entry.name, entry.item, payload])?;
+        prune(connection, base, id, entry)?;
+        if let Some(message) = &entry.message {
+            finish(connection, batch.key.session, id, message)?;
+        }
+        seq += 1;
+    }
+    let head = seq - 1;
+    connection.prepare_cached("UPDATE sessions SET head = max(head, ?2), updated_at = ?3 WHERE n = ?1 AND life = ?4")?.execute(params![
+        batch.key.session,
+        head,
+        now_ms(),
+        batch.key.life
+    ])?;
+    for change in &batch.changes {
+        apply_change(connection, batch.key.session, head, change)?;
+    }
+    Ok(())
+}
+
+fn prune(connection: &Connection, base: i64, id: i64, entry: &Entry) -> rusqlite::Result<()> {
+    let Some(prune) = &entry.prune else { return Ok(()) };
+    let from = base | i64::try_from(prune.from).unwrap_or_default();
+    connection
+        .prepare_cached("DELETE FROM events WHERE id >= ?1 AND id < ?2 AND kind = 0 AND item = ?3")?
+        .execute(params![from, id, prune.item])?;
+    Ok(())
+}
+
+fn finish(connection: &Connection, session: i64, event: i64, message: &FinishedMessage) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached(
+            "INSERT INTO messages(event, session, idx, id, role, client_id, created_at, text) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+        )?
+        .execute(params![
+            event,
+            session,
+            signed(message.idx),
+            message.id,
+            message.role.as_str(),
+            message.client_id,
+            message.created_at,
+            message.text
+        ])?;
+    let usage = &message.usage;
+    let of = |role| i64::from(message.role == role);
+    connection
+        .prepare_cached(
+            "UPDATE sessions SET messages = max(messages, ?2 + 1), user_messages = user_messages + ?3, assistant_messages = assistant_messages + ?4,
+             tool_results = tool_results + ?5, tool_calls = tool_calls + ?6, tokens_in = tokens_in + ?7, tokens_out = tokens_out + ?8,
+             cache_read = cache_read + ?9, cache_write = cache_write + ?10, cost = cost + ?11 WHERE n = ?1",
+        )?
+        .execute(params![
+            session,
+            signed(message.idx),
+            of(Role::User),
+            of(Role::Assistant),
+            of(Role::Tool),
+            signed(message.tool_calls),
+            signed(usage.input_tokens),
+            signed(usage.output_tokens),
+            signed(usage.cache_read_tokens.unwrap_or_default()),
+            signed(usage.cache_write_tokens.unwrap_or_default()),
+            usage.cost_usd.unwrap_or_default()
+        ])?;
+    Ok(())
+}
+
+fn apply_change(connection: &Connection, session: i64, head: i64, change: &Change) -> rusqlite::Result<()> {
+    let set = |sql: &str, value: &dyn rusqlite::ToSql| connection.prepare_cached(sql)?.execute(params![session, value]).map(|_| ());
+    match change {
+        Change::Status { status, turn } => {
+            connection.prepare_cached("UPDATE sessions SET status = ?2, turn = ?3 WHERE n = ?1")?.execute(params![
+                session,
+                status_text(*status),
+                turn
+            ])?;
+            Ok(())
+        }
+        Change::Resume(handle) => set("UPDATE sessions SET resume = ?2 WHERE n = ?1", handle),
+        Change::Thinking(level) => set("UPDATE sessions SET thinking = ?2 WHERE n = ?1", level),
+        Change::Provision(json) => set("UPDATE sessions SET provision = ?2 WHERE n = ?1", json),
+        Change::Title { title, given } => {
+            connection
+                .prepare_cached("UPDATE sessions SET title = ?2, title_given = ?3 WHERE n = ?1")?
+                .execute(params![session, title, given])?;
+            Ok(())
+        }
+        Change::Model { provider, model } => {
+            connection
+                .prepare_cached("UPDATE sessions SET provider = ?2, model = ?3 WHERE n = ?1")?
+                .execute(params![session, provider, model])?;
+            Ok(())
+        }
+        Change::InputAccepted { key, kind, hash, content } => {
+            connection
+                .prepare_cached(
+                    "INSERT INTO inputs(session, key, number, kind, hash, state, content) VALUES (?1, ?2, ?3, ?4, ?5, 'accepted', ?6)",
+                )?
+                .execute(params![session, key, head, kind_text(*kind), hash, content])?;
+            Ok(())
+        }
+        Change::InputHanded { key } => set("UPDATE inputs SET state = 'handed' WHERE session = ?1 AND key = ?2", key),
+        Change::InputDelivered { key } => set("UPDATE inputs SET state = 'delivered', content = NULL WHERE session = ?1 AND key = ?2", key),
+        Change::InputReturned { key } => set("UPDATE inputs SET state = 'accepted' WHERE session = ?1 AND key = ?2", key),
+        Change::InputParked { key } => set("UPDATE inputs SET state = 'parked' WHERE session = ?1 AND key = ?2", key),
+    }
+}
+
+fn create(connection: &Connection, session: &NewSession) -> rusqlite::Result<SessionKey> {
+    let config = serde_json::to_string(&session.config).map_err(|e| rusqlite::Error::ToSqlConversionFailure(Box::new(e)))?;
+    connection
+        .prepare_cached(
+            "INSERT INTO sessions(id, life, epoch, harness, cwd, provider, model, config, provision, readable_id, parent, created_at, updated_at)
+             VALUES (?1, 0, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?11)",
+        )?
+        .execute(params![
+            session.id,
+            session.epoch.as_str(),
+            session.harness,
+            session.cwd,
+            session.provider,
+            session.model,
+            config,
+            session.provision,
+            session.readable_id,
+            session.parent,
+            session.created_at
+        ])?;
+    let n = connection.last_insert_rowid();
+    connection.execute("INSERT INTO lives(session, epoch) VALUES (?1, ?2)", params![n, session.epoch.as_str()])?;
+    let life = connection.last_insert_rowid();
+    connection.execute("UPDATE sessions SET life = ?2 WHERE n = ?1", params![n, life])?;
+    Ok(SessionKey { session: n, life })
+}
+
+fn delete(connection: &Connection, session: i64) -> rusqlite::Result<()> {
+    let lives: Vec<i64> = connection
+        .prepare_cached("SELECT n FROM lives WHERE session = ?1")?
+        .query_map([session], |r| r.get(0))?
+        .collect::<Result<_, _>>()?;
+    for life in lives {
+        connection
+            .prepare_cached("DELETE FROM events WHERE id >= ?1 AND id < ?2")?
+            .execute(params![life << SEQ_BITS, (life + 1) << SEQ_BITS])?;
+    }
+    // Not by cascade: only a delete by name fires the trigger that keeps the search index.
+    connection.execute("DELETE FROM messages WHERE session = ?1", [session])?;
+    connection.execute("DELETE FROM inputs WHERE session = ?1", [session])?;
+    connection.execute("DELETE FROM lives WHERE session = ?1", [session])?;
+    connection.execute("DELETE FROM sessions WHERE n = ?1", [session])?;
+    Ok(())
+}
+
+fn signed(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+pub(super) fn status_text(status: SessionStatus) -> &'static str {
+    match status {
+        SessionStatus::Starting => "starting",
+        SessionStatus::Idle => "idle",
+        SessionStatus::Working => "working",
+        SessionStatus::NeedsInput => "needs_input",
+        SessionStatus::Error => "error",
+        SessionStatus::Closed | SessionStatus::Unreachable => "closed",
+    }
+}
+
+pub(super) fn status_of(text: &str) -> SessionStatus {
+    match text {
+        "starting" => SessionStatus::Starting,
+        "working" => SessionStatus::Working,
+        "needs_input" => SessionStatus::NeedsInput,
+        "error" => SessionStatus::Error,
+        "closed" => SessionStatus::Closed,
+        _ => SessionStatus::Idle,
+    }
+}
+
+pub(super) fn kind_text(kind: InputKind) -> &'static str {
+    match kind {
+        InputKind::Prompt => "prompt",
+        InputKind::Steer => "steer",
+        InputKind::FollowUp => "follow_up",
+    }
+}
+
+pub(super) fn kind_of_input(text: &str) -> InputKind {
+    match text {
+        "steer" => InputKind::Steer,
+        "follow_up" => InputKind::FollowUp,
+        _ => InputKind::Prompt,
+    }
+}

@@ -1,0 +1,46 @@
+//! The first two frames of a connection.
+
+use super::{LinkArgs, PeerGuard};
+use octo_protocol::ErrorCode;
+use octo_protocol::link::{Hello, LINK_VERSION, LINK_VERSION_MIN, Refused, Welcome};
+
+/// Longest name of a control plane that is kept.
+const MAX_INSTANCE: usize = 256;
+
+/// Whether a connection is served, and in which version.
+pub(super) fn answer(hello: &Hello, number: u64, link: &LinkArgs) -> Result<(Welcome, PeerGuard), Refused> {
+    let options = &link.registry.shared().options;
+    let refused = |code, reason: String| Refused { code, reason };
+    if hello.magic != Hello::MAGIC {
+        return Err(refused(ErrorCode::InvalidRequest, "this is the link of an octo runner, and what connected is not octo".to_owned()));
+    }
+    let version = hello.max_version.min(LINK_VERSION);
+    if version < hello.min_version || version < LINK_VERSION_MIN {
+        let reason = format!(
+            "this runner speaks versions {LINK_VERSION_MIN} to {LINK_VERSION} of the link, the server {} to {}; upgrade the older one",
+            hello.min_version, hello.max_version
+        );
+        return Err(refused(ErrorCode::Unsupported, reason));
+    }
+    if hello.user != options.user {
+        let reason = format!("this is the runner of {:?}, not of {:?}", options.user, hello.user);
+        return Err(refused(ErrorCode::PermissionDenied, reason));
+    }
+    if hello.instance.len() > MAX_INSTANCE {
+        return Err(refused(ErrorCode::InvalidRequest, "the control plane's name is too long".to_owned()));
+    }
+    let guard = link.peers.enter(number, &hello.instance).map_err(|other| {
+        refused(ErrorCode::Conflict, format!("this runner is connected to another control plane ({other}); stop that one first"))
+    })?;
+    let shared = link.registry.shared();
+    let welcome = Welcome {
+        version,
+        software: format!("octo-runner {}", env!("CARGO_PKG_VERSION")),
+        runner_id: options.runner_id.clone(),
+        user: options.user.clone(),
+        pid: std::process::id(),
+        boot_id: shared.boot_id.clone(),
+        started_at: shared.started_at,
+    };
+    Ok((welcome, guard))
+}

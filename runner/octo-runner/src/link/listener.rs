@@ -1,0 +1,140 @@
+//! The socket: bound privately, held by a lock, open to one uid.
+
+use nix::fcntl::{Flock, FlockArg};
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use tokio::net::{UnixListener, UnixStream};
+
+/// Why the runner cannot serve.
+#[derive(Debug, thiserror::Error)]
+pub enum ListenError {
+    /// Somebody answers on the socket.
+    #[error("a runner already serves {}; stop it first, or give this one another socket", path.display())]
+    Served {
+        /// The socket.
+        path: PathBuf,
+    },
+    /// Somebody holds the lock.
+    #[error("another runner uses {}; two would mix up one journal", path.display())]
+    Locked {
+        /// What is locked.
+        path: PathBuf,
+    },
+    /// The directory belongs to somebody else.
+    #[error("{} belongs to another user; sockets in it could be replaced", path.display())]
+    Owner {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// The system refused.
+    #[error("{action} {}: {source}", path.display())]
+    Io {
+        /// What was being done.
+        action: &'static str,
+        /// To what.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+/// A lock that ends with this process.
+#[derive(Debug)]
+pub struct Lock(#[allow(dead_code)] Flock<File>);
+
+/// Locks `directory` for one runner, creating it privately.
+///
+/// # Errors
+/// [`ListenError`] when another runner has it.
+pub fn lock(directory: &Path) -> Result<Lock, ListenError> {
+    make_private(directory)?;
+    lock_file(&directory.join("runner.lock"))
+}
+
+fn lock_file(path: &Path) -> Result<Lock, ListenError> {
+    let file = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(path).map_err(io_error("opening", path))?;
+    match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+        Ok(lock) => Ok(Lock(lock)),
+        Err((_, nix::errno::Errno::EWOULDBLOCK)) => Err(ListenError::Locked { path: path.to_owned() }),
+        Err((_, errno)) => Err(io_error("locking", path)(errno.into())),
+    }
+}
+
+/// The bound socket. It is removed when this is dropped.
+#[derive(Debug)]
+pub struct Listener {
+    socket: UnixListener,
+    path: PathBuf,
+    allowed: u32,
+    _lock: Lock,
+}
+
+impl Listener {
+    /// Binds `path` for connections of `server_uid` and of root. A socket that nobody serves is replaced.
+    ///
+    /// # Errors
+    /// [`ListenError`] when it is served, or cannot be bound.
+    pub fn bind(path: &Path, server_uid: u32) -> Result<Self, ListenError> {
+        if let Some(directory) = path.parent() {
+            make_private(directory)?;
+        }
+        // Held over the look and the bind, so that of two that start at once one wins.
+        let lock = lock_file(&path.with_extension("lock"))?;
+        match std::os::unix::net::UnixStream::connect(path) {
+            Ok(_) => return Err(ListenError::Served { path: path.to_owned() }),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+                std::fs::remove_file(path).map_err(io_error("removing the stale socket", path))?;
+            }
+            Err(error) => return Err(io_error("looking for a runner at", path)(error)),
+        }
+        let socket = UnixListener::bind(path).map_err(io_error("binding", path))?;
+        // The directory is what protects it; in multi-user mode the server has another uid and must be able to connect.
+        let own = nix::unistd::geteuid().as_raw();
+        let mode = if server_uid == own { 0o600 } else { 0o666 };
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).map_err(io_error("protecting", path))?;
+        Ok(Self { socket, path: path.to_owned(), allowed: server_uid, _lock: lock })
+    }
+
+    /// The next connection, whoever it is from.
+    pub async fn accept(&self) -> io::Result<UnixStream> {
+        self.socket.accept().await.map(|(stream, _)| stream)
+    }
+
+    /// Whether the peer is the server or root; its uid when not.
+    pub fn admit(&self, stream: &UnixStream) -> Result<(), u32> {
+        match stream.peer_cred() {
+            Ok(peer) if peer.uid() == self.allowed || peer.uid() == 0 => Ok(()),
+            Ok(peer) => Err(peer.uid()),
+            Err(_) => Err(u32::MAX),
+        }
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.path);
+    }
+}
+
+fn make_private(directory: &Path) -> Result<(), ListenError> {
+    if !directory.exists() {
+        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(io_error("creating", directory))?;
+    }
+    let found = std::fs::metadata(directory).map_err(io_error("looking at", directory))?;
+    let own = nix::unistd::geteuid().as_raw();
+    if found.uid() != own && found.uid() != 0 {
+        return Err(ListenError::Owner { path: directory.to_owned() });
+    }
+    if found.uid() == own && found.mode() & 0o077 != 0 {
+        std::fs::set_permissions(directory, std::fs::Permissions::from_mode(0o700)).map_err(io_error("protecting", directory))?;
+    }
+    Ok(())
+}
+
+fn io_error(action: &'static str, path: &Path) -> impl Fn(io::Error) -> ListenError {
+    let path = path.to_owned();
+    move |source| ListenError::Io { action, path: path.clone(), source }
+}

@@ -1,0 +1,167 @@
+//! Requests: each is given to whom it concerns in the order it came, and answered when the answer is there.
+
+use super::{LinkArgs, MAX_REQUESTS};
+use crate::history::HistoryMsg;
+use crate::session::{Answer, Answered, SessionMsg, json};
+use octo_actors::SendError;
+use octo_protocol::link::{Frame, Request, RequestBody, Response, ResponseBody};
+use octo_protocol::mux::system::ActorRow;
+use octo_protocol::provision::Provision;
+use octo_protocol::session::SessionList;
+use octo_protocol::{Command, CommandFrame, ErrorCode, ProtocolError, SessionId};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::task::JoinSet;
+
+/// The shortest patience that is granted.
+const MIN_PATIENCE: Duration = Duration::from_millis(10);
+
+/// The requests of one connection.
+pub(super) struct Requests {
+    link: LinkArgs,
+    out: mpsc::Sender<Frame>,
+    free: Arc<Semaphore>,
+}
+
+impl Requests {
+    pub fn new(link: LinkArgs, out: mpsc::Sender<Frame>) -> Self {
+        Self { link, out, free: Arc::new(Semaphore::new(MAX_REQUESTS)) }
+    }
+
+    /// Hands a request over before the next one is looked at; its answer is waited for elsewhere.
+    pub async fn take(&self, request: Request, tasks: &mut JoinSet<()>) {
+        let Ok(permit) = Arc::clone(&self.free).try_acquire_owned() else {
+            let busy =
+                ProtocolError::new(ErrorCode::Busy, format!("{MAX_REQUESTS} requests are in flight on this link already; try again"));
+            let _ = self.out.try_send(response(request.id, Err(busy)));
+            return;
+        };
+        let patience = Duration::from_millis(u64::from(request.deadline_ms)).max(MIN_PATIENCE);
+        let (answer, answered) = oneshot::channel();
+        if let Err((answer, error)) = self.route(request.body, &request.principal.actor, answer).await {
+            let _ = answer.send(Err(error));
+        }
+        let (out, id) = (self.out.clone(), request.id);
+        tasks.spawn(async move {
+            let result = match tokio::time::timeout(patience, answered).await {
+                Ok(Ok(result)) => result,
+                Ok(Err(_)) => {
+                    let message = "the session's actor ended before it answered; look at the session and try again";
+                    Err(ProtocolError::new(ErrorCode::Internal, message))
+                }
+                Err(_) => {
+                    let message = format!("there was no answer within {} ms; whether it happened is not known", patience.as_millis());
+                    Err(ProtocolError::new(ErrorCode::Timeout, message))
+                }
+            };
+            let _ = out.send(response(id, result)).await;
+            drop(permit);
+        });
+    }
+
+    async fn route(&self, body: RequestBody, actor: &str, answer: Answer) -> Result<(), (Answer, ProtocolError)> {
+        let actor = actor.to_owned();
+        match body {
+            RequestBody::Command { json: text } => {
+                let frame = match parse_frame(&text) {
+                    Ok(frame) => frame,
+                    Err(error) => return Err((answer, error)),
+                };
+                if matches!(frame.command, Command::ListSessions) {
+                    let _ = answer.send(json(&SessionList { sessions: self.link.registry.list() }));
+                    return Ok(());
+                }
+                let session = frame.session_id.clone();
+                self.tell(&session, answer, |answer| SessionMsg::Command { frame: Box::new(frame), actor, answer }).await
+            }
+            RequestBody::Open { json: text, provision } => {
+                let opening = parse_frame(&text).and_then(|frame| {
+                    let provision: Provision = serde_json::from_slice(&provision)
+                        .map_err(|e| ProtocolError::new(ErrorCode::InvalidRequest, format!("the provision cannot be read: {e}")))?;
+                    let id = SessionId::new(frame.session_id.clone())
+                        .map_err(|e| ProtocolError::new(ErrorCode::InvalidRequest, e.to_string()))?;
+                    Ok((frame, provision, id))
+                });
+                let (frame, provision, id) = match opening {
+                    Ok(opening) => opening,
+                    Err(error) => return Err((answer, error)),
+                };
+                let address = match self.link.registry.actor_or_new(&id).await {
+                    Ok(address) => address,
+                    Err(error) => return Err((answer, error)),
+                };
+                let message = SessionMsg::Open { frame: Box::new(frame), provision: Box::new(provision), parent: None, answer };
+                // A message that is not delivered takes its answer with it: whoever waits hears that.
+                let _ = address.tell(message);
+                Ok(())
+            }
+            RequestBody::Snapshot { session } => self.tell(session.as_str(), answer, |answer| SessionMsg::Snapshot { answer }).await,
+            RequestBody::History { json } => {
+                let _ = self.link.history.tell(HistoryMsg::Query { json, answer });
+                Ok(())
+            }
+            RequestBody::Actors => {
+                let _ = answer.send(self.actors());
+                Ok(())
+            }
+        }
+    }
+
+    async fn tell(&self, session: &str, answer: Answer, message: impl FnOnce(Answer) -> SessionMsg) -> Result<(), (Answer, ProtocolError)> {
+        let address = match self.link.registry.actor(session).await {
+            Ok(address) => address,
+            Err(error) => return Err((answer, error)),
+        };
+        // The answer goes with the message; what is not delivered is answered through a second channel.
+        let (inner, result) = oneshot::channel();
+        match address.tell(message(inner)) {
+            Ok(()) => {
+                tokio::spawn(async move {
+                    if let Ok(result) = result.await {
+                        let _ = answer.send(result);
+                    }
+                });
+                Ok(())
+            }
+            Err(SendError::Busy { .. }) => {
+                Err((answer, ProtocolError::new(ErrorCode::Busy, format!("session {session} has much to do already; try again"))))
+            }
+            Err(SendError::Gone { .. }) => {
+                Err((answer, ProtocolError::new(ErrorCode::NotReady, format!("session {session} is being restarted; try again"))))
+            }
+        }
+    }
+
+    fn actors(&self) -> Answered {
+        let rows: Vec<ActorRow> = self
+            .link
+            .directory
+            .list()
+            .into_iter()
+            .map(|row| ActorRow {
+                path: row.path.to_string(),
+                kind: row.kind,
+                state: serde_json::to_value(row.state).ok().and_then(|v| v.as_str().map(str::to_owned)).unwrap_or_default(),
+                restarts: row.restarts,
+                mailbox: row.mailbox,
+                processed: row.processed,
+                last_error: row.last_error,
+                started_at: i64::try_from(row.started_at_ms).unwrap_or(i64::MAX),
+            })
+            .collect();
+        json(&rows)
+    }
+}
+
+fn parse_frame(text: &[u8]) -> Result<CommandFrame, ProtocolError> {
+    serde_json::from_slice(text).map_err(|e| ProtocolError::new(ErrorCode::InvalidRequest, format!("the command cannot be read: {e}")))
+}
+
+fn response(id: u64, result: Answered) -> Frame {
+    let body = match result {
+        Ok(json) => ResponseBody::Ok { json },
+        Err(error) => ResponseBody::Err { code: error.code, message: error.message },
+    };
+    Frame::Response(Response { id, body })
+}

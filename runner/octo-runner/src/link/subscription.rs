@@ -1,0 +1,163 @@
+//! One subscription: from the journal to the ring, without a gap and without a double.
+
+use super::credit::Credit;
+use crate::journal::{Journal, Packed, SessionLog};
+use crate::session::{Entry, SubscriberGuard};
+use octo_actors::Read;
+use octo_protocol::EventKind;
+use octo_protocol::link::{EndReason, Ended, Event, Frame, Subscribe, Subscribed};
+use std::sync::Arc;
+use tokio::sync::mpsc;
+
+/// Events that are taken from the ring at once.
+const TAKE_EVENTS: usize = 64;
+/// Bytes that are taken from the ring at once.
+const TAKE_BYTES: usize = 256 * 1024;
+
+/// What streams one session's events to one peer.
+pub(super) struct Subscription {
+    pub sub: u32,
+    pub after: Option<u64>,
+    pub until: Option<u64>,
+    pub credit: Arc<Credit>,
+    pub journal: Journal,
+    pub log: Arc<SessionLog>,
+    pub out: mpsc::Sender<Frame>,
+    pub _counted: SubscriberGuard,
+}
+
+/// Where a subscription begins, or why it does not.
+pub(super) fn begin(wanted: &Subscribe, entry: Option<&Arc<Entry>>) -> Result<Arc<SessionLog>, EndReason> {
+    let log = entry.and_then(|e| e.log()).ok_or(EndReason::NoSession)?;
+    if wanted.epoch.as_ref().is_some_and(|epoch| *epoch != log.epoch) {
+        return Err(EndReason::EpochChanged);
+    }
+    if wanted.after.is_some_and(|after| after > log.head()) {
+        return Err(EndReason::AheadOfJournal);
+    }
+    Ok(log)
+}
+
+enum Step {
+    Live(u64),
+    Ended(EndReason),
+    Gone,
+}
+
+impl Subscription {
+    /// Streams until it has all, the session is gone or the connection is. The caller stops it by dropping this.
+    pub async fn run(self) {
+        let head = self.log.head();
+        let begin = self.after.unwrap_or(head);
+        let first = Frame::Subscribed(Subscribed { sub: self.sub, epoch: self.log.epoch.clone(), head, after: begin });
+        if self.out.send(first).await.is_err() {
+            return;
+        }
+        // Ephemeral events of before are of no use to anybody.
+        let live_from = self.log.ring.head();
+        let mut cursor = begin;
+        loop {
+            if self.until.is_some_and(|until| cursor >= until) {
+                return self.end(EndReason::Complete).await;
+            }
+            let step = match self.log.ring.position_after_seq(cursor) {
+                Some(position) => self.follow_ring(position, live_from, cursor).await,
+                None => self.replay(cursor).await,
+            };
+            match step {
+                Step::Live(next) => cursor = next,
+                Step::Ended(reason) => return self.end(reason).await,
+                Step::Gone => return,
+            }
+        }
+    }
+
+    /// Follows the ring until it has gone on without us.
+    async fn follow_ring(&self, mut position: u64, live_from: u64, mut cursor: u64) -> Step {
+        let mut moved = self.log.ring.watch();
+        loop {
+            moved.borrow_and_update();
+            match self.log.ring.read(position, TAKE_EVENTS, TAKE_BYTES) {
+                Read::Behind { .. } => return self.gone_or(Step::Live(cursor)),
+                Read::Frames { frames, .. } if frames.is_empty() => {
+                    tokio::select! {
+                        changed = moved.changed() => if changed.is_err() { return Step::Gone },
+                        () = self.log.gone.cancelled() => return Step::Ended(EndReason::NoSession),
+                        () = self.out.closed() => return Step::Gone,
+                    }
+                }
+                Read::Frames { frames, next } => {
+                    for (frame, at) in frames.iter().zip(position..) {
+                        if frame.seq == 0 && (at < live_from || self.until.is_some()) {
+                            continue;
+                        }
+                        if !self.send(frame.seq, &Packed::of(frame)).await {
+                            return self.gone_or(Step::Gone);
+                        }
+                        cursor = cursor.max(frame.seq);
+                        if self.until.is_some_and(|until| cursor >= until) {
+                            return Step::Ended(EndReason::Complete);
+                        }
+                    }
+                    position = next;
+                }
+            }
+        }
+    }
+
+    /// Reads one page of the journal; an empty one means that the ring is about to have what follows.
+    async fn replay(&self, cursor: u64) -> Step {
+        let mut moved = self.log.ring.watch();
+        moved.borrow_and_update();
+        let page = match self.journal.page(self.log.life, cursor, self.until).await {
+            Ok(page) => page,
+            Err(error) => {
+                tracing::error!(%error, "a subscription cannot be replayed");
+                return Step::Ended(EndReason::JournalError);
+            }
+        };
+        if self.log.gone.is_cancelled() {
+            return Step::Ended(EndReason::NoSession);
+        }
+        let Some(last) = page.rows.last().map(|row| row.seq) else {
+            // Everything up to `until` that was kept has been sent.
+            if self.until.is_some_and(|until| until <= self.log.head()) {
+                return Step::Ended(EndReason::Complete);
+            }
+            // Committed, and not yet in the ring: that is a matter of microseconds.
+            let look_again = tokio::time::sleep(std::time::Duration::from_millis(20));
+            tokio::select! {
+                _ = moved.changed() => {}
+                () = look_again => {}
+                () = self.log.gone.cancelled() => return Step::Ended(EndReason::NoSession),
+                () = self.out.closed() => return Step::Gone,
+            }
+            return Step::Live(cursor);
+        };
+        for row in page.rows {
+            if !self.send(row.seq, &row.packed).await {
+                return self.gone_or(Step::Gone);
+            }
+        }
+        Step::Live(last)
+    }
+
+    fn gone_or(&self, otherwise: Step) -> Step {
+        if self.log.gone.is_cancelled() { Step::Ended(EndReason::NoSession) } else { otherwise }
+    }
+
+    async fn send(&self, seq: u64, packed: &Packed) -> bool {
+        let payload = packed.payload();
+        tokio::select! {
+            () = self.credit.spend(payload.len()) => {}
+            () = self.log.gone.cancelled() => return false,
+            () = self.out.closed() => return false,
+        }
+        let kind: EventKind = packed.kind();
+        self.out.send(Frame::Event(Event { sub: self.sub, seq, ts: packed.ts(), kind, payload: payload.to_vec() })).await.is_ok()
+    }
+
+    async fn end(&self, reason: EndReason) {
+        let _ = self.out.send(Frame::Ended(Ended { sub: self.sub, reason })).await;
+    }
+}

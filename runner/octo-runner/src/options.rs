@@ -1,0 +1,48 @@
+//! What the runner is told when it starts.
+
+use clap::Args;
+use std::path::PathBuf;
+
+/// The arguments of `octo-runner serve`. None of them is a secret.
+#[derive(Debug, Clone, Args)]
+pub struct Options {
+    /// The octo user whose runner this is.
+    #[arg(long)]
+    pub user: String,
+    /// The name of this runner.
+    #[arg(long, default_value = "local")]
+    pub runner_id: String,
+    /// The Unix socket to serve; its directory is made private.
+    #[arg(long)]
+    pub socket: PathBuf,
+    /// Where the journal is kept.
+    #[arg(long)]
+    pub data_dir: PathBuf,
+    /// octo's state; the log goes to its directory `logs`.
+    #[arg(long)]
+    pub state_dir: PathBuf,
+    /// octo's configuration; hidden from agents.
+    #[arg(long)]
+    pub config_dir: PathBuf,
+    /// The prefix of installed agents.
+    #[arg(long)]
+    pub agents_dir: PathBuf,
+    /// The directory of the socket on which octo-eavs takes LLM traffic.
+    #[arg(long)]
+    pub eavs_dir: PathBuf,
+    /// The uid whose connections are served, besides root's. Its own when absent.
+    #[arg(long)]
+    pub server_uid: Option<u32>,
+    /// Where pi keeps its own session files; `~/.local/share/pi/sessions` when absent. Agents write there.
+    #[arg(long)]
+    pub pi_sessions_dir: Option<PathBuf>,
+    /// Run agents without isolation where there is none. Without this they do not start there.
+    #[arg(long)]
+    pub allow_unsandboxed: bool,
+    /// Another bubblewrap than the one in PATH.
+    #[arg(long)]
+    pub bwrap: Option<PathBuf>,
+    /// Log to stderr and stay in the foreground session.
+    #[arg(long)]
+    pub foreground: bool,
+}

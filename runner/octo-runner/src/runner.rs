@@ -1,0 +1,100 @@
+//! The runner as a whole: what is opened, in which order, and how it ends.
+
+use crate::agents::Finder;
+use crate::clock::now_ms;
+use crate::history::{HISTORY, History};
+use crate::journal::{BOOT_ID_FILE, Journal, JournalError};
+use crate::link::{self, LINK, Link, LinkArgs, ListenError, Listener, Peers};
+use crate::options::Options;
+use crate::session::Registry;
+use crate::shared::Shared;
+use octo_actors::{Address, Kind, StartError, System};
+use octo_sandbox::{LaunchError, Launcher};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+/// How long agents may take to end when the runner does.
+const AGENTS_END_WITHIN: Duration = Duration::from_secs(12);
+/// How long the rest may take.
+const END_WITHIN: Duration = Duration::from_secs(5);
+
+/// Why a runner does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartRunnerError {
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    #[error(transparent)]
+    Launch(#[from] LaunchError),
+    #[error(transparent)]
+    Actors(#[from] StartError),
+}
+
+/// A running runner.
+pub struct Runner {
+    system: System,
+    registry: Registry,
+    _lock: link::Lock,
+}
+
+impl Runner {
+    /// Takes the lock, opens the journal, brings sessions to rest that were at work, and serves.
+    ///
+    /// # Errors
+    /// [`StartRunnerError`], a sentence for the operator.
+    pub async fn start(options: Options) -> Result<Self, StartRunnerError> {
+        let lock = link::lock(&options.data_dir)?;
+        let server_uid = options.server_uid.unwrap_or_else(|| nix::unistd::geteuid().as_raw());
+        let listener = Arc::new(Listener::bind(&options.socket, server_uid)?);
+        let boot_id = std::fs::read_to_string(BOOT_ID_FILE).map(|id| id.trim().to_owned()).unwrap_or_default();
+        let (directory, id) = (options.data_dir.clone(), boot_id.clone());
+        let journal = tokio::task::spawn_blocking(move || Journal::open(&directory, &id)).await.unwrap_or(Err(JournalError::Closed))?;
+        let mut launcher = Launcher::beside_current_exe()?.allow_without_bwrap(options.allow_unsandboxed);
+        if let Some(bwrap) = &options.bwrap {
+            launcher = launcher.bwrap(bwrap);
+        }
+        let finder = Finder::from_env(&options.agents_dir);
+        let rows = journal.sessions().await?;
+        let unfinished = journal.unfinished_sessions().await?;
+        let shared = Arc::new(Shared { options, journal, launcher, finder, boot_id, started_at: now_ms() });
+        let registry = Registry::new(shared, &rows);
+
+        let known: Arc<OnceLock<Registry>> = Arc::default();
+        let _ = known.set(registry.clone());
+        let system = System::builder().on_change(move |change| known.get().into_iter().for_each(|r| r.lifecycle(change))).start();
+        let history: Address<_> = {
+            let registry = registry.clone();
+            system.root().start_child::<History>(HISTORY, "history", move || registry.clone()).await?
+        };
+        let sessions = system.root().start_group(Kind::permanent("sessions").unlimited(), "sessions", |_| async { Ok(()) }).await?;
+        registry.place_below(sessions);
+        for id in unfinished {
+            if let Err(error) = registry.actor(&id).await {
+                tracing::error!(session = id, %error, "a session that was at work could not be brought to rest");
+            }
+        }
+        let args =
+            LinkArgs { listener, registry: registry.clone(), history, directory: system.directory().clone(), peers: Peers::default() };
+        system.root().start_child::<Link>(LINK, "link", move || args.clone()).await?;
+        Ok(Self { system, registry, _lock: lock })
+    }
+
+    /// Waits until the tree has failed beyond what its supervisors can mend; says why.
+    pub async fn failed(&self) -> String {
+        self.system.failed().await
+    }
+
+    /// All sessions.
+    #[must_use]
+    pub fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
+    /// Ends agents gracefully, then everything else, and writes what waits.
+    pub async fn shutdown(self) {
+        self.registry.shutdown(AGENTS_END_WITHIN).await;
+        self.system.shutdown(END_WITHIN).await;
+        self.registry.shared().journal.close().await;
+    }
+}

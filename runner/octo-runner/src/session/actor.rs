@@ -1,0 +1,315 @@
+//! The actor: what it holds, and what it does with each message.
+
+use super::accept::Waiting;
+use super::ledger::{Ledger, LedgerError};
+use super::lifecycle::AgentSlot;
+use super::registry::{Entry, Registry, summary_of};
+use super::{Answer, SessionMsg, Tick, refuse};
+use crate::agent::{Plan, Vitals};
+use crate::journal::{Change, SessionRow};
+use crate::shared::Shared;
+use octo_actors::{Actor, Ctx, Failure};
+use octo_harness::{Harness, Outbox};
+use octo_protocol::event::{Event, QueuedInput};
+use octo_protocol::provision::Provision;
+use octo_protocol::{Command, Model, ProtocolError, SessionStatus};
+use serde_json::{Value, json};
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::oneshot;
+
+/// How often the journal is tried again while the disk takes no writes.
+const JOURNAL_RETRY: Duration = Duration::from_millis(500);
+/// How often watched sessions show how their process is.
+const HEARTBEAT: Duration = Duration::from_secs(10);
+
+/// The actor of a session that exists or is being created.
+pub struct SessionActor {
+    registry: Registry,
+    entry: Arc<Entry>,
+    session: Option<Session>,
+}
+
+/// A session that exists.
+pub(super) struct Session {
+    pub registry: Registry,
+    pub shared: Arc<Shared>,
+    pub entry: Arc<Entry>,
+    pub row: SessionRow,
+    pub provision: Provision,
+    pub ledger: Ledger,
+    pub harness: Box<dyn Harness>,
+    pub outbox: Outbox,
+    pub agent: AgentSlot,
+    pub vitals: Option<Vitals>,
+    /// Accepted and not handed over.
+    pub queue: VecDeque<Waiting>,
+    /// Handed over and not yet in the conversation.
+    pub handed: HashMap<u64, Waiting>,
+    pub next_token: u64,
+    /// Commands at the agent.
+    pub replies: HashMap<u64, Answer>,
+    /// Aborts at the agent, with what they have parked so far.
+    pub aborts: HashMap<u64, (Answer, Vec<QueuedInput>)>,
+    /// Commands that wait for the agent's handshake.
+    pub held: VecDeque<(Command, Answer)>,
+    /// Clients that wait for the agent's handshake, and whether the session was there before them.
+    pub opening: Vec<(Answer, bool)>,
+    /// Nobody has seen this session yet: when its first start fails it never was.
+    pub is_new: bool,
+    /// The last start failed: only an input starts the agent again.
+    pub failed: bool,
+    /// Closed by name, until the next start.
+    pub closed: bool,
+    pub models: Vec<Model>,
+    pub announced: (Vec<QueuedInput>, Vec<QueuedInput>),
+    pub unread: Option<oneshot::Sender<()>>,
+    pub status: SessionStatus,
+    pub retry_due: bool,
+    pub progress_due: bool,
+    /// The journal has no such session any more.
+    pub deleted: bool,
+}
+
+impl Actor for SessionActor {
+    type Msg = SessionMsg;
+    type Args = (Registry, Arc<Entry>);
+
+    async fn start((registry, entry): Self::Args, ctx: &Ctx<SessionMsg>) -> Result<Self, Failure> {
+        let row = registry.shared().journal.session(entry.id.as_str()).await?;
+        let mut actor = Self { registry, entry, session: None };
+        if let Some(row) = row {
+            let mut session = Session::new(&actor.registry, &actor.entry, row)?;
+            session.recover().await?;
+            actor.session = Some(session);
+        }
+        ctx.tell_every(HEARTBEAT, || SessionMsg::Tick(Tick::Heartbeat))?;
+        // Inputs that were accepted before wait for an agent.
+        let _ = ctx.address().tell(SessionMsg::Tick(Tick::Journal));
+        Ok(actor)
+    }
+
+    async fn handle(&mut self, message: SessionMsg, ctx: &Ctx<SessionMsg>) -> Result<(), Failure> {
+        let Some(session) = &mut self.session else {
+            self.session = self.without_session(message, ctx).await?;
+            return Ok(());
+        };
+        session.take(message, ctx).await?;
+        if session.deleted {
+            self.registry.remove(self.entry.id.as_str());
+            self.session = None;
+            ctx.stop();
+            return Ok(());
+        }
+        session.settle(ctx).await?;
+        Ok(())
+    }
+
+    fn inspect(&self) -> Value {
+        self.session.as_ref().map_or(Value::Null, Session::inspect)
+    }
+
+    fn name_of(message: &SessionMsg) -> &'static str {
+        match message {
+            SessionMsg::Command { frame, .. } => frame.command.name(),
+            SessionMsg::Open { .. } => "open",
+            SessionMsg::Snapshot { .. } => "snapshot",
+            SessionMsg::Rename { .. } => "rename",
+            SessionMsg::Agent(_) => "agent",
+            SessionMsg::Stdout { .. } => "stdout",
+            SessionMsg::Continue { .. } => "continue",
+            SessionMsg::Shutdown { .. } => "shutdown",
+            SessionMsg::Placed(_) => "placed",
+            SessionMsg::Tick(_) => "tick",
+        }
+    }
+}
+
+impl SessionActor {
+    async fn without_session(&mut self, message: SessionMsg, ctx: &Ctx<SessionMsg>) -> Result<Option<Session>, Failure> {
+        let id = self.entry.id.clone();
+        match message {
+            SessionMsg::Open { frame, provision, parent, answer } => {
+                match Session::create(&self.registry, &self.entry, &frame, *provision, parent).await {
+                    Ok(mut session) => {
+                        session.opening.push((answer, false));
+                        session.start_agent(ctx);
+                        session.settle(ctx).await?;
+                        return Ok(Some(session));
+                    }
+                    Err(error) => {
+                        refuse(answer, error);
+                        self.registry.remove(id.as_str());
+                        ctx.stop();
+                    }
+                }
+            }
+            SessionMsg::Command { answer, .. }
+            | SessionMsg::Snapshot { answer }
+            | SessionMsg::Rename { answer, .. }
+            | SessionMsg::Continue { answer, .. } => {
+                refuse(answer, ProtocolError::session_not_found(&id));
+            }
+            SessionMsg::Shutdown { answer } => drop(answer),
+            SessionMsg::Stdout { .. } | SessionMsg::Agent(_) | SessionMsg::Placed(_) | SessionMsg::Tick(_) => {}
+        }
+        Ok(None)
+    }
+}
+
+impl Session {
+    pub fn new(registry: &Registry, entry: &Arc<Entry>, row: SessionRow) -> Result<Self, Failure> {
+        let shared = Arc::clone(registry.shared());
+        let provision: Provision = serde_json::from_str(&row.provision)?;
+        let log = match entry.log().filter(|log| log.life == row.key.life) {
+            Some(log) => log,
+            None => {
+                let log = Arc::new(crate::journal::SessionLog::new(row.epoch.parse()?, row.key.life, row.head));
+                entry.set_log(Arc::clone(&log));
+                log
+            }
+        };
+        let ledger = Ledger::new(shared.journal.clone(), row.key, log, row.head, row.messages);
+        let plan = Plan {
+            harness: row.harness.clone(),
+            cwd: row.cwd.clone().into(),
+            profile: row.config.sandbox.clone(),
+            provider: row.provider.clone(),
+            model: row.model.clone(),
+            thinking: row.thinking.as_deref().and_then(|t| serde_json::from_value(Value::from(t)).ok()),
+            resume: row.resume.clone().or_else(|| row.config.continue_session.clone()),
+            provision: provision.clone(),
+        };
+        let harness = plan.harness(&shared.options)?;
+        Ok(Self {
+            closed: row.status == SessionStatus::Closed,
+            failed: row.status == SessionStatus::Error,
+            status: row.status,
+            registry: registry.clone(),
+            shared,
+            entry: Arc::clone(entry),
+            provision,
+            ledger,
+            harness,
+            outbox: Outbox::new(),
+            agent: AgentSlot::new(plan),
+            vitals: None,
+            queue: VecDeque::new(),
+            handed: HashMap::new(),
+            next_token: 1,
+            replies: HashMap::new(),
+            aborts: HashMap::new(),
+            held: VecDeque::new(),
+            opening: Vec::new(),
+            is_new: false,
+            models: Vec::new(),
+            announced: (Vec::new(), Vec::new()),
+            unread: None,
+            retry_due: false,
+            progress_due: false,
+            deleted: false,
+            row,
+        })
+    }
+
+    async fn take(&mut self, message: SessionMsg, ctx: &Ctx<SessionMsg>) -> Result<(), Failure> {
+        match message {
+            SessionMsg::Command { frame, actor, answer } => self.command(*frame, &actor, answer, ctx).await?,
+            SessionMsg::Open { provision, answer, .. } => self.attach_or_wait(*provision, answer)?,
+            SessionMsg::Snapshot { answer } => self.snapshot(answer, ctx)?,
+            SessionMsg::Rename { title, answer } => {
+                self.set_title(title, true)?;
+                let _ = answer.send(super::nothing());
+            }
+            SessionMsg::Agent(news) => self.news(news, ctx).await?,
+            SessionMsg::Stdout { incarnation, bytes, done } => {
+                if self.agent.is_current(incarnation) {
+                    self.harness.stdout(&bytes, crate::clock::now_ms(), &mut self.outbox);
+                    self.unread = Some(done);
+                    self.outputs(ctx).await?;
+                }
+            }
+            SessionMsg::Continue { path, answer } => self.continue_at(path, answer, ctx)?,
+            SessionMsg::Shutdown { answer } => self.shut_down(answer, ctx)?,
+            SessionMsg::Placed(address) => self.placed(address)?,
+            SessionMsg::Tick(tick) => self.tick(tick, ctx)?,
+        }
+        Ok(())
+    }
+
+    fn tick(&mut self, tick: Tick, ctx: &Ctx<SessionMsg>) -> Result<(), Failure> {
+        match tick {
+            Tick::Journal => self.retry_due = false,
+            Tick::Progress => {
+                self.progress_due = false;
+                self.ledger.show_progress()?;
+            }
+            Tick::Heartbeat => {
+                if self.entry.subscribers() > 0 && !self.ledger.is_stalled() {
+                    let process = self.vitals.as_mut().map(Vitals::look).unwrap_or_default();
+                    self.ledger.push(Event::SessionHeartbeat { process, head: Some(self.ledger.head()) })?;
+                }
+            }
+            Tick::StopNow => self.stop_now(),
+            Tick::Handshake { incarnation } => self.handshake_due(incarnation, ctx)?,
+        }
+        Ok(())
+    }
+
+    /// After every message: hands over what can be, writes what waits, shows the rest of the world.
+    pub async fn settle(&mut self, ctx: &Ctx<SessionMsg>) -> Result<(), Failure> {
+        self.hand_over(ctx).await?;
+        self.announce_queue()?;
+        let status = self.status_now();
+        if status != self.status || self.row.turn != self.ledger.turn {
+            self.status = status;
+            self.row.status = status;
+            self.row.turn = self.ledger.turn.clone();
+            self.ledger.change(Change::Status { status, turn: self.row.turn.clone() });
+        }
+        if self.ledger.flush().await? {
+            if let Some(done) = self.unread.take() {
+                let _ = done.send(());
+            }
+        } else if !self.retry_due {
+            self.retry_due = true;
+            ctx.tell_after(JOURNAL_RETRY, SessionMsg::Tick(Tick::Journal))?;
+        }
+        self.publish();
+        Ok(())
+    }
+
+    pub fn publish(&mut self) {
+        self.row.head = self.ledger.head();
+        self.row.messages = self.ledger.message_count();
+        let mut summary = summary_of(&self.row, &self.ledger.log.epoch);
+        summary.state = self.status;
+        summary.last_activity = crate::clock::now_ms().max(self.row.updated_at);
+        summary.pid = self.agent.pid();
+        self.registry.show(&self.entry, summary);
+    }
+
+    pub fn token(&mut self) -> u64 {
+        self.next_token += 1;
+        self.next_token
+    }
+
+    fn inspect(&self) -> Value {
+        json!({
+            "status": self.status, "agent": self.agent.name(), "pid": self.agent.pid(), "turn": self.ledger.turn, "head": self.ledger.head(),
+            "epoch": self.ledger.log.epoch, "messages": self.ledger.message_count(), "queued": self.queue.len(), "handed": self.handed.len(),
+            "open_messages": self.ledger.messages.len(), "open_tools": self.ledger.tools.len(), "open_questions": self.ledger.questions.len(),
+            "stalled": self.ledger.is_stalled(), "subscribers": self.entry.subscribers(),
+        })
+    }
+}
+
+impl From<LedgerError> for ProtocolError {
+    fn from(error: LedgerError) -> Self {
+        match error {
+            LedgerError::Journal(error) => error.into(),
+            other => Self::new(octo_protocol::ErrorCode::Internal, other.to_string()),
+        }
+    }
+}

@@ -1,0 +1,248 @@
+//! Commands of clients.
+
+use super::accept::Content;
+use super::actor::Session;
+use super::lifecycle::After;
+use super::{Answer, SessionMsg, json, nothing, refuse};
+use crate::clock::now_ms;
+use crate::journal::Change;
+use octo_actors::{Ctx, Failure};
+use octo_protocol::event::{Event, InputKind};
+use octo_protocol::message::StopReason;
+use octo_protocol::session::Aborted;
+use octo_protocol::{Command, CommandFrame, ErrorCode, ProtocolError, SessionConfig, SessionId};
+use serde_json::json as value;
+
+/// Commands that may wait for an agent's handshake.
+const MAX_HELD: usize = 64;
+/// Commands that may wait for an agent's answers.
+const MAX_AT_AGENT: usize = 256;
+
+impl Session {
+    /// Carries a command out, or says why not. The answer may come later.
+    pub async fn command(&mut self, frame: CommandFrame, actor: &str, answer: Answer, ctx: &Ctx<SessionMsg>) -> Result<(), Failure> {
+        let actor = actor.to_owned();
+        match frame.command {
+            Command::Prompt { message, images, client_id } => {
+                let content = Content { message, images: images.unwrap_or_default(), client_id, actor };
+                self.accept(InputKind::Prompt, content, answer).await
+            }
+            Command::Steer { message, client_id } => {
+                self.accept(InputKind::Steer, Content { message, images: Vec::new(), client_id, actor }, answer).await
+            }
+            Command::FollowUp { message, client_id } => {
+                self.accept(InputKind::FollowUp, Content { message, images: Vec::new(), client_id, actor }, answer).await
+            }
+            Command::Abort => self.abort(answer, ctx).await,
+            Command::SessionAttach { .. } => {
+                if self.agent.is_starting() {
+                    self.opening.push((answer, true));
+                } else {
+                    let _ = answer.send(self.opened(true).and_then(|opened| json(&opened)));
+                }
+                Ok(())
+            }
+            Command::SessionDetach => {
+                let _ = answer.send(nothing());
+                Ok(())
+            }
+            Command::SessionClose => self.stop_agent(After::Close(answer), ctx).await,
+            Command::SessionRestart => self.stop_agent(After::Restart(answer), ctx).await,
+            Command::SessionDelete => {
+                self.queue.clear();
+                self.stop_agent(After::Delete(answer), ctx).await
+            }
+            Command::SessionNew { parent_session } => {
+                let parent = parent_session.unwrap_or_else(|| self.row.id.clone());
+                self.sibling(None, Some(parent), answer, ctx)
+            }
+            Command::SessionSwitch { session_path } => self.switch(session_path, answer, ctx),
+            Command::SetSessionName { name } => {
+                if name.trim().is_empty() {
+                    refuse(answer, ProtocolError::new(ErrorCode::InvalidRequest, "a session's name cannot be empty"));
+                    return Ok(());
+                }
+                self.set_title(name.clone(), true)?;
+                if self.agent.is_ready() {
+                    // The agent may keep a name of its own; whether it can does not matter to whoever names the session.
+                    let token = self.token();
+                    self.harness.command(token, &Command::SetSessionName { name }, now_ms(), &mut self.outbox);
+                }
+                let _ = answer.send(nothing());
+                self.outputs(ctx).await
+            }
+            command @ (Command::GetState | Command::GetMessages { .. } | Command::GetStats | Command::GetModels { .. }) => {
+                self.query(&command, answer, ctx)
+            }
+            Command::SessionCreate { .. } => {
+                refuse(answer, ProtocolError::new(ErrorCode::InvalidRequest, "session.create needs what the server provisions"));
+                Ok(())
+            }
+            command @ (Command::Fork { .. } | Command::GetForkPoints | Command::Delegate { .. } | Command::DelegateCancel { .. }) => {
+                refuse(answer, ProtocolError::unsupported(command.name(), &self.row.harness));
+                Ok(())
+            }
+            Command::ListSessions => {
+                let _ = answer.send(json(&self.registry.list()));
+                Ok(())
+            }
+            command => self.of_agent(command, answer, ctx).await,
+        }
+    }
+
+    /// What only the agent can do. While it starts the command waits; while there is none, what can be kept for the next start is kept.
+    async fn of_agent(&mut self, command: Command, answer: Answer, ctx: &Ctx<SessionMsg>) -> Result<(), Failure> {
+        if !self.harness.capabilities().iter().any(|c| c == command.name()) {
+            refuse(answer, ProtocolError::unsupported(command.name(), &self.row.harness));
+            return Ok(());
+        }
+        if self.agent.is_ready() {
+            self.ask_agent(&command, answer);
+            return self.outputs(ctx).await;
+        }
+        if self.agent.is_starting() {
+            if self.held.len() >= MAX_HELD {
+                refuse(answer, ProtocolError::new(ErrorCode::Busy, "the agent is starting and many commands wait for it; try again"));
+            } else {
+                self.held.push_back((command, answer));
+            }
+            return Ok(());
+        }
+        match command {
+            Command::SetModel { provider, model_id } => self.set_model_asleep(provider, model_id, answer),
+            Command::SetThinkingLevel { level } => {
+                self.agent.plan().thinking = Some(level);
+                self.row.thinking = Some(level.as_str().to_owned());
+                self.ledger.change(Change::Thinking(level.as_str().to_owned()));
+                self.ledger.push(Event::ThinkingLevelChanged { level })?;
+                let _ = answer.send(json(&value!({ "level": level })));
+                Ok(())
+            }
+            Command::GetCommands => {
+                let _ = answer.send(Ok(b"[]".to_vec()));
+                Ok(())
+            }
+            Command::InputResponse { request_id, .. } => {
+                let message = format!("there is no open question {request_id}; it was answered, or its agent ended");
+                refuse(answer, ProtocolError::new(ErrorCode::InvalidState, message));
+                Ok(())
+            }
+            other => {
+                let message = format!("{} needs a running agent; send a prompt to start it", other.name());
+                refuse(answer, ProtocolError::new(ErrorCode::NotReady, message));
+                Ok(())
+            }
+        }
+    }
+
+    /// Gives the agent a command; what it writes is in the outbox then.
+    pub fn ask_agent(&mut self, command: &Command, answer: Answer) {
+        if self.replies.len() >= MAX_AT_AGENT {
+            return refuse(answer, ProtocolError::new(ErrorCode::Busy, "the agent has many commands to answer; try again"));
+        }
+        let token = self.token();
+        self.replies.insert(token, answer);
+        self.harness.command(token, command, now_ms(), &mut self.outbox);
+    }
+
+    fn set_model_asleep(&mut self, provider: String, model: String, answer: Answer) -> Result<(), Failure> {
+        if !self.known_models().iter().any(|m| m.provider == provider && m.id == model) {
+            let message = format!("there is no model {provider}/{model}; get_models lists those that are configured");
+            refuse(answer, ProtocolError::new(ErrorCode::InvalidRequest, message));
+            return Ok(());
+        }
+        {
+            let mut plan = self.agent.plan();
+            (plan.provider, plan.model) = (provider.clone(), model.clone());
+        }
+        (self.row.provider, self.row.model) = (provider.clone(), model.clone());
+        self.ledger.change(Change::Model { provider: provider.clone(), model: model.clone() });
+        let _ = answer.send(json(&value!({ "provider": provider, "model_id": model })));
+        self.ledger.push(Event::ModelChanged { provider, model_id: model })?;
+        Ok(())
+    }
+
+    async fn abort(&mut self, answer: Answer, ctx: &Ctx<SessionMsg>) -> Result<(), Failure> {
+        let parked = self.park_queue();
+        if self.agent.is_ready() && (self.harness.is_working() || !self.handed.is_empty()) {
+            let token = self.token();
+            self.aborts.insert(token, (answer, parked));
+            self.harness.command(token, &Command::Abort, now_ms(), &mut self.outbox);
+            return self.outputs(ctx).await;
+        }
+        // The turn waits for its agent, or there is none.
+        self.end_turn(StopReason::Aborted, None)?;
+        let _ = answer.send(json(&Aborted { parked }));
+        Ok(())
+    }
+
+    /// A new session like this one.
+    fn sibling(
+        &mut self,
+        continue_session: Option<String>,
+        parent: Option<String>,
+        answer: Answer,
+        ctx: &Ctx<SessionMsg>,
+    ) -> Result<(), Failure> {
+        let id = SessionId::new(format!("ses_{}", uuid::Uuid::now_v7().simple()))?;
+        let config = SessionConfig {
+            harness: Some(self.row.harness.clone()),
+            cwd: Some(self.row.cwd.clone()),
+            provider: Some(self.row.provider.clone()),
+            model: Some(self.row.model.clone()),
+            continue_session,
+            ..self.row.config.clone()
+        };
+        let command = Command::SessionCreate { config, cursor: None };
+        let frame = Box::new(CommandFrame { id: None, session_id: id.to_string(), runner_id: None, command });
+        let (registry, provision) = (self.registry.clone(), Box::new(self.provision.clone()));
+        ctx.spawn_quiet(async move {
+            let opened = async {
+                let address = registry.actor_or_new(&id).await?;
+                let (reply, opened) = tokio::sync::oneshot::channel();
+                let gone = |e: String| ProtocolError::new(ErrorCode::NotReady, e);
+                address.tell(SessionMsg::Open { frame, provision, parent, answer: reply }).map_err(|e| gone(e.to_string()))?;
+                opened.await.map_err(|_| gone("the new session ended at once".to_owned()))?
+            };
+            let _ = answer.send(match opened.await {
+                Ok(_) => json(&value!({ "session_id": id })),
+                Err(error) => Err(error),
+            });
+        })?;
+        Ok(())
+    }
+
+    /// The session whose agent keeps its conversation at `path`; a new one that continues it when there is none.
+    fn switch(&mut self, path: String, answer: Answer, ctx: &Ctx<SessionMsg>) -> Result<(), Failure> {
+        if self.registry.get(&path).is_some() || self.row.resume.as_ref() == Some(&path) {
+            let id = if self.row.resume.as_ref() == Some(&path) { self.row.id.clone() } else { path };
+            let _ = answer.send(json(&value!({ "session_id": id })));
+            return Ok(());
+        }
+        if !std::path::Path::new(&path).is_absolute() {
+            let message = format!("{path:?} is neither a session nor the absolute path of an agent's session file");
+            refuse(answer, ProtocolError::new(ErrorCode::InvalidRequest, message));
+            return Ok(());
+        }
+        let (journal, address) = (self.shared.journal.clone(), ctx.address().clone());
+        ctx.spawn_quiet(async move {
+            let rows = match journal.sessions().await {
+                Ok(rows) => rows,
+                Err(error) => return refuse(answer, error),
+            };
+            if let Some(row) = rows.into_iter().find(|r| r.resume.as_ref() == Some(&path)) {
+                let _ = answer.send(json(&value!({ "session_id": row.id })));
+            } else if tokio::fs::metadata(&path).await.is_ok_and(|m| m.is_file()) {
+                let _ = address.tell(SessionMsg::Continue { path, answer });
+            } else {
+                refuse(answer, ProtocolError::new(ErrorCode::InvalidRequest, format!("there is no session file {path}")));
+            }
+        })?;
+        Ok(())
+    }
+
+    /// A new session that continues the agent's conversation at `path`.
+    pub fn continue_at(&mut self, path: String, answer: Answer, ctx: &Ctx<SessionMsg>) -> Result<(), Failure> {
+        self.sibling(Some(path), None, answer, ctx)
+    }
+}

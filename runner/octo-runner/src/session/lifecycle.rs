@@ -1,0 +1,433 @@
+//! The life of a session's agent: placed, ready, gone, back again, stopped.
+
+use super::actor::Session;
+use super::{Answer, SessionMsg, Tick, json, nothing, refuse};
+use crate::agent::{AGENT, AgentMsg, AgentProcess, AgentStart, News, Plan, Vitals};
+use crate::clock::now_ms;
+use bytes::Bytes;
+use octo_actors::{ActorState, Address, Ctx, Failure, StartError};
+use octo_harness::ExitReport;
+use octo_protocol::command::Command;
+use octo_protocol::event::Event;
+use octo_protocol::message::StopReason;
+use octo_protocol::{ErrorCode, InputAnswer, ProtocolError};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::sync::{mpsc, oneshot};
+
+/// How long an agent may take for its handshake.
+const HANDSHAKE_PATIENCE: Duration = Duration::from_secs(60);
+/// How long an agent may take to end its run before it is stopped in the middle of it.
+const RUN_END_PATIENCE: Duration = Duration::from_secs(3);
+/// How long the agent before may take to be gone.
+const PLACING_TRIES: u32 = 1500;
+
+/// What follows when the agent is gone.
+pub enum After {
+    Close(Answer),
+    Restart(Answer),
+    Delete(Answer),
+    Shutdown(oneshot::Sender<()>),
+}
+
+enum State {
+    /// No process.
+    Asleep,
+    /// A process is being started, or has not answered its handshake.
+    Starting,
+    Ready,
+    /// It crashed; its supervisor starts it again.
+    Between,
+    /// It was told to end.
+    Stopping(Vec<After>),
+}
+
+struct Process {
+    pid: u32,
+    stdin: mpsc::Sender<Bytes>,
+}
+
+/// The place of a session's agent.
+pub struct AgentSlot {
+    state: State,
+    process: Option<Process>,
+    address: Option<Address<AgentMsg>>,
+    plan: Arc<Mutex<Plan>>,
+    counter: Arc<AtomicU64>,
+    was_ready: Arc<AtomicBool>,
+    incarnation: u64,
+    restarts: u32,
+    why: String,
+}
+
+impl AgentSlot {
+    pub fn new(plan: Plan) -> Self {
+        Self {
+            state: State::Asleep,
+            process: None,
+            address: None,
+            plan: Arc::new(Mutex::new(plan)),
+            counter: Arc::default(),
+            was_ready: Arc::default(),
+            incarnation: 0,
+            restarts: 0,
+            why: String::new(),
+        }
+    }
+
+    /// What the next start takes.
+    pub fn plan(&self) -> MutexGuard<'_, Plan> {
+        self.plan.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub fn is_asleep(&self) -> bool {
+        matches!(self.state, State::Asleep)
+    }
+
+    pub fn is_ready(&self) -> bool {
+        matches!(self.state, State::Ready)
+    }
+
+    pub fn is_starting(&self) -> bool {
+        matches!(self.state, State::Starting | State::Between)
+    }
+
+    pub fn is_stopping(&self) -> bool {
+        matches!(self.state, State::Stopping(_))
+    }
+
+    pub fn is_current(&self, incarnation: u64) -> bool {
+        self.incarnation == incarnation && self.process.is_some()
+    }
+
+    /// A turn went well: what happened before it is forgiven.
+    pub fn has_settled(&mut self) {
+        if self.is_ready() {
+            self.restarts = 0;
+        }
+    }
+
+    pub fn pid(&self) -> Option<u32> {
+        self.process.as_ref().map(|p| p.pid)
+    }
+
+    /// False when the agent does not read.
+    pub fn write(&self, bytes: Bytes) -> bool {
+        match &self.process {
+            Some(process) => !matches!(process.stdin.try_send(bytes), Err(mpsc::error::TrySendError::Full(_))),
+            None => true,
+        }
+    }
+
+    pub fn name(&self) -> &'static str {
+        match self.state {
+            State::Asleep => "asleep",
+            State::Starting => "starting",
+            State::Ready => "ready",
+            State::Between => "restarting",
+            State::Stopping(_) => "stopping",
+        }
+    }
+}
+
+impl Session {
+    /// Begins to start the agent; the news of it come by messages.
+    pub fn start_agent(&mut self, ctx: &Ctx<SessionMsg>) {
+        self.agent.state = State::Starting;
+        self.closed = false;
+        self.agent.was_ready = Arc::default();
+        let (before, children, session) = (self.agent.address.take(), ctx.children().clone(), ctx.address().clone());
+        let (shared, plan) = (Arc::clone(&self.shared), Arc::clone(&self.agent.plan));
+        let (counter, was_ready) = (Arc::clone(&self.agent.counter), Arc::clone(&self.agent.was_ready));
+        let placed = ctx.spawn_task(async move {
+            if before.is_some_and(|b| b.state() == ActorState::Degraded) {
+                let _ = children.stop_child("agent", Duration::from_secs(1)).await;
+            }
+            let start = move || AgentStart {
+                shared: Arc::clone(&shared),
+                session: session.clone(),
+                plan: Arc::clone(&plan),
+                counter: Arc::clone(&counter),
+                was_ready: Arc::clone(&was_ready),
+            };
+            for _ in 0..PLACING_TRIES {
+                match children.start_child::<AgentProcess>(AGENT, "agent", start.clone()).await {
+                    Ok(address) => return SessionMsg::Placed(Some(address)),
+                    // The one before is still on its way out.
+                    Err(StartError::Exists(_)) => tokio::time::sleep(Duration::from_millis(10)).await,
+                    Err(_) => break,
+                }
+            }
+            SessionMsg::Placed(None)
+        });
+        if placed.is_err() {
+            let _ = ctx.address().tell(SessionMsg::Placed(None));
+        }
+    }
+
+    pub fn placed(&mut self, address: Option<Address<AgentMsg>>) -> Result<(), Failure> {
+        match address {
+            Some(address) => {
+                if self.agent.is_stopping() {
+                    let _ = address.tell(AgentMsg::Stop);
+                }
+                self.agent.address = Some(address);
+                Ok(())
+            }
+            None => self.not_started("the agent before has not ended; restart the session"),
+        }
+    }
+
+    pub async fn news(&mut self, news: News, ctx: &Ctx<SessionMsg>) -> Result<(), Failure> {
+        match news {
+            News::Up { incarnation, pid, stdin } => {
+                self.agent.incarnation = incarnation;
+                self.agent.process = Some(Process { pid, stdin });
+                self.vitals = Some(Vitals::new(pid));
+                if self.agent.is_stopping() {
+                    return Ok(());
+                }
+                self.agent.state = State::Starting;
+                let plan = self.agent.plan().clone();
+                self.harness = plan.harness(&self.shared.options)?;
+                self.harness.start(now_ms(), &mut self.outbox);
+                ctx.tell_after(HANDSHAKE_PATIENCE, SessionMsg::Tick(Tick::Handshake { incarnation }))?;
+                self.outputs(ctx).await
+            }
+            News::NotStarted { error, .. } => self.not_started(&error),
+            News::Gone { incarnation, report, again } if self.agent.is_current(incarnation) => self.gone(&report, again, ctx).await,
+            News::Gone { .. } => Ok(()),
+            News::Degraded { error } => {
+                let sentence = format!(
+                    "the agent ended again and again and is not started any more ({}); the next prompt tries once more",
+                    if self.agent.why.is_empty() { &error } else { &self.agent.why }
+                );
+                self.not_started(&sentence)
+            }
+        }
+    }
+
+    /// The handshake is done.
+    pub fn ready(&mut self, ctx: &Ctx<SessionMsg>) -> Result<(), Failure> {
+        if self.agent.is_stopping() {
+            return Ok(());
+        }
+        let is_back = self.agent.was_ready.swap(true, Relaxed);
+        self.agent.state = State::Ready;
+        self.failed = false;
+        self.is_new = false;
+        if is_back {
+            self.ledger.push(Event::SessionRestarted { attempt: self.agent.restarts, reason: self.agent.why.clone() })?;
+        }
+        for (answer, resumed) in std::mem::take(&mut self.opening) {
+            let _ = answer.send(self.opened(resumed).and_then(|opened| json(&opened)));
+        }
+        for (command, answer) in std::mem::take(&mut self.held) {
+            self.ask_agent(&command, answer);
+        }
+        // What the commands wrote is in the outbox, which is being emptied.
+        let _ = ctx;
+        Ok(())
+    }
+
+    async fn gone(&mut self, report: &ExitReport, again: bool, ctx: &Ctx<SessionMsg>) -> Result<(), Failure> {
+        let was = std::mem::replace(&mut self.agent.state, State::Asleep);
+        self.agent.why = how(report);
+        if again {
+            self.agent.restarts += 1;
+            self.agent.state = State::Between;
+        }
+        self.harness.exited(report, now_ms(), &mut self.outbox);
+        self.outputs(ctx).await?;
+        self.agent.process = None;
+        self.vitals = None;
+        let reason = if report.expected { StopReason::Aborted } else { StopReason::Error };
+        let sentence = self.agent.why.clone();
+        self.end_turn_of_the_gone(reason, &sentence)?;
+        self.refuse_waiting(&ProtocolError::new(ErrorCode::AgentFailed, format!("{sentence}; the command was not answered")));
+        match was {
+            State::Stopping(after) => {
+                for then in after {
+                    self.after_stop(then, ctx).await?;
+                }
+                Ok(())
+            }
+            _ if again => Ok(()),
+            _ => self.not_started(&sentence),
+        }
+    }
+
+    /// A turn that only waits for the agent goes on when there will be one.
+    fn end_turn_of_the_gone(&mut self, reason: StopReason, sentence: &str) -> Result<(), Failure> {
+        let handed: Vec<String> = self.handed.drain().map(|(_, w)| w.key).collect();
+        for key in handed {
+            self.ledger.change(crate::journal::Change::InputDelivered { key });
+        }
+        if matches!(self.agent.state, State::Between) && !self.queue.is_empty() && self.ledger.turn.is_some() {
+            return self.close_open(sentence);
+        }
+        self.end_turn(reason, Some(sentence.to_owned()))
+    }
+
+    /// It could not be started, or not once more.
+    fn not_started(&mut self, sentence: &str) -> Result<(), Failure> {
+        let was = std::mem::replace(&mut self.agent.state, State::Asleep);
+        self.agent.process = None;
+        self.failed = true;
+        let error = ProtocolError::new(ErrorCode::AgentFailed, sentence);
+        self.refuse_waiting(&error);
+        let opening = std::mem::take(&mut self.opening);
+        if self.ledger.turn.is_some() {
+            self.end_turn(StopReason::Error, Some(sentence.to_owned()))?;
+        } else if !self.is_new {
+            let code = Some(ErrorCode::AgentFailed);
+            self.ledger.push(Event::AgentError { error: sentence.to_owned(), recoverable: true, phase: None, code })?;
+        }
+        if self.is_new && self.queue.is_empty() && !opening.is_empty() {
+            self.deleted = true;
+            let (journal, session) = (self.shared.journal.clone(), self.row.key.session);
+            tokio::spawn(async move {
+                if let Err(error) = journal.delete(session).await {
+                    tracing::warn!(%error, "a session whose agent did not start stays in the journal");
+                }
+                for (answer, _) in opening {
+                    refuse(answer, ProtocolError::new(error.code, error.message.clone()));
+                }
+            });
+            return Ok(());
+        }
+        for (answer, _) in opening {
+            refuse(answer, error.clone());
+        }
+        if let State::Stopping(after) = was {
+            for then in after {
+                match then {
+                    After::Close(answer) | After::Restart(answer) | After::Delete(answer) => refuse(answer, error.clone()),
+                    After::Shutdown(answer) => drop(answer),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends the agent: answers its questions, ends its run, then its input; `then` follows when it is gone.
+    pub async fn stop_agent(&mut self, then: After, ctx: &Ctx<SessionMsg>) -> Result<(), Failure> {
+        match &mut self.agent.state {
+            State::Stopping(after) => after.push(then),
+            State::Asleep => return self.after_stop(then, ctx).await,
+            State::Between => {
+                // Its actor is between two processes; it is stopped for good.
+                self.agent.state = State::Asleep;
+                let children = ctx.children().clone();
+                let _ = children.stop_child("agent", Duration::from_secs(2)).await;
+                self.end_turn(StopReason::Aborted, None)?;
+                return self.after_stop(then, ctx).await;
+            }
+            State::Starting | State::Ready => {
+                let was_ready = self.agent.is_ready();
+                self.agent.state = State::Stopping(vec![then]);
+                let gone = ProtocolError::new(ErrorCode::Cancelled, "the agent was stopped before it was ready");
+                for (answer, _) in std::mem::take(&mut self.opening) {
+                    refuse(answer, gone.clone());
+                }
+                if was_ready && self.harness.is_working() {
+                    let open: Vec<String> = self.ledger.questions.keys().cloned().collect();
+                    for request_id in open {
+                        let answer = InputAnswer { cancelled: Some(true), ..InputAnswer::default() };
+                        let token = self.token();
+                        self.harness.command(token, &Command::InputResponse { request_id, answer }, now_ms(), &mut self.outbox);
+                    }
+                    let token = self.token();
+                    self.harness.command(token, &Command::Abort, now_ms(), &mut self.outbox);
+                    ctx.tell_after(RUN_END_PATIENCE, SessionMsg::Tick(Tick::StopNow))?;
+                    return Box::pin(self.outputs(ctx)).await;
+                }
+                self.stop_now();
+            }
+        }
+        Ok(())
+    }
+
+    /// The run has ended, or had its time.
+    pub fn stop_now(&mut self) {
+        if self.agent.is_stopping()
+            && let Some(address) = &self.agent.address
+        {
+            let _ = address.tell(AgentMsg::Stop);
+        }
+    }
+
+    async fn after_stop(&mut self, then: After, ctx: &Ctx<SessionMsg>) -> Result<(), Failure> {
+        match then {
+            After::Close(answer) => {
+                self.closed = true;
+                self.failed = false;
+                // What was not handed over comes with the next start, as every prompt does.
+                self.ledger.push(Event::SessionClosed { reason: None })?;
+                let _ = answer.send(nothing());
+            }
+            After::Restart(answer) => {
+                self.opening.push((answer, true));
+                self.failed = false;
+                if self.agent.is_asleep() {
+                    self.start_agent(ctx);
+                }
+            }
+            After::Delete(answer) => match self.shared.journal.delete(self.row.key.session).await {
+                Ok(()) => {
+                    self.deleted = true;
+                    let _ = answer.send(nothing());
+                }
+                Err(error) => refuse(answer, error),
+            },
+            After::Shutdown(answer) => {
+                let _ = self.ledger.flush().await?;
+                let _ = answer.send(());
+            }
+        }
+        Ok(())
+    }
+
+    pub fn shut_down(&mut self, answer: oneshot::Sender<()>, ctx: &Ctx<SessionMsg>) -> Result<(), Failure> {
+        // Inputs that wait are for the next runner.
+        self.queue.clear();
+        let _ = ctx.address().tell(SessionMsg::Tick(Tick::Journal));
+        let then = After::Shutdown(answer);
+        match &mut self.agent.state {
+            State::Stopping(after) => after.push(then),
+            State::Starting | State::Ready => {
+                self.agent.state = State::Stopping(vec![then]);
+                self.stop_now();
+            }
+            State::Asleep | State::Between => drop(then),
+        }
+        Ok(())
+    }
+
+    pub fn handshake_due(&mut self, incarnation: u64, ctx: &Ctx<SessionMsg>) -> Result<(), Failure> {
+        let _ = ctx;
+        if matches!(self.agent.state, State::Starting) && self.agent.is_current(incarnation) {
+            if let Some(address) = &self.agent.address {
+                let _ = address.tell(AgentMsg::Stop);
+            }
+            let sentence = format!("the agent did not answer its handshake within {} s", HANDSHAKE_PATIENCE.as_secs());
+            return self.not_started(&sentence);
+        }
+        Ok(())
+    }
+}
+
+fn how(report: &ExitReport) -> String {
+    let how = match (report.signal, report.code) {
+        (Some(signal), _) => format!("the agent was ended by signal {signal}"),
+        (None, Some(code)) => format!("the agent ended with exit code {code}"),
+        (None, None) => "the agent ended".to_owned(),
+    };
+    let said: Vec<&str> = report.stderr_tail.lines().map(str::trim).filter(|l| !l.is_empty()).collect();
+    if said.is_empty() || report.expected {
+        return how;
+    }
+    let last = said.get(said.len().saturating_sub(3)..).unwrap_or_default().join(" / ");
+    format!("{how}: {}", last.chars().take(500).collect::<String>())
+}

@@ -1,0 +1,115 @@
+//! Sessions: an actor each, that owns a conversation from its first prompt to its deletion.
+//!
+//! Owns: the state of the session and of its turn, the queue of inputs and their idempotency, what is open (messages, tools, questions), the life of
+//! the agent that works for it, and the answers to commands. [`Registry`] knows all sessions and starts an actor when one is first asked for.
+//!
+//! Promises: an input is in the journal before it is acknowledged and before the agent sees it, and is handed over at most once; a turn always
+//! ends in `agent.idle` or `agent.error`; every message, tool and question that opened is closed, also after a kill; nothing of the agent's output is
+//! read that the journal has not taken.
+//!
+//! Never: touches a socket, or starts a process itself.
+
+mod accept;
+mod actor;
+mod answers;
+mod commands;
+pub(crate) mod ledger;
+mod lifecycle;
+mod names;
+mod open;
+mod outputs;
+mod recovery;
+mod registry;
+mod state;
+
+pub use actor::SessionActor;
+pub use registry::{Entry, Registry, SessionsChanged, SubscriberGuard};
+
+use crate::agent::News;
+use bytes::Bytes;
+use octo_actors::{Address, Backoff, Kind, SendError};
+use octo_protocol::provision::Provision;
+use octo_protocol::{CommandFrame, ErrorCode, ProtocolError};
+use serde::Serialize;
+use std::time::Duration;
+use tokio::sync::oneshot;
+
+/// Started again from the journal after a failure.
+pub const SESSION: Kind = Kind::transient("session")
+    .degrade()
+    .mailbox(1024)
+    .backoff(Backoff::new(Duration::from_millis(100), Duration::from_secs(10)))
+    .stop_within(Duration::from_secs(15));
+
+/// The JSON of an answer's data, or a refusal.
+pub type Answered = Result<Vec<u8>, ProtocolError>;
+/// Where an answer goes.
+pub type Answer = oneshot::Sender<Answered>;
+/// How a session is reached.
+pub type SessionAddress = Address<SessionMsg>;
+
+/// What a session is told.
+pub enum SessionMsg {
+    /// A command of a client. `actor` is the account that sent it.
+    Command { frame: Box<CommandFrame>, actor: String, answer: Answer },
+    /// Create it, or attach when it exists. `parent` is the session that it comes from.
+    Open { frame: Box<CommandFrame>, provision: Box<Provision>, parent: Option<String>, answer: Answer },
+    /// What an attach without a cursor begins with.
+    Snapshot { answer: Answer },
+    /// A person gives it a title.
+    Rename { title: String, answer: Answer },
+    /// Its agent's process has news.
+    Agent(News),
+    /// Output of its agent. `done` when the journal has what followed from it.
+    Stdout { incarnation: u64, bytes: Bytes, done: oneshot::Sender<()> },
+    /// End the agent: the runner is ending.
+    Shutdown { answer: oneshot::Sender<()> },
+    /// Continue the agent's conversation at `path` in a new session.
+    Continue { path: String, answer: Answer },
+    #[doc(hidden)]
+    Placed(Option<octo_actors::Address<crate::agent::AgentMsg>>),
+    #[doc(hidden)]
+    Tick(Tick),
+}
+
+/// What a session tells itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tick {
+    /// Try the journal again.
+    Journal,
+    /// Show what tools have put out meanwhile.
+    Progress,
+    /// Show how the process is.
+    Heartbeat,
+    /// The agent was asked to stop its run; it has had time for that.
+    StopNow,
+    /// The agent was started and has had time for its handshake.
+    Handshake { incarnation: u64 },
+}
+
+/// Tells an actor, waiting while its mailbox is full. False when it is gone.
+pub async fn deliver<M: Send + 'static>(address: &Address<M>, mut message: impl FnMut() -> M) -> bool {
+    loop {
+        match address.tell(message()) {
+            Ok(()) => return true,
+            Err(SendError::Gone { .. }) => return false,
+            Err(SendError::Busy { .. }) => tokio::time::sleep(Duration::from_millis(5)).await,
+        }
+    }
+}
+
+/// The JSON of an answer.
+///
+/// # Errors
+/// `internal` when it does not serialize.
+pub fn json(value: &impl Serialize) -> Answered {
+    serde_json::to_vec(value).map_err(|e| ProtocolError::new(ErrorCode::Internal, format!("the answer does not serialize: {e}")))
+}
+
+fn refuse(answer: Answer, error: impl Into<ProtocolError>) {
+    let _ = answer.send(Err(error.into()));
+}
+
+fn nothing() -> Answered {
+    Ok(b"null".to_vec())
+}

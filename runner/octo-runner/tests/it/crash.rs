@@ -1,0 +1,124 @@
+//! Kills: what was seen is there, what was open is closed, nothing is left behind.
+
+use crate::support::*;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::json;
+
+fn alive(pid: i32) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    !stat.is_empty() && !stat.contains(") Z")
+}
+
+async fn gone(pid: i32) {
+    let began = std::time::Instant::now();
+    while alive(pid) {
+        assert!(began.elapsed() < PATIENCE, "process {pid} is still there");
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_killed_runner_leaves_no_process_a_whole_journal_an_aborted_turn_and_a_session_that_resumes() {
+    let mut runner = TestRunner::start().await;
+    let mut client = runner.client().await;
+    client.open("s1", &runner.work()).await;
+    client.subscribe(1, "s1", 0).await;
+    client.prompt("s1", "say before").await.unwrap();
+    let mut seen = client.until(1, "agent.idle").await;
+    client.prompt("s1", "sleep").await.unwrap();
+    seen.extend(client.until(1, "stream.text_delta").await);
+    let state = client.command("", json!({ "cmd": "list_sessions" })).await.unwrap();
+    let agent = i32::try_from(state["sessions"][0]["pid"].as_i64().unwrap()).unwrap();
+    assert!(alive(agent));
+    let epoch = client.begun[&1].epoch.clone();
+    let last = seen.last().unwrap().0.seq;
+
+    runner.kill().await;
+    gone(agent).await;
+    let sleepers = std::fs::read_dir("/proc").unwrap().filter_map(Result::ok).any(|e| {
+        let cmdline = std::fs::read(e.path().join("cmdline")).unwrap_or_default();
+        let inside = std::fs::read(e.path().join("environ")).unwrap_or_default();
+        cmdline.starts_with(b"sleep\x009876") && inside.windows(KEY.len()).any(|w| w == KEY.as_bytes()) && {
+            let home = runner.root.join("home");
+            inside.windows(home.as_os_str().len()).any(|w| w == home.as_os_str().as_encoded_bytes())
+        }
+    });
+    assert!(!sleepers, "the tool's process outlived the runner");
+
+    runner.spawn().await;
+    let mut client = runner.client().await;
+    // The same epoch: the kernel did not start again. The cursor goes on where it was.
+    client.subscribe_with(1, "s1", Some(epoch), Some(last), None, 1_000_000).await;
+    let closing = client.until(1, "agent.idle").await;
+    assert_contiguous(&closing, last + 1);
+    let names = names(&closing);
+    assert!(names.contains(&"stream.message_discarded".to_owned()) && names.contains(&"stream.done".to_owned()), "{names:?}");
+    assert_eq!(closing.iter().find(|(_, p)| p["event"] == "stream.done").unwrap().1["reason"], "aborted");
+    let attached = client.command("s1", json!({ "cmd": "session.attach" })).await.unwrap();
+    assert_eq!(attached["state"]["status"], "idle");
+    client.prompt("s1", "say after").await.unwrap();
+    let events = client.until(1, "agent.idle").await;
+    assert!(events.iter().any(|(_, p)| p["message"]["parts"][0]["text"] == "you said: after (resumed)"));
+    let page = client.command("s1", json!({ "cmd": "get_messages" })).await.unwrap();
+    let roles: Vec<&str> = page["messages"].as_array().unwrap().iter().map(|m| m["role"].as_str().unwrap()).collect();
+    assert_eq!(roles, ["user", "assistant", "user", "user", "assistant"]);
+}
+
+#[tokio::test]
+async fn input_that_was_accepted_and_not_handed_over_is_handed_over_after_a_kill_and_only_then() {
+    let mut runner = TestRunner::start().await;
+    let mut client = runner.client().await;
+    client.open("s1", &runner.work()).await;
+    client.subscribe(1, "s1", 0).await;
+    client.prompt("s1", "hang").await.unwrap();
+    client.until(1, "stream.text_delta").await;
+    client.command("s1", json!({ "cmd": "follow_up", "message": "say later", "client_id": "later" })).await.unwrap();
+    runner.kill().await;
+    runner.spawn().await;
+    let mut client = runner.client().await;
+    client.subscribe(1, "s1", 0).await;
+    client.until(1, "agent.idle").await;
+    let events = client.until(1, "agent.idle").await;
+    assert!(events.iter().any(|(_, p)| p["message"]["parts"][0]["text"] == "you said: later"), "{:?}", names(&events));
+    let page = client.command("s1", json!({ "cmd": "get_messages" })).await.unwrap();
+    let users = page["messages"].as_array().unwrap().iter().filter(|m| m["role"] == "user").count();
+    assert_eq!(users, 2, "the prompt that hung was not handed over again");
+}
+
+#[tokio::test]
+async fn sigterm_ends_the_agents_and_exits_with_0() {
+    let mut runner = TestRunner::start().await;
+    let mut client = runner.client().await;
+    client.open("s1", &runner.work()).await;
+    client.prompt("s1", "hang").await.unwrap();
+    let state = client.command("", json!({ "cmd": "list_sessions" })).await.unwrap();
+    let agent = i32::try_from(state["sessions"][0]["pid"].as_i64().unwrap()).unwrap();
+    runner.signal(Signal::SIGTERM);
+    assert!(runner.wait().await.success());
+    gone(agent).await;
+    assert!(!runner.socket().exists());
+    assert!(runner.journal().exists());
+}
+
+#[tokio::test]
+async fn an_agent_that_is_killed_again_and_again_stays_down_with_a_sentence_until_the_next_prompt() {
+    let runner = TestRunner::start().await;
+    let mut client = runner.client().await;
+    client.open("s1", &runner.work()).await;
+    client.subscribe(1, "s1", 0).await;
+    for restart in 0..4 {
+        let list = client.command("", json!({ "cmd": "list_sessions" })).await.unwrap();
+        let agent = i32::try_from(list["sessions"][0]["pid"].as_i64().unwrap()).unwrap();
+        kill(Pid::from_raw(agent), Signal::SIGKILL).unwrap();
+        if restart < 3 {
+            let events = client.until(1, "session.restarted").await;
+            assert_eq!(events.last().unwrap().1["attempt"], restart + 1);
+        }
+    }
+    let events = client.until(1, "agent.error").await;
+    assert!(events.last().unwrap().1["error"].as_str().unwrap().contains("again and again"));
+    client.prompt("s1", "say back").await.unwrap();
+    let events = client.until(1, "agent.idle").await;
+    assert!(events.iter().any(|(_, p)| p["message"]["parts"][0]["text"].as_str().is_some_and(|t| t.starts_with("you said: back"))));
+}

@@ -1,0 +1,200 @@
+#!/usr/bin/python3
+"""An agent that speaks pi's RPC and does what the prompt says.
+
+say TEXT | stream N (N deltas, one per line of stdin allowed to interrupt) | hang (streams one delta, then waits for an abort) |
+crash | ask | tool (one that runs until aborted) | flood N (N KiB in one message) | sleep (a tool process in a session of its own, then hang)
+"""
+import json, os, queue, subprocess, sys, threading
+
+lines = queue.Queue()
+
+
+def reader():
+    for line in sys.stdin:
+        lines.put(json.loads(line))
+    lines.put(None)
+
+
+threading.Thread(target=reader, daemon=True).start()
+args = sys.argv[1:]
+session_dir = args[args.index("--session-dir") + 1] if "--session-dir" in args else "/tmp"
+resumed = "--session" in args
+session_file = args[args.index("--session") + 1] if resumed else os.path.join(session_dir, "scripted-%d.jsonl" % os.getpid())
+model = args[args.index("--model") + 1].split("/", 1) if "--model" in args else ["demo", "scripted"]
+state = {"count": 0, "streaming": False}
+
+
+def out(**value):
+    sys.stdout.write(json.dumps(value) + "\n")
+    sys.stdout.flush()
+
+
+def reply(command, data=None, success=True, error=None):
+    value = {"type": "response", "command": command["type"], "success": success}
+    if "id" in command:
+        value["id"] = command["id"]
+    if data is not None:
+        value["data"] = data
+    if error:
+        value["error"] = error
+    out(**value)
+
+
+def model_json():
+    return {"id": model[1], "name": model[1], "api": "anthropic-messages", "provider": model[0], "reasoning": False, "input": ["text"],
+            "contextWindow": 1000, "maxTokens": 100}
+
+
+def answer(command):
+    """What can be answered at any time. True when it was."""
+    kind = command["type"]
+    if kind == "get_state":
+        reply(command, {"model": model_json(), "thinkingLevel": "off", "isStreaming": state["streaming"], "isCompacting": False,
+                        "steeringMode": "one-at-a-time", "followUpMode": "one-at-a-time", "sessionFile": session_file, "sessionId": "scripted",
+                        "autoCompactionEnabled": True, "messageCount": state["count"], "pendingMessageCount": 0})
+    elif kind == "get_available_models":
+        reply(command, {"models": [model_json()]})
+    elif kind == "get_commands":
+        reply(command, {"commands": []})
+    elif kind == "clear_queue":
+        reply(command, {"steering": [], "followUp": []})
+    elif kind == "set_model":
+        model[:] = [command["provider"], command["modelId"]]
+        reply(command, model_json())
+    else:
+        return False
+    return True
+
+
+def message_start():
+    out(type="message_start", message={"role": "assistant", "content": []})
+    out(type="message_update", assistantMessageEvent={"type": "text_start", "contentIndex": 0})
+
+
+def delta(text):
+    out(type="message_update", assistantMessageEvent={"type": "text_delta", "contentIndex": 0, "delta": text})
+
+
+def message_end(text, reason="stop"):
+    state["count"] += 1
+    with open(session_file, "a") as f:
+        f.write(json.dumps({"text": text}) + "\n")
+    out(type="message_end", message={"role": "assistant", "content": [{"type": "text", "text": text}], "provider": model[0], "model": model[1],
+                                     "usage": {"input": 3, "output": 5, "cacheRead": 0, "cacheWrite": 0, "cost": {"total": 0.5}},
+                                     "stopReason": reason, "timestamp": 1})
+
+
+def settle(aborted=False):
+    state["streaming"] = False
+    out(type="agent_end", messages=[], willRetry=False)
+    out(type="agent_settled", aborted=aborted)
+
+
+def wait_for_abort():
+    """Answers what comes until an abort does; returns it."""
+    while True:
+        command = lines.get()
+        if command is None:
+            sys.exit(0)
+        if command["type"] == "abort":
+            return command
+        if command["type"] == "prompt" and command.get("streamingBehavior") == "steer":
+            reply(command, {"disposition": "queued"})
+            out(type="queue_update", steering=[command["message"]], followUp=[])
+            out(type="queue_update", steering=[], followUp=[])
+            user(command["message"])
+        elif not answer(command):
+            reply(command)
+
+
+def user(text):
+    state["count"] += 1
+    message = {"role": "user", "content": [{"type": "text", "text": text}], "timestamp": 1}
+    out(type="message_start", message=message)
+    out(type="message_end", message=message)
+
+
+def run(command):
+    text = command["message"]
+    reply(command, {"disposition": "started"})
+    state["streaming"] = True
+    out(type="agent_start")
+    user(text)
+    word, _, rest = text.partition(" ")
+    if word == "stream":
+        message_start()
+        for n in range(int(rest)):
+            delta("%d " % n)
+        message_end("".join("%d " % n for n in range(int(rest))))
+        settle()
+    elif word == "hang":
+        message_start()
+        delta("partial")
+        abort = wait_for_abort()
+        message_end("partial", "aborted")
+        settle(True)
+        reply(abort)
+    elif word == "sleep":
+        child = subprocess.Popen(["sleep", "9876"], start_new_session=True)
+        message_start()
+        delta("child %d" % child.pid)
+        abort = wait_for_abort()
+        message_end("slept", "aborted")
+        settle(True)
+        reply(abort)
+    elif word == "crash":
+        message_start()
+        delta("about to")
+        sys.stderr.write("the scripted agent was asked to crash\n")
+        sys.stderr.flush()
+        os._exit(3)
+    elif word == "tool":
+        out(type="tool_execution_start", toolCallId="call_1", toolName="bash", args={"command": "x"})
+        for n in range(500):
+            out(type="tool_execution_update", toolCallId="call_1", toolName="bash", args={}, partialResult={"content": [{"type": "text", "text": "line %d" % n}]})
+        abort = wait_for_abort()
+        out(type="tool_execution_end", toolCallId="call_1", toolName="bash", result={"content": [{"type": "text", "text": "stopped"}]}, isError=True)
+        message_end("tool", "aborted")
+        settle(True)
+        reply(abort)
+    elif word == "ask":
+        out(type="extension_ui_request", id="q1", method="confirm", title="sure?", message="really?")
+        while True:
+            command = lines.get()
+            if command is None:
+                sys.exit(0)
+            if command["type"] == "extension_ui_response":
+                break
+            answer(command) or reply(command)
+        message_start()
+        said = "answered %s" % command.get("confirmed")
+        delta(said)
+        message_end(said)
+        settle()
+    elif word == "flood":
+        message_start()
+        text = "x" * 1024
+        for n in range(int(rest)):
+            delta(text)
+        message_end(text * int(rest))
+        settle()
+    else:
+        message_start()
+        said = "you said: %s%s" % (rest, " (resumed)" if resumed else "")
+        for piece in said.split(" "):
+            delta(piece + " ")
+        message_end(said)
+        settle()
+
+
+while True:
+    command = lines.get()
+    if command is None:
+        sys.exit(0)
+    if command["type"] == "prompt":
+        if command["message"] == "refuse":
+            reply(command, success=False, error="no")
+        else:
+            run(command)
+    elif not answer(command):
+        reply(command)

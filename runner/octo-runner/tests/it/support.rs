@@ -1,0 +1,358 @@
+//! A real runner in directories of its own, a link client, and a scripted agent.
+
+use bytes::BytesMut;
+use octo_protocol::link::{
+    Credit, Decoder, EndReason, Event, Frame, Hello, Principal, Request, RequestBody, ResponseBody, SUBSCRIPTION_CREDIT, Subscribe,
+    Welcome, encode,
+};
+use octo_protocol::{Epoch, ErrorCode};
+use serde_json::{Value, json};
+use std::collections::{HashMap, VecDeque};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::Once;
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::UnixStream;
+
+/// Longer than anything may take on a busy machine; nothing waits for it when all is well.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+pub const KEY: &str = "sk-octo-secret-of-the-test";
+
+/// The launcher has to lie beside the runner.
+fn build_launcher() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let beside = Path::new(env!("CARGO_BIN_EXE_octo-runner")).with_file_name("octo-sandbox");
+        if !beside.exists() {
+            let status = Command::new(env!("CARGO")).args(["build", "-p", "octo-sandbox"]).status().unwrap();
+            assert!(status.success(), "octo-sandbox must be built for these tests");
+        }
+    });
+}
+
+pub struct TestRunner {
+    pub root: PathBuf,
+    process: Option<Child>,
+    agents: PathBuf,
+    _directory: tempfile::TempDir,
+}
+
+impl TestRunner {
+    pub fn prepare() -> Self {
+        build_launcher();
+        let directory = tempfile::tempdir().unwrap();
+        let root = directory.path().canonicalize().unwrap();
+        for name in ["home", "work", "agents/node_modules/.bin", "run/llm"] {
+            std::fs::create_dir_all(root.join(name)).unwrap();
+        }
+        let pi = root.join("agents/node_modules/.bin/pi");
+        std::fs::write(&pi, include_str!("scripted_pi.py")).unwrap();
+        std::fs::set_permissions(&pi, PermissionsExt::from_mode(0o755)).unwrap();
+        Self { agents: root.join("agents"), root, process: None, _directory: directory }
+    }
+
+    /// With a running process that answers.
+    pub async fn start() -> Self {
+        let mut runner = Self::prepare();
+        runner.spawn().await;
+        runner
+    }
+
+    pub fn agents_dir(&mut self, agents: PathBuf) {
+        self.agents = agents;
+    }
+
+    pub fn socket(&self) -> PathBuf {
+        self.root.join("run/runners/alice.sock")
+    }
+
+    pub fn data_dir(&self) -> PathBuf {
+        self.root.join("data/octo/runners/alice")
+    }
+
+    pub fn journal(&self) -> PathBuf {
+        self.data_dir().join("journal.db")
+    }
+
+    pub fn work(&self) -> String {
+        self.root.join("work").to_str().unwrap().to_owned()
+    }
+
+    pub fn pid(&self) -> i32 {
+        i32::try_from(self.process.as_ref().unwrap().id()).unwrap()
+    }
+
+    pub fn command(&self) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_octo-runner"));
+        let at = |name: &str| self.root.join(name);
+        command.arg("serve").args(["--user", "alice", "--runner-id", "local", "--foreground"]);
+        command.arg("--socket").arg(self.socket()).arg("--data-dir").arg(self.data_dir()).arg("--state-dir").arg(at("state"));
+        command.arg("--config-dir").arg(at("config")).arg("--agents-dir").arg(&self.agents).arg("--eavs-dir").arg(at("run/llm"));
+        command.env("HOME", at("home")).env_remove("OCTO_AGENTS_DIR").env("OCTO_LOG", "info");
+        command.stdin(Stdio::null());
+        command
+    }
+
+    pub async fn spawn(&mut self) {
+        let log = std::fs::OpenOptions::new().create(true).append(true).open(self.root.join("runner.log")).unwrap();
+        let mut command = self.command();
+        command.stdout(log.try_clone().unwrap()).stderr(log);
+        let mut child = command.spawn().unwrap();
+        let began = std::time::Instant::now();
+        while std::os::unix::net::UnixStream::connect(self.socket()).is_err() {
+            assert!(began.elapsed() < PATIENCE, "the runner does not answer:\n{}", self.log());
+            assert!(child.try_wait().unwrap().is_none(), "the runner ended:\n{}", self.log());
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        self.process = Some(child);
+    }
+
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.root.join("runner.log")).unwrap_or_default()
+    }
+
+    pub fn signal(&self, signal: nix::sys::signal::Signal) {
+        nix::sys::signal::kill(nix::unistd::Pid::from_raw(self.pid()), signal).unwrap();
+    }
+
+    pub async fn kill(&mut self) {
+        let mut process = self.process.take().unwrap();
+        process.kill().unwrap();
+        tokio::task::spawn_blocking(move || process.wait()).await.unwrap().unwrap();
+    }
+
+    pub async fn wait(&mut self) -> std::process::ExitStatus {
+        let mut process = self.process.take().unwrap();
+        tokio::task::spawn_blocking(move || process.wait()).await.unwrap().unwrap()
+    }
+
+    pub async fn client(&self) -> Client {
+        let client = Client::connect(&self.socket()).await;
+        client.unwrap_or_else(|e| panic!("{e}\n{}", self.log()))
+    }
+}
+
+impl Drop for TestRunner {
+    fn drop(&mut self) {
+        if let Some(mut process) = self.process.take() {
+            let _ = process.kill();
+            let _ = process.wait();
+        }
+        if std::thread::panicking() {
+            eprintln!("--- log of the runner ---\n{}", self.log());
+        }
+    }
+}
+
+pub fn hello() -> Hello {
+    Hello { magic: Hello::MAGIC, min_version: 1, max_version: 1, software: "test".into(), instance: "test".into(), user: "alice".into() }
+}
+
+/// One connection of a control plane.
+pub struct Client {
+    stream: UnixStream,
+    buffer: BytesMut,
+    decoder: Decoder,
+    chunks: u32,
+    next: u64,
+    responses: HashMap<u64, ResponseBody>,
+    pub answered: Vec<u64>,
+    pub events: HashMap<u32, VecDeque<Event>>,
+    pub ended: HashMap<u32, EndReason>,
+    pub begun: HashMap<u32, octo_protocol::link::Subscribed>,
+    pub sessions: Vec<Value>,
+    /// A subscription that gets no credit.
+    pub starved: Option<u32>,
+    pub welcome: Option<Welcome>,
+}
+
+impl Client {
+    pub async fn raw(socket: &Path) -> Self {
+        let stream = UnixStream::connect(socket).await.unwrap();
+        Self {
+            stream,
+            buffer: BytesMut::new(),
+            decoder: Decoder::default(),
+            chunks: 0,
+            next: 0,
+            responses: HashMap::new(),
+            answered: Vec::new(),
+            events: HashMap::new(),
+            ended: HashMap::new(),
+            begun: HashMap::new(),
+            sessions: Vec::new(),
+            starved: None,
+            welcome: None,
+        }
+    }
+
+    pub async fn connect(socket: &Path) -> Result<Self, String> {
+        let mut client = Self::raw(socket).await;
+        client.send(Frame::Hello(hello())).await;
+        match client.frame().await {
+            Some(Frame::Welcome(welcome)) => client.welcome = Some(welcome),
+            other => return Err(format!("not welcome: {other:?}")),
+        }
+        Ok(client)
+    }
+
+    pub async fn send(&mut self, frame: Frame) {
+        let mut out = BytesMut::new();
+        encode(&frame, &mut self.chunks, &mut out).unwrap();
+        let _ = self.stream.write_all(&out).await;
+    }
+
+    pub async fn bytes(&mut self, bytes: &[u8]) {
+        let _ = self.stream.write_all(bytes).await;
+    }
+
+    /// The next frame; `None` when the runner closed.
+    pub async fn frame(&mut self) -> Option<Frame> {
+        tokio::time::timeout(PATIENCE, async {
+            loop {
+                if let Some(frame) = self.decoder.decode(&mut self.buffer).unwrap() {
+                    return Some(frame);
+                }
+                if !matches!(self.stream.read_buf(&mut self.buffer).await, Ok(n) if n > 0) {
+                    return None;
+                }
+            }
+        })
+        .await
+        .expect("no frame came")
+    }
+
+    /// Takes one frame in and puts it where it belongs.
+    pub async fn step(&mut self) {
+        match self.frame().await.expect("the runner closed the link") {
+            Frame::Response(response) => {
+                self.answered.push(response.id);
+                self.responses.insert(response.id, response.body);
+            }
+            Frame::Event(event) => {
+                if self.starved != Some(event.sub) {
+                    self.send(Frame::Credit(Credit { sub: event.sub, bytes: u32::try_from(event.payload.len()).unwrap() })).await;
+                }
+                self.events.entry(event.sub).or_default().push_back(event);
+            }
+            Frame::Ended(ended) => drop(self.ended.insert(ended.sub, ended.reason)),
+            Frame::Subscribed(subscribed) => drop(self.begun.insert(subscribed.sub, subscribed)),
+            Frame::Ping(ping) => self.send(Frame::Pong(ping)).await,
+            Frame::Sessions(sessions) => self.sessions.push(serde_json::from_slice(&sessions.json).unwrap()),
+            _ => {}
+        }
+    }
+
+    pub async fn post(&mut self, body: RequestBody) -> u64 {
+        self.next += 1;
+        let principal = Principal { user: "alice".into(), actor: "alice".into() };
+        self.send(Frame::Request(Request { id: self.next, principal, deadline_ms: 50_000, body })).await;
+        self.next
+    }
+
+    pub async fn answer(&mut self, id: u64) -> Result<Value, (ErrorCode, String)> {
+        while !self.responses.contains_key(&id) {
+            self.step().await;
+        }
+        match self.responses.remove(&id).unwrap() {
+            ResponseBody::Ok { json } => Ok(serde_json::from_slice(&json).unwrap()),
+            ResponseBody::Err { code, message } => Err((code, message)),
+        }
+    }
+
+    pub async fn request(&mut self, body: RequestBody) -> Result<Value, (ErrorCode, String)> {
+        let id = self.post(body).await;
+        self.answer(id).await
+    }
+
+    pub fn command_body(session: &str, mut command: Value) -> RequestBody {
+        command["session_id"] = session.into();
+        RequestBody::Command { json: serde_json::to_vec(&command).unwrap() }
+    }
+
+    pub async fn command(&mut self, session: &str, command: Value) -> Result<Value, (ErrorCode, String)> {
+        self.request(Self::command_body(session, command)).await
+    }
+
+    pub fn open_body(session: &str, config: Value) -> RequestBody {
+        let json = json!({ "session_id": session, "cmd": "session.create", "config": config });
+        let provision = json!({
+            "eavs_key": KEY, "default_provider": "demo", "default_model": "scripted",
+            "providers": [{ "name": "demo", "api": "anthropic-messages", "models": [
+                { "id": "scripted", "name": "Demo", "input": ["text"], "context_window": 200_000, "max_tokens": 8192 },
+                { "id": "other", "name": "Other", "input": ["text"] }] }],
+        });
+        RequestBody::Open { json: serde_json::to_vec(&json).unwrap(), provision: serde_json::to_vec(&provision).unwrap() }
+    }
+
+    pub async fn open(&mut self, session: &str, cwd: &str) -> Value {
+        self.request(Self::open_body(session, json!({ "cwd": cwd }))).await.unwrap()
+    }
+
+    pub async fn prompt(&mut self, session: &str, message: &str) -> Result<Value, (ErrorCode, String)> {
+        self.command(session, json!({ "cmd": "prompt", "message": message })).await
+    }
+
+    pub async fn subscribe(&mut self, sub: u32, session: &str, after: u64) {
+        self.subscribe_with(sub, session, None, Some(after), None, SUBSCRIPTION_CREDIT).await;
+    }
+
+    pub async fn subscribe_with(
+        &mut self,
+        sub: u32,
+        session: &str,
+        epoch: Option<Epoch>,
+        after: Option<u64>,
+        until: Option<u64>,
+        credit: u32,
+    ) {
+        let session = session.parse().unwrap();
+        self.send(Frame::Subscribe(Subscribe { sub, session, epoch, after, until, credit })).await;
+    }
+
+    /// The next event of a subscription.
+    pub async fn event(&mut self, sub: u32) -> (Event, Value) {
+        loop {
+            if let Some(event) = self.events.get_mut(&sub).and_then(VecDeque::pop_front) {
+                let payload = serde_json::from_slice(&event.payload).unwrap();
+                return (event, payload);
+            }
+            assert!(!self.ended.contains_key(&sub), "subscription {sub} ended: {:?}", self.ended.get(&sub));
+            self.step().await;
+        }
+    }
+
+    /// Events up to and including the first of this name.
+    pub async fn until(&mut self, sub: u32, name: &str) -> Vec<(Event, Value)> {
+        let mut seen = Vec::new();
+        loop {
+            let (event, payload) = self.event(sub).await;
+            let last = payload["event"] == name;
+            seen.push((event, payload));
+            if last {
+                return seen;
+            }
+        }
+    }
+
+    pub async fn end_of(&mut self, sub: u32) -> EndReason {
+        while !self.ended.contains_key(&sub) {
+            self.step().await;
+        }
+        self.ended[&sub]
+    }
+}
+
+pub fn names(events: &[(Event, Value)]) -> Vec<String> {
+    events.iter().map(|(_, payload)| payload["event"].as_str().unwrap().to_owned()).collect()
+}
+
+/// Journalled events have numbers without gap or double.
+pub fn assert_contiguous(events: &[(Event, Value)], first: u64) {
+    let seqs: Vec<u64> = events.iter().map(|(event, _)| event.seq).filter(|seq| *seq > 0).collect();
+    let expected: Vec<u64> = (first..first + seqs.len() as u64).collect();
+    assert_eq!(seqs, expected);
+}
