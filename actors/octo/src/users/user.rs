@@ -24,6 +24,8 @@ pub const FOLLOW_LINGER: Duration = Duration::from_secs(30);
 pub const MAX_FEEDS: usize = 1024;
 /// How long a request waits for a link that is not there yet.
 const LINK_PATIENCE: Duration = Duration::from_secs(10);
+/// The same when the last attempt has failed already.
+const FAILING_PATIENCE: Duration = Duration::from_secs(3);
 /// A request that finds the link in its back-off has it tried at once, this often at most.
 const RETRY_EVERY: Duration = Duration::from_secs(1);
 /// How long an attach waits for the user's actor.
@@ -133,11 +135,10 @@ impl User {
     /// `runner_unavailable` with the reason why there is none.
     pub async fn link(&self, patience: Duration) -> Result<Link, ProtocolError> {
         self.shared.touch();
-        if self.linked().is_none() {
-            self.retry().await;
-        }
+        let failing = self.linked().is_none() && self.retry().await;
+        let longest = if failing { FAILING_PATIENCE } else { LINK_PATIENCE };
         let mut state = self.shared.link.subscribe();
-        let up = tokio::time::timeout(patience.min(LINK_PATIENCE), state.wait_for(|s| matches!(s, Reached::Up(_))));
+        let up = tokio::time::timeout(patience.min(longest), state.wait_for(|s| matches!(s, Reached::Up(_))));
         if let Ok(Ok(state)) = up.await
             && let Reached::Up(link) = &*state
         {
@@ -150,20 +151,21 @@ impl User {
         Err(ProtocolError::new(ErrorCode::RunnerUnavailable, format!("the runner of {} is out of reach: {reason}", self.id())))
     }
 
-    /// Somebody waits: a link in its back-off is tried now.
-    async fn retry(&self) {
-        let Ok(runner) = self.address.path().join("runner") else { return };
+    /// Somebody waits: a link in its back-off is tried now. Whether it was in its back-off.
+    async fn retry(&self) -> bool {
+        let Ok(runner) = self.address.path().join("runner") else { return false };
         if self.directory.get(&runner).is_none_or(|row| row.state != ActorState::Restarting) {
-            return;
+            return false;
         }
         {
             let mut retried = self.shared.retried.lock().unwrap_or_else(PoisonError::into_inner);
             if retried.is_some_and(|at| at.elapsed() < RETRY_EVERY) {
-                return;
+                return true;
             }
             *retried = Some(Instant::now());
         }
         let _ = tokio::time::timeout(RETRY_EVERY, self.directory.restart(&runner)).await;
+        true
     }
 
     /// The link if there is one now.

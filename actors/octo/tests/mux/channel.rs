@@ -1,7 +1,7 @@
 //! Frames, responses, limits, keep-alive and the system channel.
 
 use crate::support::{Client, Instance};
-use octo::auth::Role;
+use octo::auth::{Role, UserId};
 use octo_protocol::Command;
 use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite::Message;
@@ -10,7 +10,7 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_connection_is_greeted() {
     let instance = Instance::start().await;
-    let client = Client::connect(&instance, &instance.token("alice", Role::User)).await;
+    let client = Client::connect(&instance, &instance.token("alice", Role::User).await).await;
     let [first, second] = &client.others[..] else { panic!("{:?}", client.others) };
     assert_eq!(
         (&first["channel"], &first["type"], &first["resume"], &first["protocol"]),
@@ -25,7 +25,7 @@ async fn every_command_gets_its_one_response_with_its_id_and_name() {
     let instance = Instance::start().await;
     let runner = instance.runner("alice");
     runner.open("s");
-    let mut client = Client::connect(&instance, &instance.token("alice", Role::User)).await;
+    let mut client = Client::connect(&instance, &instance.token("alice", Role::User).await).await;
     let payload = json!({
         "session_path": "/x", "message": "hi", "request_id": "r", "confirmed": true, "entry_id": "e", "provider": "p", "model_id": "m",
         "level": "low", "enabled": true, "name": "n", "target_session_id": "t", "config": {},
@@ -56,7 +56,7 @@ async fn every_command_gets_its_one_response_with_its_id_and_name() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_frame_that_cannot_be_read_gets_its_own_error_and_the_connection_lives() {
     let instance = Instance::start().await;
-    let mut client = Client::connect(&instance, &instance.token("alice", Role::User)).await;
+    let mut client = Client::connect(&instance, &instance.token("alice", Role::User).await).await;
     let deep =
         format!(r#"{{"channel":"agent","id":"deep","cmd":"prompt","session_id":"s","x":{}{}}}"#, "[".repeat(100_000), "]".repeat(100_000));
     let deep_id = format!(r#"{{"channel":"system","type":"ping","id":{}{}}}"#, "[".repeat(100_000), "]".repeat(100_000));
@@ -94,7 +94,7 @@ async fn sizes_are_limited_by_what_a_frame_is() {
     let instance = Instance::start().await;
     let runner = instance.runner("alice");
     runner.open("s");
-    let mut client = Client::connect(&instance, &instance.token("alice", Role::User)).await;
+    let mut client = Client::connect(&instance, &instance.token("alice", Role::User).await).await;
     let large = "x".repeat(5 * 1024 * 1024);
     assert_eq!(client.ask("s", "prompt", json!({ "message": large })).await["success"], true);
     assert_eq!(client.ask("s", "steer", json!({ "message": large })).await["code"], "limit_exceeded");
@@ -120,7 +120,7 @@ async fn an_abort_overtakes_a_slow_query_and_too_many_commands_are_busy() {
     let runner = instance.runner("alice");
     runner.open("s");
     runner.hold("get_stats");
-    let mut client = Client::connect(&instance, &instance.token("alice", Role::User)).await;
+    let mut client = Client::connect(&instance, &instance.token("alice", Role::User).await).await;
     let slow = client.command("s", "get_stats", json!({})).await;
     assert_eq!(client.ask("s", "abort", json!({})).await["success"], true);
     assert!(!client.responses.contains_key(&slow));
@@ -140,7 +140,7 @@ async fn the_commands_of_a_session_reach_the_runner_in_the_order_sent() {
     let instance = Instance::start().await;
     let runner = instance.runner("alice");
     runner.open("s");
-    let mut client = Client::connect(&instance, &instance.token("alice", Role::User)).await;
+    let mut client = Client::connect(&instance, &instance.token("alice", Role::User).await).await;
     for round in 0..10 {
         for n in 0..50 {
             client.command("s", "prompt", json!({"message": format!("{}", round * 50 + n)})).await;
@@ -161,7 +161,7 @@ async fn the_commands_of_a_session_reach_the_runner_in_the_order_sent() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_flood_of_frames_ends_the_connection_with_1008() {
     let instance = Instance::start().await;
-    let client = Client::connect(&instance, &instance.token("alice", Role::User)).await;
+    let client = Client::connect(&instance, &instance.token("alice", Role::User).await).await;
     let (mut sink, mut stream) = client.socket.split();
     let flood = tokio::spawn(async move { while sink.send(Message::text(r#"{"channel":"session","type":"pong"}"#)).await.is_ok() {} });
     let (mut told, mut code) = (false, None);
@@ -182,7 +182,7 @@ async fn a_flood_of_frames_ends_the_connection_with_1008() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stopping_server_says_so_and_closes_with_1012() {
     let instance = Instance::start().await;
-    let mut client = Client::connect(&instance, &instance.token("alice", Role::User)).await;
+    let mut client = Client::connect(&instance, &instance.token("alice", Role::User).await).await;
     instance.state.shutdown.cancel();
     let farewell = client.other(|f| f["type"] == "shutdown").await;
     assert!(farewell["retry_after_ms"].is_u64());
@@ -194,16 +194,15 @@ async fn a_stopping_server_says_so_and_closes_with_1012() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_socket_whose_rights_end_is_closed_at_once() {
     let instance = Instance::start().await;
-    let mut alice = Client::connect(&instance, &instance.token("alice", Role::User)).await;
-    let mut bob = Client::connect(&instance, &instance.token("bob", Role::User)).await;
-    let mut account = instance.account("alice", Role::User);
-    account.token_epoch += 1;
-    instance.revocations.set_account(&account);
+    let mut alice = Client::connect(&instance, &instance.token("alice", Role::User).await).await;
+    let mut bob = Client::connect(&instance, &instance.token("bob", Role::User).await).await;
+    let id = UserId::new("alice").unwrap();
+    instance.state.accounts.update(&id, |account| account.token_epoch += 1).await.unwrap();
     assert_eq!(alice.until_closed().await, Some(CloseCode::Policy));
     bob.send(json!({"channel": "system", "type": "ping"})).await;
     bob.other(|f| f["type"] == "pong").await;
-    let mut admin = Client::connect(&instance, &instance.token("root", Role::Admin)).await;
-    instance.revocations.set_account(&instance.account("root", Role::User));
+    let mut admin = Client::connect(&instance, &instance.token("root", Role::Admin).await).await;
+    instance.state.accounts.update(&UserId::new("root").unwrap(), |account| account.role = Role::User).await.unwrap();
     assert_eq!(admin.until_closed().await, Some(CloseCode::Policy));
 }
 
@@ -213,12 +212,12 @@ async fn admins_watch_the_actors_on_both_sides_of_the_socket_and_nobody_else_doe
     let runner = instance.runner("alice");
     runner.open("s");
     runner.show_actor("/sessions/s/agent");
-    let mut alice = Client::connect(&instance, &instance.token("alice", Role::User)).await;
+    let mut alice = Client::connect(&instance, &instance.token("alice", Role::User).await).await;
     alice.attach("s").await;
     alice.send(json!({"channel": "system", "type": "watch_actors", "id": "w"})).await;
     let refused = alice.other(|f| f["type"] == "error").await;
     assert!(refused["error"].as_str().unwrap().contains("admin") && refused["id"] == "w", "{refused}");
-    let mut admin = Client::connect(&instance, &instance.token("root", Role::Admin)).await;
+    let mut admin = Client::connect(&instance, &instance.token("root", Role::Admin).await).await;
     admin.send(json!({"channel": "system", "type": "watch_actors", "path": "/users/alice"})).await;
     let rows = admin.other(|f| f["type"] == "actors").await;
     let paths: Vec<&str> = rows["rows"].as_array().unwrap().iter().map(|row| row["path"].as_str().unwrap()).collect();
@@ -240,7 +239,7 @@ async fn admins_watch_the_actors_on_both_sides_of_the_socket_and_nobody_else_doe
 async fn history_is_asked_of_the_runner_of_whoever_asks() {
     let instance = Instance::start().await;
     let _runner = instance.runner("alice");
-    let mut client = Client::connect(&instance, &instance.token("alice", Role::User)).await;
+    let mut client = Client::connect(&instance, &instance.token("alice", Role::User).await).await;
     client.send(json!({"channel": "hstry", "type": "query", "id": "h", "query": "needle", "limit": 7})).await;
     let reply = client.other(|f| f["channel"] == "hstry").await;
     assert_eq!(reply["data"]["asked"]["q"], "needle");
@@ -252,7 +251,7 @@ async fn history_is_asked_of_the_runner_of_whoever_asks() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_upgrade_without_a_login_or_from_a_foreign_page_is_refused_before_it_happens() {
     let instance = Instance::start().await;
-    let token = instance.token("alice", Role::User);
+    let token = instance.token("alice", Role::User).await;
     let status = async |headers: &[(&'static str, String)], query: &str| match Client::try_connect(&instance, headers, query).await {
         Err(tokio_tungstenite::tungstenite::Error::Http(response)) => response.status().as_u16(),
         other => panic!("{:?}", other.map(|_| "connected")),

@@ -14,7 +14,7 @@ async fn attached_without_a_cursor_in_the_middle_of_a_message_a_client_gets_mess
     runner.begin("s", "m1", 3);
     runner.finish("s", "m1", "0 1 2 ");
     runner.begin("s", "m2", 4);
-    let mut client = Client::connect(&instance, &instance.token("alice", Role::User)).await;
+    let mut client = Client::connect(&instance, &instance.token("alice", Role::User).await).await;
     client.attach("s").await;
     let seen = client.seen("s");
     assert_eq!(seen.messages.len(), 1);
@@ -36,7 +36,7 @@ async fn cut_anywhere_and_attached_again_a_client_has_what_history_has() {
         let instance = Instance::start().await;
         let runner = instance.runner("alice");
         runner.open("s");
-        let token = instance.token("alice", Role::User);
+        let token = instance.token("alice", Role::User).await;
         let mut client = Client::connect(&instance, &token).await;
         client.attach("s").await;
         let mut message = 0;
@@ -83,18 +83,16 @@ async fn a_server_that_is_killed_and_started_again_continues_from_the_cursor() {
     let mut instance = Instance::start().await;
     let runner = instance.runner("alice");
     runner.open("s");
-    let token = instance.token("alice", Role::User);
+    let token = instance.token("alice", Role::User).await;
     let mut client = Client::connect(&instance, &token).await;
     client.attach("s").await;
     for round in 0..5 {
         let id = format!("m{round}");
         runner.begin("s", &id, 20);
         client.read().await.unwrap();
-        let next = instance.again().await;
-        instance.kill().await;
-        instance = next;
+        instance = instance.killed_and_started().await;
         runner.finish("s", &id, "done");
-        client = client.reconnect(&instance, &instance.token("alice", Role::User)).await;
+        client = client.reconnect(&instance, &instance.token("alice", Role::User).await).await;
         client.attach("s").await;
     }
     client.reach("s", runner.head("s")).await;
@@ -107,7 +105,7 @@ async fn a_client_that_falls_off_the_ring_catches_up_from_the_journal_and_delays
     let instance = Instance::start().await;
     let runner = instance.runner("alice");
     runner.open("s");
-    let token = instance.token("alice", Role::User);
+    let token = instance.token("alice", Role::User).await;
     let mut slow = Client::connect(&instance, &token).await;
     let mut fast = Client::connect(&instance, &token).await;
     slow.attach("s").await;
@@ -137,7 +135,7 @@ async fn a_link_cut_in_mid_stream_is_told_and_resumed() {
     let instance = Instance::start().await;
     let mut runner = instance.runner("alice");
     runner.open("s");
-    let mut client = Client::connect(&instance, &instance.token("alice", Role::User)).await;
+    let mut client = Client::connect(&instance, &instance.token("alice", Role::User).await).await;
     client.attach("s").await;
     runner.begin("s", "m1", 5);
     client.reach("s", 6).await;
@@ -160,7 +158,7 @@ async fn a_journal_started_anew_gives_every_client_the_messages_again() {
     runner.open("s");
     runner.begin("s", "m1", 2);
     runner.finish("s", "m1", "old");
-    let mut client = Client::connect(&instance, &instance.token("alice", Role::User)).await;
+    let mut client = Client::connect(&instance, &instance.token("alice", Role::User).await).await;
     client.attach("s").await;
     runner.renew("s", "e2");
     runner.begin("s", "n1", 2);
@@ -179,7 +177,7 @@ async fn a_cursor_that_does_not_hold_is_answered_with_the_messages() {
     runner.open("s");
     runner.begin("s", "m1", 2);
     runner.finish("s", "m1", "text");
-    let token = instance.token("alice", Role::User);
+    let token = instance.token("alice", Role::User).await;
     for cursor in [Cursor { epoch: "e0".parse().unwrap(), seq: 1 }, Cursor { epoch: "e1".parse().unwrap(), seq: 1000 }] {
         let mut client = Client::connect(&instance, &token).await;
         client.checkers.entry("s".to_owned()).or_default().cursor = Some(cursor);
@@ -196,7 +194,7 @@ async fn a_second_attach_replaces_the_cursor_of_the_first() {
     runner.open("s");
     runner.begin("s", "m1", 3);
     runner.finish("s", "m1", "text");
-    let mut client = Client::connect(&instance, &instance.token("alice", Role::User)).await;
+    let mut client = Client::connect(&instance, &instance.token("alice", Role::User).await).await;
     client.attach("s").await;
     client.checkers.get_mut("s").unwrap().cursor.as_mut().unwrap().seq = 2;
     client.checkers.get_mut("s").unwrap().messages.clear();
@@ -220,7 +218,7 @@ async fn an_event_that_cannot_be_shown_keeps_its_place() {
     let instance = Instance::start().await;
     let runner = instance.runner("alice");
     runner.open("s");
-    let mut client = Client::connect(&instance, &instance.token("alice", Role::User)).await;
+    let mut client = Client::connect(&instance, &instance.token("alice", Role::User).await).await;
     client.attach("s").await;
     runner.put_raw("s", EventKind::Normal, b"{\"event\":\"x\",\"seq\":77}");
     runner.put_raw("s", EventKind::Normal, b"not json");
@@ -234,7 +232,7 @@ async fn a_session_deleted_while_attached_is_closed_for_everybody() {
     let instance = Instance::start().await;
     let runner = instance.runner("alice");
     runner.open("s");
-    let mut client = Client::connect(&instance, &instance.token("alice", Role::User)).await;
+    let mut client = Client::connect(&instance, &instance.token("alice", Role::User).await).await;
     client.attach("s").await;
     runner.delete("s");
     client.until(|c| c.seen("s").events.iter().any(|e| e == "session.closed")).await;
@@ -256,8 +254,8 @@ async fn two_users_with_the_same_session_id_never_meet() {
         runner.begin("s", "m1", 1);
         runner.finish("s", "m1", text);
     }
-    let mut alice = Client::connect(&instance, &instance.token("alice", Role::User)).await;
-    let mut bob = Client::connect(&instance, &instance.token("bob", Role::User)).await;
+    let mut alice = Client::connect(&instance, &instance.token("alice", Role::User).await).await;
+    let mut bob = Client::connect(&instance, &instance.token("bob", Role::User).await).await;
     alice.attach("s").await;
     bob.attach("s").await;
     alice.seen("s").agrees(&alices.messages("s"));
@@ -276,7 +274,7 @@ async fn two_users_with_the_same_session_id_never_meet() {
     }
     assert_eq!(alices.seen().len(), 1, "nothing of bob's came to the runner of alice");
     // An admin names whose it is.
-    let mut admin = Client::connect(&instance, &instance.token("root", Role::Admin)).await;
+    let mut admin = Client::connect(&instance, &instance.token("root", Role::Admin).await).await;
     admin.attach("alice/s").await;
     admin.seen("alice/s").agrees(&alices.messages("s"));
     assert_eq!(alices.seen().len(), 2);
