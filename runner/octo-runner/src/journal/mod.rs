@@ -143,3 +143,6 @@ impl Journal {
         &self.inner.readers
     }
 }
+
+#[cfg(test)]
+mod tests;

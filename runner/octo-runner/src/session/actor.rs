@@ -220,6 +220,7 @@ impl Session {
             SessionMsg::Snapshot { answer } => self.snapshot(answer, ctx)?,
             SessionMsg::Rename { title, answer } => {
                 self.set_title(title, true)?;
+                self.ledger.flush().await?;
                 let _ = answer.send(super::nothing());
             }
             SessionMsg::Agent(news) => self.news(news, ctx).await?,

@@ -63,6 +63,7 @@ impl Session {
                     return Ok(());
                 }
                 self.set_title(name.clone(), true)?;
+                self.ledger.flush().await?;
                 if self.agent.is_ready() {
                     // The agent may keep a name of its own; whether it can does not matter to whoever names the session.
                     let token = self.token();
@@ -172,6 +173,7 @@ impl Session {
         }
         // The turn waits for its agent, or there is none.
         self.end_turn(StopReason::Aborted, None)?;
+        self.ledger.flush().await?;
         let _ = answer.send(json(&Aborted { parked }));
         Ok(())
     }

@@ -365,6 +365,7 @@ impl Session {
                 self.failed = false;
                 // What was not handed over comes with the next start, as every prompt does.
                 self.ledger.push(Event::SessionClosed { reason: None })?;
+                self.ledger.flush().await?;
                 let _ = answer.send(nothing());
             }
             After::Restart(answer) => {

@@ -17,7 +17,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 
 /// Longer than anything may take on a busy machine; nothing waits for it when all is well.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(30);
 
 pub const KEY: &str = "sk-octo-secret-of-the-test";
 
@@ -254,9 +254,12 @@ impl Client {
     }
 
     pub async fn answer(&mut self, id: u64) -> Result<Value, (ErrorCode, String)> {
-        while !self.responses.contains_key(&id) {
-            self.step().await;
-        }
+        let came = tokio::time::timeout(PATIENCE * 2, async {
+            while !self.responses.contains_key(&id) {
+                self.step().await;
+            }
+        });
+        came.await.expect("no answer came");
         match self.responses.remove(&id).unwrap() {
             ResponseBody::Ok { json } => Ok(serde_json::from_slice(&json).unwrap()),
             ResponseBody::Err { code, message } => Err((code, message)),
@@ -327,8 +330,11 @@ impl Client {
 
     /// Events up to and including the first of this name.
     pub async fn until(&mut self, sub: u32, name: &str) -> Vec<(Event, Value)> {
-        let mut seen = Vec::new();
+        let began = std::time::Instant::now();
+        let mut seen: Vec<(Event, Value)> = Vec::new();
         loop {
+            // Heartbeats keep coming, so it is the whole wait that has an end.
+            assert!(began.elapsed() < PATIENCE, "no {name} came after {:?}", seen.iter().map(|(_, p)| p).collect::<Vec<_>>());
             let (event, payload) = self.event(sub).await;
             let last = payload["event"] == name;
             seen.push((event, payload));
