@@ -267,3 +267,39 @@ async fn an_upgrade_without_a_login_or_from_a_foreign_page_is_refused_before_it_
     }
     assert_eq!(status(&[("cookie", format!("auth_token={token}"))], "").await, 403, "a cookie without an Origin");
 }
+
+/// Frames that an existing client sent to an existing server.
+const RECORDED: &str = include_str!("recorded/client-frames.jsonl");
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_an_existing_client_sends_is_taken_and_answered() {
+    let instance = Instance::start().await;
+    let runner = instance.runner("alice");
+    let mut client = Client::connect(&instance, &instance.token("alice", Role::User).await).await;
+    let mut answered = 0;
+    for line in RECORDED.lines() {
+        let frame: Value = serde_json::from_str(line).unwrap();
+        if frame["cmd"] == "session.create" {
+            runner.open(frame["session_id"].as_str().unwrap());
+        }
+        client.send_text(line.to_owned()).await;
+        let id = frame["id"].as_str().unwrap_or_default().to_owned();
+        if frame["channel"] == "files" {
+            client.other(|f| f["channel"] == "files" && f["id"] == id.as_str()).await;
+        } else {
+            client.until(|c| c.responses.contains_key(&id)).await;
+            let response = &client.responses[&id];
+            assert_eq!(response["cmd"], frame["cmd"], "{response}");
+            let refused = match frame["cmd"].as_str().unwrap() {
+                "nope" => Some("invalid_request"),
+                _ if frame["session_id"] == "no-such-session" => Some("session_not_found"),
+                // No octo-eavs here, so no keys for new sessions.
+                "session.create" => Some("not_ready"),
+                _ => None,
+            };
+            assert_eq!(response.get("code").and_then(Value::as_str), refused, "{response}");
+        }
+        answered += 1;
+    }
+    assert_eq!(answered, 27);
+}

@@ -2,5 +2,6 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod channel;
+mod link;
 mod resume;
 mod support;

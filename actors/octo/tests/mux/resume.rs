@@ -279,3 +279,29 @@ async fn two_users_with_the_same_session_id_never_meet() {
     admin.seen("alice/s").agrees(&alices.messages("s"));
     assert_eq!(alices.seen().len(), 2);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_program_that_embeds_octo_sees_what_a_browser_sees() {
+    use futures_util::StreamExt as _;
+    let instance = Instance::start().await;
+    let runner = instance.runner("alice");
+    runner.open("s");
+    runner.begin("s", "m1", 2);
+    runner.finish("s", "m1", "text");
+    let session = instance.octo.user("alice").unwrap().attach("s".parse().unwrap()).await.unwrap();
+    let mut events = session.events(octo::From::Start).await.unwrap();
+    session.prompt("hello").await.unwrap();
+    let mut names = Vec::new();
+    while names.last() != Some(&"replay.end") {
+        names.push(events.next().await.unwrap().payload.event.name());
+    }
+    assert_eq!(names, ["replay.start", "stream.message_end", "replay.end"]);
+    runner.put("s", Event::AgentIdle { message_version: None });
+    assert_eq!(events.next().await.unwrap().seq, Some(runner.head("s")));
+    runner.delete("s");
+    while let Some(event) = events.next().await {
+        names.push(event.payload.event.name());
+    }
+    assert_eq!(names.last(), Some(&"session.closed"), "and the stream ends with the session");
+    assert!(instance.octo.user("Not a user").is_err());
+}
