@@ -13,7 +13,7 @@ use octo_protocol::{
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering::SeqCst};
+use std::sync::atomic::{AtomicI64, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, MutexGuard};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{UnixListener, UnixStream};
@@ -31,7 +31,6 @@ struct Core {
     state: Mutex<State>,
     changed: watch::Sender<u64>,
     links: Mutex<Vec<AbortHandle>>,
-    pub connects: AtomicUsize,
     pub gate: Notify,
 }
 
@@ -67,7 +66,6 @@ impl FakeRunner {
             state: Mutex::default(),
             changed: watch::Sender::new(0),
             links: Mutex::default(),
-            connects: AtomicUsize::new(0),
             gate: Notify::new(),
         });
         let mut runner = Self { socket: socket.to_owned(), core, accept: None };
@@ -83,7 +81,6 @@ impl FakeRunner {
         let core = Arc::clone(&self.core);
         self.accept = Some(tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                core.connects.fetch_add(1, SeqCst);
                 let task = tokio::spawn(serve(Arc::clone(&core), stream));
                 core.links.lock().unwrap().push(task.abort_handle());
             }
@@ -104,10 +101,6 @@ impl FakeRunner {
         }
         let _ = std::fs::remove_file(&self.socket);
         self.cut();
-    }
-
-    pub fn connects(&self) -> usize {
-        self.core.connects.load(SeqCst)
     }
 
     pub fn open(&self, session: &str) {
@@ -170,10 +163,6 @@ impl FakeRunner {
 
     pub fn head(&self, session: &str) -> u64 {
         self.core.state().session(session).head
-    }
-
-    pub fn epoch(&self, session: &str) -> Epoch {
-        self.core.state().session(session).epoch.clone()
     }
 
     /// Starts the session's journal anew.
