@@ -253,6 +253,7 @@ impl Session {
                 }
             }
             Tick::StopNow => self.stop_now(),
+            Tick::AbortDue { token } => self.abort_due(token),
             Tick::Handshake { incarnation } => self.handshake_due(incarnation, ctx)?,
         }
         Ok(())

@@ -3,7 +3,7 @@
 use super::accept::Content;
 use super::actor::Session;
 use super::lifecycle::After;
-use super::{Answer, SessionMsg, json, nothing, refuse};
+use super::{Answer, SessionMsg, Tick, json, nothing, refuse};
 use crate::clock::now_ms;
 use crate::journal::Change;
 use octo_actors::{Ctx, Failure};
@@ -12,9 +12,12 @@ use octo_protocol::message::StopReason;
 use octo_protocol::session::Aborted;
 use octo_protocol::{Command, CommandFrame, ErrorCode, ProtocolError, SessionConfig, SessionId};
 use serde_json::json as value;
+use std::time::Duration;
 
 /// Commands that may wait for an agent's handshake.
 const MAX_HELD: usize = 64;
+/// How long an agent may take to end its run when it is told to; then it is ended itself, and resumes with the next prompt.
+const ABORT_PATIENCE: Duration = Duration::from_secs(15);
 /// Commands that may wait for an agent's answers.
 const MAX_AT_AGENT: usize = 256;
 
@@ -168,6 +171,7 @@ impl Session {
         if self.agent.is_ready() && (self.harness.is_working() || !self.handed.is_empty()) {
             let token = self.token();
             self.aborts.insert(token, (answer, parked));
+            ctx.tell_after(ABORT_PATIENCE, SessionMsg::Tick(Tick::AbortDue { token }))?;
             self.harness.command(token, &Command::Abort, now_ms(), &mut self.outbox);
             return self.outputs(ctx).await;
         }

@@ -45,13 +45,13 @@ impl TestRunner {
         build_launcher();
         let directory = tempfile::tempdir().unwrap();
         let root = directory.path().canonicalize().unwrap();
-        for name in ["home", "work", "agents/node_modules/.bin", "run/llm"] {
+        for name in ["home", "work", "data/octo/agents/node_modules/.bin", "run/llm"] {
             std::fs::create_dir_all(root.join(name)).unwrap();
         }
-        let pi = root.join("agents/node_modules/.bin/pi");
+        let pi = root.join("data/octo/agents/node_modules/.bin/pi");
         std::fs::write(&pi, include_str!("scripted_pi.py")).unwrap();
         std::fs::set_permissions(&pi, PermissionsExt::from_mode(0o755)).unwrap();
-        Self { agents: root.join("agents"), root, process: None, _directory: directory }
+        Self { agents: root.join("data/octo/agents"), root, process: None, _directory: directory }
     }
 
     /// With a running process that answers.
@@ -131,7 +131,10 @@ impl TestRunner {
 
     pub async fn client(&self) -> Client {
         let client = Client::connect(&self.socket()).await;
-        client.unwrap_or_else(|e| panic!("{e}\n{}", self.log()))
+        client.unwrap_or_else(|e| {
+            let status = std::fs::read_to_string(format!("/proc/{}/stat", self.pid())).unwrap_or_default();
+            panic!("{e}; the process: {status}\n{}", self.log())
+        })
     }
 }
 
