@@ -8,7 +8,7 @@ use octo::config::{Config, Overrides, Settings};
 use octo::server::Listener;
 use octo::{Builder, Octo};
 use serde_json::json;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
 use super::arguments::Serve;
@@ -38,30 +38,37 @@ async fn run(config: Config, settings: &Settings, output: Output) -> Result<(), 
         output.note(note);
         tracing::warn!("{note}");
     }
+    // Before anybody learns that octo is there, so that a signal never finds it unprepared.
+    let mut told = Signals::listen().map_err(|e| Failure::other(format!("signals cannot be listened for: {e}")))?;
     announce(&octo, &settings.server.host, address, output);
     let stop = octo.shutdown();
     tokio::spawn(async move {
-        if until_told().await.is_ok() {
-            tracing::info!("stopping; runners and octo-eavs go on");
-            stop.cancel();
-        }
+        told.next().await;
+        tracing::info!("stopping; runners and octo-eavs go on");
+        stop.cancel();
         // Told twice: at once.
-        if until_told().await.is_ok() {
-            std::process::exit(130);
-        }
+        told.next().await;
+        std::process::exit(130);
     });
     let served = octo.serve(listener).await;
     octo.stop().await;
     served.map_err(|why| Failure::tree(&why))
 }
 
-async fn until_told() -> std::io::Result<()> {
-    let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    tokio::select! {
-        _ = term.recv() => {}
-        _ = int.recv() => {}
+/// SIGTERM and SIGINT.
+struct Signals(Signal, Signal);
+
+impl Signals {
+    fn listen() -> std::io::Result<Self> {
+        Ok(Self(signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?))
     }
-    Ok(())
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.0.recv() => {}
+            _ = self.1.recv() => {}
+        }
+    }
 }
 
 fn announce(octo: &Octo, host: &str, address: SocketAddr, output: Output) {
