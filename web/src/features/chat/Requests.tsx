@@ -1,0 +1,191 @@
+/** Questions of the agent, and permissions it asks for. The first answer of any client counts. */
+import { ShieldQuestion } from "lucide-react";
+import { type FormEvent, useState } from "react";
+import { useTranslation } from "react-i18next";
+import type { Feed } from "@/lib/session/feed";
+import type { InputRequest } from "@/lib/wire";
+import { Button } from "@/ui/Button";
+import { inputStyle } from "@/ui/Field";
+import { sayError } from "../shell/ui-state";
+import { PermissionDetails } from "./PermissionDetails";
+
+type Answer = { value?: string; confirmed?: boolean; cancelled?: boolean; option_id?: string };
+
+export function Requests({ feed, requests }: { feed: Feed; requests: InputRequest[] }) {
+  return (
+    <div aria-live="assertive">
+      {requests.map((request) => (
+        <Request
+          key={request.request_id}
+          request={request}
+          onAnswer={(answer) => feed.command("input_response", { request_id: request.request_id, ...answer })}
+        />
+      ))}
+    </div>
+  );
+}
+
+function Request({
+  request,
+  onAnswer,
+}: {
+  request: InputRequest;
+  onAnswer: (answer: Answer) => Promise<unknown>;
+}) {
+  const { t } = useTranslation();
+  const [busy, setBusy] = useState(false);
+  const answer = (value: Answer) => {
+    setBusy(true);
+    onAnswer(value).catch((error: unknown) => {
+      setBusy(false);
+      sayError(error);
+    });
+  };
+  return (
+    <section
+      aria-label={request.title}
+      data-testid="request"
+      data-request={request.type}
+      className="rise mb-2 max-h-[52dvh] overflow-y-auto rounded-2xl border border-warn/50 bg-raised p-4 shadow-lg shadow-(color:--shadow)"
+    >
+      <h2 className="flex items-center gap-2 font-semibold">
+        <ShieldQuestion size={17} className="shrink-0 text-warn" />
+        <span className="[overflow-wrap:anywhere]">{request.title}</span>
+      </h2>
+      <fieldset disabled={busy} className="mt-2 min-w-0">
+        {request.type === "permission" && <Permission request={request} answer={answer} />}
+        {request.type === "confirm" && (
+          <>
+            {request.message && <p className="text-soft whitespace-pre-wrap">{request.message}</p>}
+            <Buttons>
+              <Button tone="quiet" onClick={() => answer({ confirmed: false })}>
+                {t("request.no")}
+              </Button>
+              <Button tone="primary" onClick={() => answer({ confirmed: true })}>
+                {t("request.yes")}
+              </Button>
+            </Buttons>
+          </>
+        )}
+        {request.type === "select" && (
+          <>
+            <ul className="grid gap-1.5">
+              {request.options.map((option) => (
+                <li key={option}>
+                  <Button
+                    className="h-auto min-h-9 w-full justify-start py-1.5 text-left whitespace-normal"
+                    onClick={() => answer({ value: option })}
+                  >
+                    {option}
+                  </Button>
+                </li>
+              ))}
+            </ul>
+            <Buttons>
+              <Button tone="quiet" onClick={() => answer({ cancelled: true })}>
+                {t("cancel")}
+              </Button>
+            </Buttons>
+          </>
+        )}
+        {(request.type === "input" || request.type === "editor") && (
+          <TextAnswer request={request} answer={answer} />
+        )}
+      </fieldset>
+    </section>
+  );
+}
+
+function Permission({
+  request,
+  answer,
+}: {
+  request: Extract<InputRequest, { type: "permission" }>;
+  answer: (answer: Answer) => void;
+}) {
+  const { t } = useTranslation();
+  return (
+    <>
+      {request.description && <p className="text-soft whitespace-pre-wrap">{request.description}</p>}
+      <PermissionDetails metadata={request.metadata} />
+      <Buttons>
+        {request.options?.length ? (
+          request.options.map((option) => (
+            <Button
+              key={option.option_id}
+              tone={
+                option.kind === "allow_once" ? "primary" : option.kind === "allow_always" ? "plain" : "quiet"
+              }
+              onClick={() =>
+                answer({ option_id: option.option_id, confirmed: option.kind.startsWith("allow") })
+              }
+            >
+              {option.label || t(`request.${option.kind}`)}
+            </Button>
+          ))
+        ) : (
+          <>
+            <Button tone="quiet" onClick={() => answer({ confirmed: false })}>
+              {t("request.deny_once")}
+            </Button>
+            <Button tone="primary" onClick={() => answer({ confirmed: true })}>
+              {t("request.allow_once")}
+            </Button>
+          </>
+        )}
+      </Buttons>
+    </>
+  );
+}
+
+function TextAnswer({
+  request,
+  answer,
+}: {
+  request: Extract<InputRequest, { type: "input" | "editor" }>;
+  answer: (answer: Answer) => void;
+}) {
+  const { t } = useTranslation();
+  const long = request.type === "editor";
+  const [value, setValue] = useState(long ? (request.prefill ?? "") : "");
+  const submit = (event: FormEvent) => {
+    event.preventDefault();
+    answer({ value });
+  };
+  return (
+    <form onSubmit={submit}>
+      {long ? (
+        <textarea
+          aria-label={request.title}
+          rows={8}
+          value={value}
+          onChange={(event) => setValue(event.target.value)}
+          onKeyDown={(event) =>
+            event.key === "Enter" && (event.ctrlKey || event.metaKey) && answer({ value })
+          }
+          className="w-full rounded-lg border border-line-strong bg-surface p-3 font-mono text-sm"
+        />
+      ) : (
+        <input
+          aria-label={request.title}
+          placeholder={request.placeholder}
+          value={value}
+          onChange={(event) => setValue(event.target.value)}
+          className={inputStyle}
+        />
+      )}
+      <Buttons>
+        <Button tone="quiet" onClick={() => answer({ cancelled: true })}>
+          {t("cancel")}
+        </Button>
+        <Button tone="primary" type="submit">
+          {t("request.send")}
+        </Button>
+      </Buttons>
+    </form>
+  );
+}
+
+function Buttons({ children }: { children: React.ReactNode }) {
+  return <div className="mt-3 flex flex-wrap justify-end gap-2">{children}</div>;
+}

@@ -1,0 +1,110 @@
+import { useQuery } from "@tanstack/react-query";
+import { useNavigate } from "@tanstack/react-router";
+import { FolderOpen } from "lucide-react";
+import { type FormEvent, useState } from "react";
+import { useTranslation } from "react-i18next";
+import { mux } from "@/lib/client";
+import { folderName } from "@/lib/format";
+import { usePrefs } from "@/lib/prefs";
+import { modelsQuery, recentFolders, sessionsQuery } from "@/lib/sessions";
+import { useMuxStatus } from "@/lib/use-mux";
+import { Button } from "@/ui/Button";
+import { Dialog } from "@/ui/Dialog";
+import { Field } from "@/ui/Field";
+import { createSession } from "./actions";
+import { ModelPicker } from "./ModelPicker";
+
+export function NewSessionDialog({ cwd, onClose }: { cwd?: string; onClose: () => void }) {
+  const { t } = useTranslation();
+  const navigate = useNavigate();
+  const open = useMuxStatus() === "open";
+  const { data: sessions } = useQuery({ ...sessionsQuery(mux), enabled: open });
+  const { data: models, isPending } = useQuery({ ...modelsQuery(mux), enabled: open });
+  const folders = recentFolders(sessions ?? []);
+  const { lastModel, setLastModel } = usePrefs();
+  const [folder, setFolder] = useState(cwd ?? folders[0] ?? "");
+  const [chosen, setChosen] = useState<string | null>(lastModel);
+  const [busy, setBusy] = useState(false);
+  const [error, setError] = useState<string | null>(null);
+  const model = models?.find((m) => `${m.provider}/${m.id}` === chosen) ?? models?.[0];
+
+  async function submit(event: FormEvent) {
+    event.preventDefault();
+    const path = folder.trim();
+    if (!path.startsWith("/") && !path.startsWith("~")) {
+      setError(t("new.absolute"));
+      return;
+    }
+    setBusy(true);
+    setError(null);
+    try {
+      const id = await createSession({ cwd: path, provider: model?.provider, model: model?.id });
+      if (model) setLastModel(`${model.provider}/${model.id}`);
+      onClose();
+      await navigate({ to: "/s/$sessionId", params: { sessionId: id } });
+    } catch (failure) {
+      setError(failure instanceof Error ? failure.message : String(failure));
+      setBusy(false);
+    }
+  }
+
+  return (
+    <Dialog title={t("new.title")} onClose={onClose} testId="new-session-dialog">
+      <form onSubmit={submit} className="flex min-h-0 flex-col gap-5 overflow-y-auto px-5 pt-3 pb-5">
+        <div>
+          <Field
+            label={t("new.folder")}
+            hint={t("new.folderHint")}
+            error={error}
+            name="cwd"
+            placeholder="/home/you/project"
+            data-testid="folder"
+            autoComplete="off"
+            autoCapitalize="none"
+            spellCheck={false}
+            autoFocus
+            required
+            value={folder}
+            onChange={(event) => setFolder(event.target.value)}
+            className="[&_input]:font-mono [&_input]:text-sm"
+          />
+          {folders.length > 0 && (
+            <ul className="mt-3 flex flex-wrap gap-1.5" aria-label={t("home.recent")}>
+              {folders.map((path) => (
+                <li key={path}>
+                  <button
+                    type="button"
+                    title={path}
+                    aria-pressed={path === folder}
+                    onClick={() => setFolder(path)}
+                    className="flex h-7 items-center gap-1.5 rounded-full border bg-raised px-2.5 text-sm text-soft hover:border-line-strong hover:text-ink aria-pressed:border-accent aria-pressed:text-ink pointer-coarse:h-10"
+                  >
+                    <FolderOpen size={13} />
+                    {folderName(path)}
+                  </button>
+                </li>
+              ))}
+            </ul>
+          )}
+        </div>
+        <ModelPicker
+          models={models ?? []}
+          loading={isPending}
+          value={model ? `${model.provider}/${model.id}` : null}
+          onChange={setChosen}
+        />
+        <div className="flex items-center justify-between gap-2 pt-1">
+          <span className="text-sm text-faint">{t("new.agent")}</span>
+          <span className="flex gap-2">
+            <Button tone="quiet" onClick={onClose}>
+              {t("cancel")}
+            </Button>
+            <Button type="submit" tone="primary" disabled={busy || !open} data-testid="create-session">
+              {busy ? t("new.starting") : t("new.start")}
+            </Button>
+          </span>
+        </div>
+      </form>
+    </Dialog>
+  );
+}

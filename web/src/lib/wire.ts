@@ -1,0 +1,41 @@
+/**
+ * The wire types under the names the application uses. All of them are generated from the Rust
+ * protocol; nothing here adds a shape of its own.
+ */
+import type { EventFrame } from "@/protocol/EventFrame";
+import type { SessionState as AgentState } from "@/protocol/SessionState";
+
+export type { ChatSession } from "@/protocol/ChatSession";
+export type { Cursor } from "@/protocol/Cursor";
+export type { ImageInput } from "@/protocol/ImageInput";
+export type { InputKind } from "@/protocol/InputKind";
+export type { InputRequest } from "@/protocol/InputRequest";
+export type { Message } from "@/protocol/Message";
+export type { MessagePage } from "@/protocol/MessagePage";
+export type { Model } from "@/protocol/Model";
+export type { Part } from "@/protocol/Part";
+export type { PermissionKind } from "@/protocol/PermissionKind";
+export type { PermissionOption } from "@/protocol/PermissionOption";
+export type { QueuedInput } from "@/protocol/QueuedInput";
+export type { Response } from "@/protocol/Response";
+export type { Role } from "@/protocol/Role";
+export type { SessionOpened } from "@/protocol/SessionOpened";
+export type { SessionStats } from "@/protocol/SessionStats";
+export type { SessionStatus } from "@/protocol/SessionStatus";
+export type { SessionSummary as ListedSession } from "@/protocol/SessionSummary";
+export type { ThinkingLevel } from "@/protocol/ThinkingLevel";
+export type { Usage } from "@/protocol/Usage";
+export type { AgentState };
+
+/** Any event with its envelope. Servers before octo leave `seq`, `epoch` and the snapshot's state out. */
+export type SessionEvent = EventFrame;
+
+type Body<E> = E extends unknown
+  ? Omit<E, "session_id" | "runner_id" | "ts" | "epoch" | "seq" | "turn_id">
+  : never;
+
+/** An event without its envelope. */
+export type AgentEvent = Body<EventFrame>;
+
+/** One kind of event. */
+export type EventOf<K extends EventFrame["event"]> = Extract<EventFrame, { event: K }>;
