@@ -55,8 +55,7 @@ async fn twenty_rounds_of_kill_9_on_octo_the_client_and_both_lose_nothing() {
             }
         }
         if kind != 0 && !unsure && (round < 6 || random.random_bool(0.5)) {
-            // Comes back only when the turn is over: by then the deltas that it missed are pruned from the journal. Nobody else is attached,
-            // so that the server does not have them either.
+            // Comes back only when the turn is over, and nobody else was attached meanwhile.
             let mut other = Client::connect(&instance).await;
             while other.command("", json!({"cmd": "list_sessions"})).await["sessions"][0]["state"] != "idle" {
                 tokio::time::sleep(std::time::Duration::from_millis(50)).await;
@@ -81,7 +80,6 @@ async fn twenty_rounds_of_kill_9_on_octo_the_client_and_both_lose_nothing() {
     assert_eq!(answers, expected, "each answer once, whole, in order");
     assert_eq!(history.len(), 2 * ROUNDS as usize);
     assert!(client.checker.totals.replays >= 5, "the rounds did replay: {:?}", client.checker.totals);
-    assert!(client.checker.totals.jumps >= 1, "some replays went over pruned deltas: {:?}", client.checker.totals);
     println!("{:?}", client.checker.totals);
 }
 
