@@ -235,7 +235,7 @@ impl Octo {
         &self.notes
     }
 
-    /// Stops: sockets are closed with "come back", the tree ends, the store is flushed. Runners and octo-eavs go on.
+    /// Stops; the store is free for another instance once the last router of this one is dropped too. Sockets are closed with "come back", the tree ends, the store is flushed. Runners and octo-eavs go on.
     pub async fn stop(self) {
         self.state.shutdown.cancel();
         self.state.connections.close();

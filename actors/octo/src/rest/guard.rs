@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use axum::extract::{Request, State};
+use axum::extract::{OriginalUri, Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use http::Method;
@@ -48,7 +48,9 @@ pub async fn guard(State((state, policy)): State<(AppState, Policy)>, mut reques
     {
         return ApiError::from(denied).into_response();
     }
-    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    // The router is nested; the audit has the path as it was sent.
+    let uri = request.extensions().get::<OriginalUri>().map_or(request.uri(), |original| &original.0);
+    let (method, path) = (request.method().clone(), uri.path().to_owned());
     let user = principal.user_id.clone();
     request.extensions_mut().insert::<Principal>(principal);
     let began = Instant::now();

