@@ -174,6 +174,9 @@ async fn run(steps: Vec<Step>) {
     }
     assert_eq!(cursor, head);
     let truth = project(everything.values().cloned());
+    for delta in everything.values().filter(|e| e["event"] == "stream.text_delta") {
+        assert!(truth.1.contains_key(delta["message_id"].as_str().unwrap()), "the deltas of a finished message are pruned");
+    }
 
     for mut watcher in watchers {
         let mut seen: BTreeMap<u64, serde_json::Value> = BTreeMap::new();
