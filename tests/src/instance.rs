@@ -235,7 +235,8 @@ impl Instance {
     #[must_use]
     pub fn agents(&self) -> Vec<Process> {
         let Some(runner) = self.daemons("octo-runner").into_iter().next() else { return Vec::new() };
-        let mut agents: Vec<_> = descendants(runner.pid).into_iter().filter(|p| p.command_line().contains("--mode rpc")).collect();
+        let mut agents: Vec<_> =
+            descendants(runner.pid).into_iter().filter(|p| p.name == "pi" || p.command_line().contains("--mode rpc")).collect();
         agents.sort_by_key(|p| p.pid);
         agents
     }

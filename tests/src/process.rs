@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 
-/// One process.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+/// One process. Two of them are equal when they are the same process, whatever it does just now.
+#[derive(Debug, Clone)]
 pub struct Process {
     pub pid: i32,
     pub parent: i32,
@@ -12,6 +12,12 @@ pub struct Process {
     /// Name of the executable, 15 characters at most.
     pub name: String,
     pub state: char,
+}
+
+impl PartialEq for Process {
+    fn eq(&self, other: &Self) -> bool {
+        (self.pid, self.started) == (other.pid, other.started)
+    }
 }
 
 impl Process {

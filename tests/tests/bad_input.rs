@@ -22,7 +22,7 @@ async fn a_frame_that_cannot_be_read_gets_its_own_error_and_the_connection_lives
     for (text, id) in [
         ("no json".to_owned(), None),
         ("[1,2]".to_owned(), None),
-        (deep, None),
+        (deep, Some("deep")),
         (r#"{"channel":"agent","id":"7","session_id":"s","cmd":"nope"}"#.to_owned(), Some("7")),
         (r#"{"channel":"nope","id":"8"}"#.to_owned(), Some("8")),
     ] {

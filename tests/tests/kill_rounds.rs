@@ -22,7 +22,7 @@ async fn twenty_rounds_of_kill_9_on_octo_the_client_and_both_lose_nothing() {
         let text: String = (0..60).map(|word| format!("r{round}w{word} ")).collect();
         let prompt = json!({"cmd": "prompt", "message": demo_prompt(&format!("Round {round}."), &[Turn::text(text.trim()).slowly(60, 15)]), "client_id": format!("round-{round}")});
         // In some rounds the connection goes before the response: then the client cannot know, and sends it again.
-        let unsure = random.random_bool(0.25);
+        let unsure = round >= 6 && random.random_bool(0.3);
         if unsure {
             let mut frame = prompt.clone();
             frame["channel"] = json!("agent");
@@ -39,7 +39,8 @@ async fn twenty_rounds_of_kill_9_on_octo_the_client_and_both_lose_nothing() {
                 .await
                 .unwrap();
         }
-        let kind = random.random_range(0..3);
+        // Each kind comes up for certain; the rest is chance.
+        let kind = if round < 6 { round as usize % 3 } else { random.random_range(0..3) };
         println!("round {round}: {} {}", ["octo", "client", "both"][kind], if unsure { "before the response" } else { "in mid-stream" });
         match kind {
             0 => {
@@ -51,6 +52,13 @@ async fn twenty_rounds_of_kill_9_on_octo_the_client_and_both_lose_nothing() {
                 client.cut();
                 instance.kill_octo();
                 instance.start().await;
+            }
+        }
+        if kind != 0 && !unsure && (round < 6 || random.random_bool(0.5)) {
+            // Comes back only when the turn is over, and nobody else was attached meanwhile.
+            let mut other = Client::connect(&instance).await;
+            while other.command("", json!({"cmd": "list_sessions"})).await["sessions"][0]["state"] != "idle" {
+                tokio::time::sleep(std::time::Duration::from_millis(50)).await;
             }
         }
         client.reconnect().await;

@@ -78,10 +78,11 @@ impl System {
     /// exits with 70 then, and the service manager starts it again.
     pub async fn failed(&self) -> String {
         let mut failed = self.0.failed.clone();
-        match failed.wait_for(Option::is_some).await {
-            Ok(why) => why.clone().unwrap_or_default(),
+        let why = failed.wait_for(Option::is_some).await.ok().map(|why| why.clone().unwrap_or_default());
+        match why {
+            Some(why) => why,
             // Shut down without a failure: there will never be one.
-            Err(_) => std::future::pending().await,
+            None => std::future::pending().await,
         }
     }
 

@@ -12,6 +12,7 @@ pub mod auth;
 pub mod builder;
 pub mod config;
 pub mod eavs;
+mod embed;
 pub mod launch;
 pub mod link;
 pub mod mux;
@@ -26,6 +27,7 @@ pub mod web;
 
 pub use builder::{BuildError, Builder, Octo};
 pub use config::Config;
+pub use embed::{EmbeddedUser, From, NewSession, Session};
 
 /// Version of this build.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");

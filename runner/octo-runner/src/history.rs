@@ -82,7 +82,6 @@ async fn query(registry: &Registry, text: &[u8]) -> Answered {
             let busy = |_| ProtocolError::new(ErrorCode::Busy, format!("session {} has much to do already; try again", row.id));
             address.tell(SessionMsg::Rename { title, answer }).map_err(busy)?;
             renamed.await.map_err(|_| ProtocolError::new(ErrorCode::NotReady, "the session is being restarted; try again"))??;
-            // The rename is written after its answer, with whatever the session writes next; ask again until it is there.
             json(&chat(&find(&id).await?))
         }
     }

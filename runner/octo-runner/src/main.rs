@@ -41,7 +41,6 @@ fn main() -> ExitCode {
 }
 
 fn run(options: Options) -> anyhow::Result<ExitCode> {
-    nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o077));
     if !options.foreground {
         // Fails only for the leader of a group, which has what it wants already or was started by a shell.
         let _ = nix::unistd::setsid();

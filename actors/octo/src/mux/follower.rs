@@ -36,6 +36,8 @@ pub struct Follower {
     alias: Option<String>,
     /// What the runner said at the attach.
     opened: Option<(Epoch, u64)>,
+    /// The journal followed last, for what is still to be said when it is no more.
+    last: Option<Arc<Journal>>,
     place: Place,
     told_unreachable: bool,
 }
@@ -87,7 +89,7 @@ impl Follower {
         cursor: Option<Cursor>,
         opened: Option<(Epoch, u64)>,
     ) -> Self {
-        Self { user, principal, feed, alias, opened, place: Place::Attach(cursor), told_unreachable: false }
+        Self { user, principal, feed, alias, opened, last: None, place: Place::Attach(cursor), told_unreachable: false }
     }
 
     /// Where it stands.
@@ -127,8 +129,12 @@ impl Follower {
     }
 
     fn own(&self, journal: &Journal, event: Event, seq: Option<u64>) -> Vec<Frame> {
+        self.frame(&journal.runner_id, &journal.epoch, event, seq)
+    }
+
+    fn frame(&self, runner_id: &str, epoch: &Epoch, event: Event, seq: Option<u64>) -> Vec<Frame> {
         let place = seq.map(|seq| (seq, crate::users::now_ms()));
-        let bytes = own_event(self.feed.session().as_str(), &journal.runner_id, &journal.epoch, place, event);
+        let bytes = own_event(self.feed.session().as_str(), runner_id, epoch, place, event);
         bytes.map(|bytes| Frame { seq: 0, urgent: false, bytes: Bytes::from(bytes) }).into_iter().collect()
     }
 
@@ -146,6 +152,7 @@ impl Follower {
             if let Some(journal) = view.journal
                 && (!patient || self.opened.as_ref().is_none_or(|(epoch, _)| *epoch == journal.epoch))
             {
+                self.last = Some(Arc::clone(&journal));
                 return Ok(journal);
             }
             tokio::select! {
@@ -159,12 +166,15 @@ impl Follower {
 
     /// Told once, when the session is no more.
     fn ended(&self, reason: &str) -> Vec<Frame> {
-        let epoch = self.opened.as_ref().map(|(epoch, _)| epoch.clone());
-        let Some(epoch) = epoch.or_else(|| Epoch::new("none").ok()) else { return Vec::new() };
         let event = Event::SessionClosed { reason: Some(reason.to_owned()) };
-        let runner = self.user.linked().map_or_else(String::new, |link| link.welcome().runner_id.clone());
-        let bytes = own_event(self.feed.session().as_str(), &runner, &epoch, None, event);
-        bytes.map(|bytes| Frame { seq: 0, urgent: false, bytes: Bytes::from(bytes) }).into_iter().collect()
+        match (&self.last, &self.opened) {
+            (Some(journal), _) => self.own(journal, event, None),
+            (None, Some((epoch, _))) => {
+                let runner = self.user.linked().map_or_else(String::new, |link| link.welcome().runner_id.clone());
+                self.frame(&runner, epoch, event, None)
+            }
+            (None, None) => Vec::new(),
+        }
     }
 
     async fn attach(&mut self, cursor: Option<Cursor>) -> (Place, Vec<Frame>) {

@@ -49,7 +49,7 @@ async fn live(state: AppState, principal: Principal, socket: WebSocket) {
         user: user.clone(),
         socket: Mutex::new(Some(socket)),
     });
-    let started = match user.children() {
+    let started = match user.children().await {
         Ok(children) => {
             let name = format!("connections/{number}");
             children.start_child::<Connection>(KIND, &name, move || Arc::clone(&args)).await.map_err(|e| e.to_string())

@@ -237,7 +237,7 @@ impl UsersActor {
         let (args, launch, instance) = (Arc::clone(&shared), self.launch.clone(), self.instance.clone());
         let factory = move || Args { shared: Arc::clone(&args), launch: launch.clone(), instance: instance.clone() };
         let address = ctx.children().start_child::<UserActor>(user::KIND, id.as_str(), factory).await?;
-        let user = User { shared, address, _lease: Arc::new(()) };
+        let user = User { shared, address, directory: ctx.directory().clone(), _lease: Arc::new(()) };
         self.awake.lock().insert(id, user.clone());
         Ok(user)
     }

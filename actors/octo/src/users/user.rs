@@ -7,7 +7,7 @@ use crate::auth::{Principal, UserId};
 use crate::launch::Launch;
 use crate::link::{Link, Started};
 use arc_swap::ArcSwapOption;
-use octo_actors::{Actor, Address, Ctx, Failure, Kind, Reply, Supervisor};
+use octo_actors::{Actor, ActorState, Address, Ctx, Directory, Failure, Kind, Reply, Supervisor};
 use octo_protocol::link::RequestBody;
 use octo_protocol::{ErrorCode, ProtocolError, SessionId, SessionSummary};
 use serde_json::{Value, json};
@@ -23,7 +23,11 @@ pub const FOLLOW_LINGER: Duration = Duration::from_secs(30);
 /// Sessions of one user followed at once.
 pub const MAX_FEEDS: usize = 1024;
 /// How long a request waits for a link that is not there yet.
-const LINK_PATIENCE: Duration = Duration::from_secs(15);
+const LINK_PATIENCE: Duration = Duration::from_secs(10);
+/// The same when the last attempt has failed already.
+const FAILING_PATIENCE: Duration = Duration::from_secs(3);
+/// A request that finds the link in its back-off has it tried at once, this often at most.
+const RETRY_EVERY: Duration = Duration::from_secs(1);
 /// How long an attach waits for the user's actor.
 const ACTOR_PATIENCE: Duration = Duration::from_secs(10);
 /// How often a user looks for sessions nobody watches.
@@ -49,6 +53,7 @@ pub(crate) struct Shared {
     connections: AtomicU64,
     open: AtomicUsize,
     used: Mutex<Instant>,
+    retried: Mutex<Option<Instant>>,
 }
 
 impl Shared {
@@ -62,6 +67,7 @@ impl Shared {
             connections: AtomicU64::new(1),
             open: AtomicUsize::new(0),
             used: Mutex::new(Instant::now()),
+            retried: Mutex::new(None),
         })
     }
 
@@ -112,6 +118,7 @@ impl Shared {
 pub struct User {
     pub(super) shared: Arc<Shared>,
     pub(super) address: Address<Msg>,
+    pub(super) directory: Directory,
     pub(super) _lease: Arc<()>,
 }
 
@@ -128,8 +135,10 @@ impl User {
     /// `runner_unavailable` with the reason why there is none.
     pub async fn link(&self, patience: Duration) -> Result<Link, ProtocolError> {
         self.shared.touch();
+        let failing = self.linked().is_none() && self.retry().await;
+        let longest = if failing { FAILING_PATIENCE } else { LINK_PATIENCE };
         let mut state = self.shared.link.subscribe();
-        let up = tokio::time::timeout(patience.min(LINK_PATIENCE), state.wait_for(|s| matches!(s, Reached::Up(_))));
+        let up = tokio::time::timeout(patience.min(longest), state.wait_for(|s| matches!(s, Reached::Up(_))));
         if let Ok(Ok(state)) = up.await
             && let Reached::Up(link) = &*state
         {
@@ -140,6 +149,23 @@ impl User {
             Reached::Down(reason) => Arc::clone(reason),
         };
         Err(ProtocolError::new(ErrorCode::RunnerUnavailable, format!("the runner of {} is out of reach: {reason}", self.id())))
+    }
+
+    /// Somebody waits: a link in its back-off is tried now. Whether it was in its back-off.
+    async fn retry(&self) -> bool {
+        let Ok(runner) = self.address.path().join("runner") else { return false };
+        if self.directory.get(&runner).is_none_or(|row| row.state != ActorState::Restarting) {
+            return false;
+        }
+        {
+            let mut retried = self.shared.retried.lock().unwrap_or_else(PoisonError::into_inner);
+            if retried.is_some_and(|at| at.elapsed() < RETRY_EVERY) {
+                return true;
+            }
+            *retried = Some(Instant::now());
+        }
+        let _ = tokio::time::timeout(RETRY_EVERY, self.directory.restart(&runner)).await;
+        true
     }
 
     /// The link if there is one now.
@@ -190,13 +216,14 @@ impl User {
         self.shared.feeds().get(session).map_or(0, |feed| feed.attached())
     }
 
-    /// Where this user's connections are started.
+    /// Where this user's connections are started, once the user's actor is up.
     ///
     /// # Errors
     /// `not_ready` while the user's actor is down.
-    pub fn children(&self) -> Result<Arc<Supervisor>, ProtocolError> {
-        let children = self.shared.children.load_full();
-        children.ok_or_else(|| ProtocolError::new(ErrorCode::NotReady, "the user's actors are being restarted; try again in a moment"))
+    pub async fn children(&self) -> Result<Arc<Supervisor>, ProtocolError> {
+        let down = |why: &dyn std::fmt::Display| ProtocolError::new(ErrorCode::NotReady, format!("the user's actors are down: {why}"));
+        self.address.ready(ACTOR_PATIENCE).await.map_err(|error| down(&error))?;
+        self.shared.children.load_full().ok_or_else(|| down(&"they have not started"))
     }
 
     /// Counts a connection until the guard is dropped; `None` when there are `limit` already.

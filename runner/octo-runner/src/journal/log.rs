@@ -91,7 +91,13 @@ impl SessionLog {
     /// The log of a life whose newest event is `head`.
     #[must_use]
     pub fn new(epoch: Epoch, life: i64, head: u64) -> Self {
-        Self { ring: EventLog::following(RING, head), epoch, life, gone: CancellationToken::new() }
+        Self::with_ring(epoch, life, head, RING)
+    }
+
+    /// As [`SessionLog::new`], with another ring.
+    #[must_use]
+    pub fn with_ring(epoch: Epoch, life: i64, head: u64, limits: LogLimits) -> Self {
+        Self { ring: EventLog::following(limits, head), epoch, life, gone: CancellationToken::new() }
     }
 
     /// The newest committed `seq`.

@@ -26,7 +26,7 @@ pub use error::JournalError;
 pub use history::chat;
 pub use log::{Packed, SessionLog};
 pub use reader::{InputRow, OpenItems, Page, Row, SessionRow, SnapshotPage, Totals};
-pub use schema::{BOOT_ID_FILE, SCHEMA_VERSION};
+pub use schema::{BOOT_ID_FILE, SCHEMA_VERSION, new_epoch};
 
 use crate::clock::now_ms;
 use std::path::{Path, PathBuf};
@@ -143,3 +143,6 @@ impl Journal {
         &self.inner.readers
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -198,6 +198,7 @@ fn renew_epochs(connection: &mut Connection, boot_id: &str, now: i64) -> rusqlit
 }
 
 /// A short id that was never given before.
-pub(super) fn new_epoch(now: i64) -> String {
+#[must_use]
+pub fn new_epoch(now: i64) -> String {
     format!("e{now:x}{:06x}", rand::random::<u32>() & 0x00ff_ffff)
 }

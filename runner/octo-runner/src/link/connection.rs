@@ -284,7 +284,7 @@ impl Served {
             journal: self.link.registry.shared().journal.clone(),
             log,
             out: self.out.clone(),
-            _counted: counted,
+            counted: Some(counted),
         };
         let task = tasks.spawn(subscription.run());
         // A number that is used again takes the place of the one before.

@@ -23,7 +23,9 @@ pub(super) struct Subscription {
     pub journal: Journal,
     pub log: Arc<SessionLog>,
     pub out: mpsc::Sender<Frame>,
-    pub _counted: SubscriberGuard,
+    /// The session shows how many watch it.
+    #[allow(dead_code)]
+    pub counted: Option<SubscriberGuard>,
 }
 
 /// Where a subscription begins, or why it does not.
@@ -161,3 +163,6 @@ impl Subscription {
         let _ = self.out.send(Frame::Ended(Ended { sub: self.sub, reason })).await;
     }
 }
+
+#[cfg(test)]
+mod tests;

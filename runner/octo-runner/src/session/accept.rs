@@ -103,8 +103,8 @@ impl Session {
             return Ok(Err(ProtocolError::new(ErrorCode::LimitExceeded, message)));
         }
         let kind = match asked {
-            _ if self.ledger.turn.is_none() => InputKind::Prompt,
-            // The turn is under way, or about to begin with an input before this one.
+            // Nothing runs yet that could be steered or followed.
+            _ if self.ledger.turn.is_none() || !self.agent.is_ready() => InputKind::Prompt,
             InputKind::Steer if self.is_running() => InputKind::Steer,
             _ => InputKind::FollowUp,
         };

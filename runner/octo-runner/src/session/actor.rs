@@ -220,6 +220,7 @@ impl Session {
             SessionMsg::Snapshot { answer } => self.snapshot(answer, ctx)?,
             SessionMsg::Rename { title, answer } => {
                 self.set_title(title, true)?;
+                self.ledger.flush().await?;
                 let _ = answer.send(super::nothing());
             }
             SessionMsg::Agent(news) => self.news(news, ctx).await?,
@@ -252,6 +253,7 @@ impl Session {
                 }
             }
             Tick::StopNow => self.stop_now(),
+            Tick::AbortDue { token } => self.abort_due(token),
             Tick::Handshake { incarnation } => self.handshake_due(incarnation, ctx)?,
         }
         Ok(())

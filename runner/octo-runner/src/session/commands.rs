@@ -3,7 +3,7 @@
 use super::accept::Content;
 use super::actor::Session;
 use super::lifecycle::After;
-use super::{Answer, SessionMsg, json, nothing, refuse};
+use super::{Answer, SessionMsg, Tick, json, nothing, refuse};
 use crate::clock::now_ms;
 use crate::journal::Change;
 use octo_actors::{Ctx, Failure};
@@ -12,9 +12,12 @@ use octo_protocol::message::StopReason;
 use octo_protocol::session::Aborted;
 use octo_protocol::{Command, CommandFrame, ErrorCode, ProtocolError, SessionConfig, SessionId};
 use serde_json::json as value;
+use std::time::Duration;
 
 /// Commands that may wait for an agent's handshake.
 const MAX_HELD: usize = 64;
+/// How long an agent may take to end its run when it is told to; then it is ended itself, and resumes with the next prompt.
+const ABORT_PATIENCE: Duration = Duration::from_secs(15);
 /// Commands that may wait for an agent's answers.
 const MAX_AT_AGENT: usize = 256;
 
@@ -63,6 +66,7 @@ impl Session {
                     return Ok(());
                 }
                 self.set_title(name.clone(), true)?;
+                self.ledger.flush().await?;
                 if self.agent.is_ready() {
                     // The agent may keep a name of its own; whether it can does not matter to whoever names the session.
                     let token = self.token();
@@ -167,11 +171,13 @@ impl Session {
         if self.agent.is_ready() && (self.harness.is_working() || !self.handed.is_empty()) {
             let token = self.token();
             self.aborts.insert(token, (answer, parked));
+            ctx.tell_after(ABORT_PATIENCE, SessionMsg::Tick(Tick::AbortDue { token }))?;
             self.harness.command(token, &Command::Abort, now_ms(), &mut self.outbox);
             return self.outputs(ctx).await;
         }
         // The turn waits for its agent, or there is none.
         self.end_turn(StopReason::Aborted, None)?;
+        self.ledger.flush().await?;
         let _ = answer.send(json(&Aborted { parked }));
         Ok(())
     }

@@ -349,6 +349,14 @@ impl Session {
         Ok(())
     }
 
+    /// An abort that the agent does not carry out is carried out on the agent.
+    pub fn abort_due(&mut self, token: u64) {
+        if self.aborts.contains_key(&token) && self.agent.is_ready() {
+            self.agent.state = State::Stopping(Vec::new());
+            self.stop_now();
+        }
+    }
+
     /// The run has ended, or had its time.
     pub fn stop_now(&mut self) {
         if self.agent.is_stopping()
@@ -365,6 +373,7 @@ impl Session {
                 self.failed = false;
                 // What was not handed over comes with the next start, as every prompt does.
                 self.ledger.push(Event::SessionClosed { reason: None })?;
+                self.ledger.flush().await?;
                 let _ = answer.send(nothing());
             }
             After::Restart(answer) => {

@@ -83,6 +83,8 @@ pub enum Tick {
     Heartbeat,
     /// The agent was asked to stop its run; it has had time for that.
     StopNow,
+    /// The agent has had time to end its run after an abort.
+    AbortDue { token: u64 },
     /// The agent was started and has had time for its handshake.
     Handshake { incarnation: u64 },
 }

@@ -6,7 +6,7 @@ use super::registry::{Entry, Registry};
 use super::{Answer, json};
 use crate::agents::Finder;
 use crate::clock::now_ms;
-use crate::journal::{Change, NewSession};
+use crate::journal::{Change, NewSession, new_epoch};
 use octo_actors::Failure;
 use octo_harness::pi;
 use octo_protocol::event::Event;
@@ -86,8 +86,7 @@ impl Session {
         check_installed(&registry.shared().finder, &chosen.harness).await?;
         let internal = |e: String| ProtocolError::new(ErrorCode::Internal, e);
         let journal = &registry.shared().journal;
-        let epoch =
-            Epoch::new(format!("e{:x}{:06x}", now_ms(), rand::random::<u32>() & 0x00ff_ffff)).map_err(|e| internal(e.to_string()))?;
+        let epoch = Epoch::new(new_epoch(now_ms())).map_err(|e| internal(e.to_string()))?;
         let session = NewSession {
             id: entry.id.to_string(),
             epoch,

@@ -221,11 +221,12 @@ impl Registry {
 
     /// Takes note of what the supervisors do: an agent that was started too often stays down, and its session has to know. Never blocks.
     pub fn lifecycle(&self, change: &Change) {
-        if change.kind != super::super::agent::AGENT.name {
+        if change.kind != crate::agent::AGENT.name {
             return;
         }
         let Lifecycle::Degraded { error } = &change.what else { return };
-        let session = change.path.as_str().trim_start_matches("/sessions/").trim_end_matches("/agent");
+        let session = change.path.as_str().strip_prefix("/sessions/").and_then(|rest| rest.strip_suffix("/agent"));
+        let Some(session) = session else { return };
         if let Some(address) = self.get(session).and_then(|e| e.address()) {
             let error = error.clone();
             tokio::spawn(async move {

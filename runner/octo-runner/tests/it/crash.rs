@@ -122,3 +122,63 @@ async fn an_agent_that_is_killed_again_and_again_stays_down_with_a_sentence_unti
     let events = client.until(1, "agent.idle").await;
     assert!(events.iter().any(|(_, p)| p["message"]["parts"][0]["text"].as_str().is_some_and(|t| t.starts_with("you said: back"))));
 }
+
+#[tokio::test]
+async fn kills_at_any_moment_of_a_stream_lose_and_double_nothing_that_was_seen() {
+    let mut runner = TestRunner::start().await;
+    let mut client = runner.client().await;
+    client.open("s1", &runner.work()).await;
+    let mut seen: Vec<(u64, serde_json::Value)> = Vec::new();
+    for round in 0..6usize {
+        let after = seen.last().map_or(0, |(seq, _)| *seq);
+        client.subscribe(1, "s1", after).await;
+        let prompt = json!({ "cmd": "prompt", "message": "stream 400", "client_id": format!("c{round}") });
+        let posted = client.post(Client::command_body("s1", prompt)).await;
+        // Another moment in each round: soon after the prompt, in the middle of the deltas, around the end.
+        for _ in 0..(1 + round * 83) {
+            let (event, payload) = client.event(1).await;
+            let over = payload["event"] == "agent.idle" && seen.iter().any(|(_, p)| p["client_id"] == format!("c{round}"));
+            if event.seq > 0 {
+                seen.push((event.seq, payload));
+            }
+            if over {
+                break;
+            }
+        }
+        let _ = client.answer(posted).await;
+        runner.kill().await;
+        runner.spawn().await;
+        client = runner.client().await;
+    }
+    client.subscribe(1, "s1", 0).await;
+    let last = client.prompt("s1", "say the end").await;
+    assert_eq!(last, Ok(json!(null)));
+    let mut kept = std::collections::BTreeMap::new();
+    loop {
+        let (event, payload) = client.event(1).await;
+        assert!(event.seq == 0 || kept.insert(event.seq, payload.clone()).is_none(), "{} came twice", event.seq);
+        if payload["message"]["parts"][0]["text"].as_str().is_some_and(|t| t.starts_with("you said: the end")) {
+            break;
+        }
+    }
+    // What was seen is what the journal has, but for deltas whose message has ended.
+    let mut before = 0;
+    for (seq, payload) in &seen {
+        assert!(*seq > before, "{seq} after {before}");
+        before = *seq;
+        match kept.get(seq) {
+            Some(kept) => assert_eq!(kept, payload),
+            None => assert!(payload["message_id"].is_string(), "event {seq} is lost: {payload}"),
+        }
+    }
+    for start in kept.values().filter(|p| p["event"] == "stream.message_start") {
+        let id = &start["message_id"];
+        let ended = kept.values().any(|p| {
+            p["event"] != "stream.message_start" && (p["message"]["id"] == *id || p["message_id"] == *id && p["reason"].is_string())
+        });
+        assert!(ended, "the message {id} was begun and not ended");
+    }
+    let accepted = kept.values().filter(|p| p["event"] == "input.accepted").count();
+    let users = kept.values().filter(|p| p["event"] == "stream.message_end" && p["message"]["role"] == "user").count();
+    assert_eq!((accepted, users), (7, 7), "each input was handed over once");
+}

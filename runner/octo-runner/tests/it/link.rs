@@ -125,3 +125,22 @@ async fn the_tree_of_actors_and_the_list_of_sessions_are_shown() {
         client.step().await;
     }
 }
+
+#[tokio::test]
+async fn another_user_of_the_machine_is_refused_even_where_it_reaches_the_socket() {
+    use std::os::unix::fs::PermissionsExt;
+    use std::os::unix::process::CommandExt;
+    if !nix::unistd::geteuid().is_root() {
+        eprintln!("skipped: only root can connect as somebody else");
+        return;
+    }
+    let runner = TestRunner::start().await;
+    for ancestor in runner.socket().ancestors().take(4) {
+        std::fs::set_permissions(ancestor, std::fs::Permissions::from_mode(0o777)).unwrap();
+    }
+    let script = "import socket, sys; s = socket.socket(socket.AF_UNIX); s.connect(sys.argv[1]); print(s.recv(4096))";
+    let mut nobody = std::process::Command::new("/usr/bin/python3");
+    let output = nobody.args(["-c", script]).arg(runner.socket()).uid(65534).gid(65534).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(said.contains("uid 65534 may not use this runner"), "{output:?}");
+}

@@ -164,3 +164,44 @@ async fn close_keeps_the_history_the_next_prompt_resumes_and_delete_removes_ever
     let list = client.command("", json!({ "cmd": "list_sessions" })).await.unwrap();
     assert_eq!(list["sessions"], json!([]));
 }
+
+#[tokio::test]
+async fn a_prompt_that_the_agent_refuses_ends_its_turn_with_the_reason() {
+    let runner = TestRunner::start().await;
+    let mut client = runner.client().await;
+    client.open("s1", &runner.work()).await;
+    client.subscribe(1, "s1", 0).await;
+    client.prompt("s1", "refuse").await.unwrap();
+    let events = client.until(1, "agent.error").await;
+    assert!(names(&events).contains(&"stream.done".to_owned()), "{:?}", names(&events));
+    client.prompt("s1", "say fine").await.unwrap();
+    client.until(1, "agent.idle").await;
+}
+
+#[tokio::test]
+async fn prompts_sent_while_one_runs_are_run_after_it_in_order() {
+    let runner = TestRunner::start().await;
+    let mut client = runner.client().await;
+    client.open("s1", &runner.work()).await;
+    client.subscribe(1, "s1", 0).await;
+    let mut posted = Vec::new();
+    for n in 0..8 {
+        posted.push(client.post(Client::command_body("s1", json!({ "cmd": "prompt", "message": format!("say {n}") }))).await);
+    }
+    for id in posted {
+        client.answer(id).await.unwrap();
+    }
+    let mut all = Vec::new();
+    for _ in 0..8 {
+        all.extend(client.until(1, "agent.idle").await);
+    }
+    assert_contiguous(&all, 1);
+    let said: Vec<String> = all
+        .iter()
+        .filter(|(_, p)| p["event"] == "stream.message_end" && p["message"]["role"] == "assistant")
+        .map(|(_, p)| p["message"]["parts"][0]["text"].as_str().unwrap().to_owned())
+        .collect();
+    assert_eq!(said, (0..8).map(|n| format!("you said: {n}")).collect::<Vec<_>>());
+    let page = client.command("s1", json!({ "cmd": "get_messages" })).await.unwrap();
+    assert_eq!(page["messages"].as_array().unwrap().len(), 16);
+}

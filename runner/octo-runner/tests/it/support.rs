@@ -17,7 +17,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 
 /// Longer than anything may take on a busy machine; nothing waits for it when all is well.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(30);
 
 pub const KEY: &str = "sk-octo-secret-of-the-test";
 
@@ -45,13 +45,13 @@ impl TestRunner {
         build_launcher();
         let directory = tempfile::tempdir().unwrap();
         let root = directory.path().canonicalize().unwrap();
-        for name in ["home", "work", "agents/node_modules/.bin", "run/llm"] {
+        for name in ["home", "work", "data/octo/agents/node_modules/.bin", "run/llm"] {
             std::fs::create_dir_all(root.join(name)).unwrap();
         }
-        let pi = root.join("agents/node_modules/.bin/pi");
+        let pi = root.join("data/octo/agents/node_modules/.bin/pi");
         std::fs::write(&pi, include_str!("scripted_pi.py")).unwrap();
         std::fs::set_permissions(&pi, PermissionsExt::from_mode(0o755)).unwrap();
-        Self { agents: root.join("agents"), root, process: None, _directory: directory }
+        Self { agents: root.join("data/octo/agents"), root, process: None, _directory: directory }
     }
 
     /// With a running process that answers.
@@ -102,12 +102,20 @@ impl TestRunner {
         command.stdout(log.try_clone().unwrap()).stderr(log);
         let mut child = command.spawn().unwrap();
         let began = std::time::Instant::now();
-        while std::os::unix::net::UnixStream::connect(self.socket()).is_err() {
+        while !self.answers().await {
             assert!(began.elapsed() < PATIENCE, "the runner does not answer:\n{}", self.log());
             assert!(child.try_wait().unwrap().is_none(), "the runner ended:\n{}", self.log());
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
         self.process = Some(child);
+    }
+
+    /// Whether a runner answers, and not what a killed one left over.
+    async fn answers(&self) -> bool {
+        match UnixStream::connect(self.socket()).await {
+            Ok(stream) => Client::greet(stream).await.is_ok(),
+            Err(_) => false,
+        }
     }
 
     pub fn log(&self) -> String {
@@ -131,7 +139,10 @@ impl TestRunner {
 
     pub async fn client(&self) -> Client {
         let client = Client::connect(&self.socket()).await;
-        client.unwrap_or_else(|e| panic!("{e}\n{}", self.log()))
+        client.unwrap_or_else(|e| {
+            let status = std::fs::read_to_string(format!("/proc/{}/stat", self.pid())).unwrap_or_default();
+            panic!("{e}; the process: {status}\n{}", self.log())
+        })
     }
 }
 
@@ -171,7 +182,10 @@ pub struct Client {
 
 impl Client {
     pub async fn raw(socket: &Path) -> Self {
-        let stream = UnixStream::connect(socket).await.unwrap();
+        Self::over(UnixStream::connect(socket).await.unwrap())
+    }
+
+    fn over(stream: UnixStream) -> Self {
         Self {
             stream,
             buffer: BytesMut::new(),
@@ -190,7 +204,11 @@ impl Client {
     }
 
     pub async fn connect(socket: &Path) -> Result<Self, String> {
-        let mut client = Self::raw(socket).await;
+        Self::greet(UnixStream::connect(socket).await.unwrap()).await
+    }
+
+    async fn greet(stream: UnixStream) -> Result<Self, String> {
+        let mut client = Self::over(stream);
         client.send(Frame::Hello(hello())).await;
         match client.frame().await {
             Some(Frame::Welcome(welcome)) => client.welcome = Some(welcome),
@@ -254,9 +272,12 @@ impl Client {
     }
 
     pub async fn answer(&mut self, id: u64) -> Result<Value, (ErrorCode, String)> {
-        while !self.responses.contains_key(&id) {
-            self.step().await;
-        }
+        let came = tokio::time::timeout(PATIENCE * 2, async {
+            while !self.responses.contains_key(&id) {
+                self.step().await;
+            }
+        });
+        came.await.expect("no answer came");
         match self.responses.remove(&id).unwrap() {
             ResponseBody::Ok { json } => Ok(serde_json::from_slice(&json).unwrap()),
             ResponseBody::Err { code, message } => Err((code, message)),
@@ -327,8 +348,11 @@ impl Client {
 
     /// Events up to and including the first of this name.
     pub async fn until(&mut self, sub: u32, name: &str) -> Vec<(Event, Value)> {
-        let mut seen = Vec::new();
+        let began = std::time::Instant::now();
+        let mut seen: Vec<(Event, Value)> = Vec::new();
         loop {
+            // Heartbeats keep coming, so it is the whole wait that has an end.
+            assert!(began.elapsed() < PATIENCE, "no {name} came after {:?}", seen.iter().map(|(_, p)| p).collect::<Vec<_>>());
             let (event, payload) = self.event(sub).await;
             let last = payload["event"] == name;
             seen.push((event, payload));

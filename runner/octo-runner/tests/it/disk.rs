@@ -1,0 +1,82 @@
+//! A disk that is full.
+
+use crate::support::*;
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use octo_protocol::ErrorCode;
+use serde_json::json;
+use std::path::PathBuf;
+
+struct Mounted(PathBuf);
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        let _ = umount2(&self.0, MntFlags::MNT_DETACH);
+    }
+}
+
+#[tokio::test]
+async fn a_full_disk_refuses_input_keeps_reading_and_recovers_by_itself() {
+    let mut runner = TestRunner::prepare();
+    std::fs::create_dir_all(runner.data_dir()).unwrap();
+    if let Err(error) = mount(Some("tmpfs"), &runner.data_dir(), Some("tmpfs"), MsFlags::empty(), Some("size=3m,mode=0700")) {
+        eprintln!("skipped: a small tmpfs cannot be mounted here ({error})");
+        return;
+    }
+    let _mounted = Mounted(runner.data_dir());
+    runner.spawn().await;
+    let mut client = runner.client().await;
+    client.open("s1", &runner.work()).await;
+    client.subscribe(1, "s1", 0).await;
+    client.prompt("s1", "say one").await.unwrap();
+    let mut seen = client.until(1, "agent.idle").await;
+
+    let ballast = runner.data_dir().join("ballast");
+    let mut size = 3 << 20;
+    while size > 1024 {
+        let mut bytes = std::fs::read(&ballast).unwrap_or_default();
+        bytes.resize(bytes.len() + size, 1);
+        if std::fs::write(&ballast, &bytes).is_err() {
+            bytes.truncate(bytes.len() - size);
+            std::fs::write(&ballast, &bytes).unwrap();
+            size /= 2;
+        }
+    }
+    // Some of what SQLite has reserved may still take a few: then it is full.
+    let mut refused = None;
+    for n in 0..2000 {
+        let filler = "y".repeat(20_000);
+        match client.prompt("s1", &format!("say {n} {filler}")).await {
+            Err((code, sentence)) if sentence.contains("make room") => {
+                refused = Some(code);
+                break;
+            }
+            // Or the queue is full for a moment.
+            Ok(_) | Err(_) => {}
+        }
+    }
+    assert_eq!(refused, Some(ErrorCode::LimitExceeded));
+    // Reading goes on.
+    client.subscribe(2, "s1", 0).await;
+    client.until(2, "agent.idle").await;
+    assert!(client.command("s1", json!({ "cmd": "get_messages" })).await.is_ok());
+    assert_eq!(client.command("s1", json!({ "cmd": "get_state" })).await.unwrap()["sessionId"], "s1");
+
+    std::fs::remove_file(&ballast).unwrap();
+    let began = std::time::Instant::now();
+    loop {
+        match client.command("s1", json!({ "cmd": "prompt", "message": "say again", "client_id": "again" })).await {
+            Ok(_) => break,
+            Err(error) => assert!(began.elapsed() < PATIENCE, "{error:?}"),
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    loop {
+        let more = client.until(1, "agent.idle").await;
+        let done = more.iter().any(|(_, p)| p["message"]["parts"][0]["text"] == "you said: again");
+        seen.extend(more);
+        if done {
+            break;
+        }
+    }
+    assert_contiguous(&seen, 1);
+}
