@@ -52,17 +52,21 @@ async fn every_response_has_the_security_headers() {
     let token = octo.token().await;
     let mut paths: Vec<String> = table().iter().filter(|r| r.method == "GET").map(|r| concrete(r.path)).collect();
     paths.extend(["/", "/sessions/ses_1", "/assets/none.js", "/api/nothing"].map(str::to_owned));
-    for path in paths {
-        for answer in [octo.request("GET", &path).send().await, octo.request("GET", &path).token(&token).send().await] {
-            let csp = answer.header("content-security-policy");
-            assert!(csp.contains("frame-ancestors 'none'") && csp.contains("script-src 'self'"), "{path}: {csp}");
-            let scripts = csp.split(';').find(|d| d.trim().starts_with("script-src")).unwrap();
-            assert!(!scripts.contains("unsafe-inline") && !scripts.contains("'unsafe-eval'"), "{scripts}");
-            assert_eq!(answer.header("x-content-type-options"), "nosniff", "{path}");
-            assert_eq!(answer.header("referrer-policy"), "no-referrer", "{path}");
-            assert!(!answer.header("permissions-policy").is_empty() && !answer.header("x-request-id").is_empty(), "{path}");
-            assert!(answer.header("access-control-allow-origin").is_empty(), "{path}");
-        }
+    let (octo, token) = (&octo, token.as_str());
+    let asked = paths.iter().flat_map(|path| [None, Some(token)].map(|token| (path, token))).map(|(path, token)| async move {
+        let call = octo.request("GET", path);
+        let call = if let Some(token) = token { call.token(token) } else { call };
+        (path, call.send().await)
+    });
+    for (path, answer) in futures_util::future::join_all(asked).await {
+        let csp = answer.header("content-security-policy");
+        assert!(csp.contains("frame-ancestors 'none'") && csp.contains("script-src 'self'"), "{path}: {csp}");
+        let scripts = csp.split(';').find(|d| d.trim().starts_with("script-src")).unwrap();
+        assert!(!scripts.contains("unsafe-inline") && !scripts.contains("'unsafe-eval'"), "{scripts}");
+        assert_eq!(answer.header("x-content-type-options"), "nosniff", "{path}");
+        assert_eq!(answer.header("referrer-policy"), "no-referrer", "{path}");
+        assert!(!answer.header("permissions-policy").is_empty() && !answer.header("x-request-id").is_empty(), "{path}");
+        assert!(answer.header("access-control-allow-origin").is_empty(), "{path}");
     }
 }
 
@@ -70,7 +74,8 @@ async fn every_response_has_the_security_headers() {
 async fn what_needs_a_runner_says_why_there_is_none() {
     let octo = Instance::new().await;
     let token = octo.token().await;
-    for (method, path, body) in [
+    let (octo, token) = (&octo, token.as_str());
+    let asked = [
         ("GET", "/api/sessions", None),
         ("GET", "/api/sessions/ses_1", None),
         ("DELETE", "/api/sessions/ses_1", None),
@@ -80,14 +85,17 @@ async fn what_needs_a_runner_says_why_there_is_none() {
         ("GET", "/api/chat-history/ses_1/messages", None),
         ("PATCH", "/api/chat-history/ses_1", Some(json!({ "title": "t" }))),
         ("GET", "/api/search?q=word", None),
-    ] {
-        let call = octo.request(method, path).token(&token);
+    ];
+    // All at once: each waits for the runner for as long as it may.
+    let asked = asked.map(|(method, path, body)| async move {
+        let call = octo.request(method, path).token(token);
         let call = if let Some(body) = &body { call.json(body) } else { call };
         let answer = call.send().await;
         answer.refused(StatusCode::SERVICE_UNAVAILABLE, "SERVICE_UNAVAILABLE");
         assert!(answer.text.contains("octo-runner"), "{method} {path}: {}", answer.text);
-    }
-    let answer = octo.request("POST", "/api/sessions").token(&token).json(&json!({})).send().await;
+    });
+    futures_util::future::join_all(asked).await;
+    let answer = octo.request("POST", "/api/sessions").token(token).json(&json!({})).send().await;
     answer.refused(StatusCode::SERVICE_UNAVAILABLE, "SERVICE_UNAVAILABLE");
     assert!(answer.text.contains("eavs.enabled"), "{}", answer.text);
 }
@@ -131,8 +139,8 @@ async fn errors_of_the_framework_are_octos_own() {
     octo.request("GET", "/api/search").token(&token).send().await.refused(StatusCode::BAD_REQUEST, "BAD_REQUEST");
     octo.request("GET", "/api/chat-history?limit=many").token(&token).send().await.refused(StatusCode::BAD_REQUEST, "BAD_REQUEST");
     octo.request("GET", "/api/search?q=").token(&token).send().await.refused(StatusCode::BAD_REQUEST, "BAD_REQUEST");
-    let deep = format!("{}1{}", "[".repeat(100_000), "]".repeat(100_000));
-    login().header("content-type", "application/json").body(deep).send().await.refused(StatusCode::BAD_REQUEST, "BAD_REQUEST");
+    let deep = format!("{{\"x\":{}1{}}}", "[".repeat(100_000), "]".repeat(100_000));
+    login().header("content-type", "application/json").body(deep).send().await.refused(StatusCode::UNPROCESSABLE_ENTITY, "BAD_REQUEST");
 }
 
 #[tokio::test]
@@ -142,7 +150,7 @@ async fn features_tell_strangers_less() {
     let keys: Vec<&String> = stranger.as_object().unwrap().keys().collect();
     assert_eq!(
         keys,
-        ["mmry_enabled", "session_auto_attach", "session_auto_attach_scan", "websocket_events", "agent_browser_enabled", "version"]
+        ["agent_browser_enabled", "mmry_enabled", "session_auto_attach", "session_auto_attach_scan", "version", "websocket_events"]
     );
     let known = octo.request("GET", "/api/features").token(&octo.token().await).send().await.body;
     assert_eq!(known["default_workspace"], octo.file("octo/admin").display().to_string());

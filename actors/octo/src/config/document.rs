@@ -28,11 +28,11 @@ pub fn configuration_md() -> String {
             };
             let state = match key.capability {
                 Capability::Built => String::new(),
-                Capability::NotBuilt(sentence) => format!(" **Not built yet:** {sentence}."),
+                Capability::NotBuilt(sentence) => format!("**Not built yet:** {sentence}."),
             };
             let _ = writeln!(
                 out,
-                "| `{}` | {} | {} | {}{} |",
+                "| `{}` | {} | {} | {} {} |",
                 short(section.name, key),
                 cell(&key.takes()),
                 cell(&default),
@@ -108,5 +108,5 @@ fn short<'a>(section: &str, key: &'a Key) -> &'a str {
 }
 
 fn cell(text: &str) -> String {
-    text.replace('|', "\\|").split_whitespace().collect::<Vec<_>>().join(" ").replace(" **Not", " **Not")
+    text.replace('|', "\\|").split_whitespace().collect::<Vec<_>>().join(" ")
 }

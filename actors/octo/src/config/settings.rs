@@ -44,8 +44,6 @@ pub struct ServerSettings {
     pub host: String,
     /// 0 lets the system choose.
     pub port: u16,
-    /// Largest body of an upload, in bytes.
-    pub max_upload_bytes: usize,
 }
 
 /// `[auth]`
@@ -157,7 +155,6 @@ impl Config {
         let pi_sessions_dir = self.path("runner.pi_sessions_dir", &mut problems);
         let jwt_secret = self.secret("auth.jwt_secret", &mut problems);
         let text = |key: &str| self.text(key).unwrap_or_default().to_owned();
-        let megabytes = usize::try_from(self.integer("server.max_upload_size_mb").unwrap_or(100)).unwrap_or(100);
         let settings = Settings {
             paths: self.paths.clone().with_dirs(&self.env, data_dir, state_dir),
             env: self.env.clone(),
@@ -165,7 +162,6 @@ impl Config {
             server: ServerSettings {
                 host: text("server.host"),
                 port: self.integer("server.port").and_then(|n| u16::try_from(n).ok()).unwrap_or(8080),
-                max_upload_bytes: megabytes * 1024 * 1024,
             },
             auth: AuthSettings {
                 jwt_secret,

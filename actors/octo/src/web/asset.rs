@@ -4,6 +4,8 @@ use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use rust_embed::{EmbeddedFile, RustEmbed};
 
+use crate::rest::ApiError;
+
 #[derive(RustEmbed)]
 #[folder = "../../web/dist"]
 #[allow_missing = true]
@@ -18,6 +20,10 @@ The API is at <a href=\"/api/openapi.json\">/api/openapi.json</a>.</p></html>\n"
 
 /// Answers whatever is not below `/api`.
 pub async fn serve(method: Method, uri: Uri, headers: HeaderMap) -> Response {
+    // A nested router does not see its own root.
+    if uri.path() == "/api" || uri.path().starts_with("/api/") {
+        return ApiError::new(StatusCode::NOT_FOUND, "octo has no such path; see /api/openapi.json").into_response();
+    }
     if method != Method::GET && method != Method::HEAD {
         return (StatusCode::METHOD_NOT_ALLOWED, [(header::ALLOW, "GET, HEAD")], "pages take GET; the API is below /api\n").into_response();
     }

@@ -5,7 +5,12 @@ use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 use tokio::net::{UnixListener, UnixStream};
+
+/// How long what a killed runner held may linger: a child that it was just starting holds lock and socket until it executes its program.
+const LINGER: Duration = Duration::from_secs(1);
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 /// Why the runner cannot serve.
 #[derive(Debug, thiserror::Error)]
@@ -55,10 +60,16 @@ pub fn lock(directory: &Path) -> Result<Lock, ListenError> {
 
 fn lock_file(path: &Path) -> Result<Lock, ListenError> {
     let file = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(path).map_err(io_error("opening", path))?;
-    match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
-        Ok(lock) => Ok(Lock(lock)),
-        Err((_, nix::errno::Errno::EWOULDBLOCK)) => Err(ListenError::Locked { path: path.to_owned() }),
-        Err((_, errno)) => Err(io_error("locking", path)(errno.into())),
+    let began = Instant::now();
+    let mut file = file;
+    loop {
+        match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+            Ok(lock) => return Ok(Lock(lock)),
+            Err((again, nix::errno::Errno::EWOULDBLOCK)) if began.elapsed() < LINGER => file = again,
+            Err((_, nix::errno::Errno::EWOULDBLOCK)) => return Err(ListenError::Locked { path: path.to_owned() }),
+            Err((_, errno)) => return Err(io_error("locking", path)(errno.into())),
+        }
+        std::thread::sleep(LOOK_AGAIN);
     }
 }
 
@@ -82,13 +93,18 @@ impl Listener {
         }
         // Held over the look and the bind, so that of two that start at once one wins.
         let lock = lock_file(&path.with_extension("lock"))?;
-        match std::os::unix::net::UnixStream::connect(path) {
-            Ok(_) => return Err(ListenError::Served { path: path.to_owned() }),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
-                std::fs::remove_file(path).map_err(io_error("removing the stale socket", path))?;
+        let began = Instant::now();
+        loop {
+            match std::os::unix::net::UnixStream::connect(path) {
+                Ok(_) if began.elapsed() < LINGER => std::thread::sleep(LOOK_AGAIN),
+                Ok(_) => return Err(ListenError::Served { path: path.to_owned() }),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => break,
+                Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+                    std::fs::remove_file(path).map_err(io_error("removing the stale socket", path))?;
+                    break;
+                }
+                Err(error) => return Err(io_error("looking for a runner at", path)(error)),
             }
-            Err(error) => return Err(io_error("looking for a runner at", path)(error)),
         }
         let socket = UnixListener::bind(path).map_err(io_error("binding", path))?;
         // The directory is what protects it; in multi-user mode the server has another uid and must be able to connect.

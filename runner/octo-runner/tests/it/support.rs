@@ -102,12 +102,20 @@ impl TestRunner {
         command.stdout(log.try_clone().unwrap()).stderr(log);
         let mut child = command.spawn().unwrap();
         let began = std::time::Instant::now();
-        while std::os::unix::net::UnixStream::connect(self.socket()).is_err() {
+        while !self.answers().await {
             assert!(began.elapsed() < PATIENCE, "the runner does not answer:\n{}", self.log());
             assert!(child.try_wait().unwrap().is_none(), "the runner ended:\n{}", self.log());
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
         self.process = Some(child);
+    }
+
+    /// Whether a runner answers, and not what a killed one left over.
+    async fn answers(&self) -> bool {
+        match UnixStream::connect(self.socket()).await {
+            Ok(stream) => Client::greet(stream).await.is_ok(),
+            Err(_) => false,
+        }
     }
 
     pub fn log(&self) -> String {
@@ -174,7 +182,10 @@ pub struct Client {
 
 impl Client {
     pub async fn raw(socket: &Path) -> Self {
-        let stream = UnixStream::connect(socket).await.unwrap();
+        Self::over(UnixStream::connect(socket).await.unwrap())
+    }
+
+    fn over(stream: UnixStream) -> Self {
         Self {
             stream,
             buffer: BytesMut::new(),
@@ -193,7 +204,11 @@ impl Client {
     }
 
     pub async fn connect(socket: &Path) -> Result<Self, String> {
-        let mut client = Self::raw(socket).await;
+        Self::greet(UnixStream::connect(socket).await.unwrap()).await
+    }
+
+    async fn greet(stream: UnixStream) -> Result<Self, String> {
+        let mut client = Self::over(stream);
         client.send(Frame::Hello(hello())).await;
         match client.frame().await {
             Some(Frame::Welcome(welcome)) => client.welcome = Some(welcome),

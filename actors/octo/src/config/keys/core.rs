@@ -32,12 +32,8 @@ pub(in crate::config) const SECTIONS: &[Section] = &[
                 D::Integer(8080),
                 "Port to listen on; 0 lets the system choose one. `octo serve --port` wins.",
             ),
-            Key::new(
-                "server.max_upload_size_mb",
-                K::Integer(1, 4096),
-                D::Integer(100),
-                "Largest upload in MiB. Other requests are limited to 1 MiB.",
-            ),
+            Key::new("server.max_upload_size_mb", K::Integer(1, 4096), D::Integer(100), "Largest upload in MiB.")
+                .not_built("there are no uploads; a request has at most 1 MiB, a frame of the mux 16 MiB"),
         ],
     },
     Section {
