@@ -26,6 +26,12 @@ pub enum NotFound {
         /// The prefix that was looked in.
         prefix: PathBuf,
     },
+    /// The program that the configuration names.
+    #[error("{} is not a program: mend pi.executable in the configuration", path.display())]
+    Named {
+        /// What it names.
+        path: PathBuf,
+    },
     /// Node.
     #[error("{name} needs Node {MIN_NODE} or newer, which is neither in {} nor in PATH; run ./setup.sh to install it, `octo doctor` shows what is missing", prefix.display())]
     Node {
@@ -76,21 +82,35 @@ impl Finder {
         &self.prefix
     }
 
-    /// Finds the agent whose program is `name`.
+    /// Finds the agent whose program is `name`; an absolute path is taken as it is.
     ///
     /// # Errors
     /// [`NotFound`], with what to do.
     pub fn find(&self, name: &str) -> Result<Found, NotFound> {
         let in_prefix = [self.prefix.join("node_modules/.bin").join(name), self.prefix.join("bin").join(name)];
         let missing = || NotFound::Agent { name: name.to_owned(), prefix: self.prefix.clone() };
-        let (link, ours) = in_prefix
-            .into_iter()
-            .find(|p| is_program(p))
-            .map(|p| (p, true))
-            .or_else(|| self.path.iter().map(|d| d.join(name)).find(|p| is_program(p)).map(|p| (p, false)))
-            .ok_or_else(missing)?;
+        let named = Path::new(name).is_absolute();
+        let (link, ours) = if named {
+            let path = PathBuf::from(name);
+            if !is_program(&path) {
+                return Err(NotFound::Named { path });
+            }
+            (path, false)
+        } else {
+            in_prefix
+                .into_iter()
+                .find(|p| is_program(p))
+                .map(|p| (p, true))
+                .or_else(|| self.path.iter().map(|d| d.join(name)).find(|p| is_program(p)).map(|p| (p, false)))
+                .ok_or_else(missing)?
+        };
         let agent = link.canonicalize().map_err(|_| missing())?;
-        let mut directories = if ours { vec![self.prefix.clone()] } else { vec![package_of(&agent)] };
+        let mut directories = match (ours, named) {
+            (true, _) => vec![self.prefix.clone()],
+            // It may lie anywhere, in the home itself too: of a lone file nothing else is shown or shut.
+            (false, true) if !agent.iter().any(|part| part == "node_modules") => vec![agent.clone()],
+            (false, _) => vec![package_of(&agent)],
+        };
         if !needs_node(&agent) {
             return Ok(Found { program: agent.clone(), before: Vec::new(), agent, directories });
         }

@@ -33,9 +33,12 @@ pub struct Options {
     /// The uid whose connections are served, besides root's. Its own when absent.
     #[arg(long)]
     pub server_uid: Option<u32>,
-    /// Where pi keeps its own session files; `~/.local/share/pi/sessions` when absent. Agents write there.
+    /// Where pi keeps its own session files; `$XDG_DATA_HOME/pi/sessions` when absent. Agents write there.
     #[arg(long)]
     pub pi_sessions_dir: Option<PathBuf>,
+    /// The program pi: a name, looked for in the prefix and in PATH, or an absolute path.
+    #[arg(long, default_value = "pi")]
+    pub pi_executable: String,
     /// Run agents without isolation where there is none. Without this they do not start there.
     #[arg(long)]
     pub allow_unsandboxed: bool,

@@ -114,6 +114,8 @@ pub struct SandboxSettings {
 pub struct RunnerSettings {
     /// Name of this machine's runners.
     pub runner_id: String,
+    /// Where pi keeps its own session files; `None` = where the runner chooses.
+    pub pi_sessions_dir: Option<PathBuf>,
 }
 
 /// `[sessions]` and what new sessions start from.
@@ -150,6 +152,7 @@ impl Config {
         let audit = path("logging.audit_file", state_dir.join("audit.log.jsonl"));
         let workspace_pattern = path("local.workspace_dir", PathBuf::from("/"));
         let log_file = self.path("logging.file", &mut problems);
+        let pi_sessions_dir = self.path("runner.pi_sessions_dir", &mut problems);
         let jwt_secret = self.secret("auth.jwt_secret", &mut problems);
         let text = |key: &str| self.text(key).unwrap_or_default().to_owned();
         let settings = Settings {
@@ -189,6 +192,7 @@ impl Config {
             sandbox: SandboxSettings { allow_unsandboxed: self.flag("sandbox.allow_unsandboxed") },
             runner: RunnerSettings {
                 runner_id: self.text("runner.runner_id").or_else(|| self.env.get("OCTO_RUNNER_ID")).unwrap_or("local").to_owned(),
+                pi_sessions_dir,
             },
             sessions: SessionSettings {
                 auto_attach: text("sessions.auto_attach"),

@@ -89,7 +89,11 @@ impl Launch {
             ("--agents-dir", paths.agents_dir.clone()),
             ("--eavs-dir", paths.llm_dir()),
             ("--server-uid", own_uid().to_string().into()),
+            ("--pi-executable", settings.pi.executable.clone().into()),
         ];
+        if let Some(dir) = &settings.runner.pi_sessions_dir {
+            arguments.push(("--pi-sessions-dir", dir.clone()));
+        }
         if settings.sandbox.allow_unsandboxed {
             arguments.push(("--allow-unsandboxed", PathBuf::new()));
         }

@@ -238,7 +238,12 @@ async fn carry_out(context: &Context, mut frame: CommandFrame, started: oneshot:
             named()?;
             encode(&sessions::delete(state, principal, &scope.owner, &frame).await?).map(Done::Answer)
         }
-        Command::GetModels { .. } => forward(context, &scope, &frame, started).await,
+        // Before there is a session: what a new one could use.
+        Command::GetModels { .. } if scope.session.is_none() => {
+            drop(started);
+            let catalog = state.eavs.catalog().await.map_err(|e| ProtocolError::new(ErrorCode::NotReady, e.to_string()))?;
+            Ok(Done::Answer(encode(&catalog.models())?))
+        }
         _ => {
             named()?;
             forward(context, &scope, &frame, started).await

@@ -78,7 +78,7 @@ impl Plan {
         if self.harness != pi::NAME {
             return Err(PlanError::UnknownHarness(self.harness.clone()));
         }
-        let found = finder.find(pi::NAME)?;
+        let found = finder.find(&options.pi_executable)?;
         let extensions = write_extension(&options.data_dir)?;
         let sessions = sessions_dir(options);
         make_private(&sessions)?;
@@ -95,6 +95,8 @@ impl Plan {
         }
         self.environment(&mut spec, &found.program, &home, options)?;
         spec.read_only = found.directories;
+        // Whoever may write octo's own programs may become octo.
+        spec.read_only.extend(std::env::current_exe().ok().and_then(|exe| exe.parent().map(Path::to_owned)));
         spec.read_write = vec![sessions];
         spec.masked = vec![options.config_dir.clone(), options.data_dir.clone(), options.state_dir.clone()];
         spec.masked.extend(run_dir(options));
@@ -148,7 +150,9 @@ impl Plan {
 
 /// Where pi keeps its own session files.
 fn sessions_dir(options: &Options) -> PathBuf {
-    options.pi_sessions_dir.clone().unwrap_or_else(|| home().join(".local/share/pi/sessions"))
+    let data =
+        || std::env::var_os("XDG_DATA_HOME").map(PathBuf::from).filter(|p| p.is_absolute()).unwrap_or_else(|| home().join(".local/share"));
+    options.pi_sessions_dir.clone().unwrap_or_else(|| data().join("pi/sessions"))
 }
 
 /// octo's run directory: `<run>/runners/<user>.sock` is the socket.

@@ -83,7 +83,7 @@ impl Session {
             return Err(invalid("a session is created by session.create"));
         };
         let chosen = choose(config, &provision).await?;
-        check_installed(&registry.shared().finder, &chosen.harness).await?;
+        check_installed(&registry.shared().finder, &registry.shared().options.pi_executable).await?;
         let internal = |e: String| ProtocolError::new(ErrorCode::Internal, e);
         let journal = &registry.shared().journal;
         let epoch = Epoch::new(new_epoch(now_ms())).map_err(|e| internal(e.to_string()))?;
@@ -139,8 +139,8 @@ impl Session {
     }
 }
 
-async fn check_installed(finder: &Finder, harness: &str) -> Result<(), ProtocolError> {
-    let (finder, name) = (finder.clone(), harness.to_owned());
+async fn check_installed(finder: &Finder, program: &str) -> Result<(), ProtocolError> {
+    let (finder, name) = (finder.clone(), program.to_owned());
     let found = tokio::task::spawn_blocking(move || finder.find(&name).map(|_| ())).await;
     match found {
         Ok(Err(error)) => Err(ProtocolError::new(ErrorCode::AgentFailed, error.to_string())),

@@ -117,8 +117,12 @@ pub(in crate::config) const SECTIONS: &[Section] = &[
         doc: "octo-runner, the daemon that owns a user's agents.",
         keys: &[
             Key::new("runner.runner_id", K::Text, D::Derived("`OCTO_RUNNER_ID`, else `local`"), "Name of this machine's runners."),
-            Key::new("runner.pi_sessions_dir", K::Path, D::None, "Where pi keeps its own session files.")
-                .not_built("they are kept in the runner's data directory"),
+            Key::new(
+                "runner.pi_sessions_dir",
+                K::Path,
+                D::None,
+                "Where pi keeps its own session files; `$XDG_DATA_HOME/pi/sessions` when not set. Agents write there.",
+            ),
             Key::new("runner.memories_dir", K::Path, D::None, "Where memories are kept.").not_built("memories are not built"),
         ],
     },
