@@ -113,7 +113,8 @@ impl Plan {
             spec.binds.push(Bind::read_only(prefix.clone(), prefix));
         }
         if options.eavs_dir.is_dir() {
-            spec.binds.push(Bind::read_write(options.eavs_dir.clone(), EAVS_INSIDE));
+            // Connecting needs no writing, and who may write here may put a socket of its own in place of the one that all sessions use.
+            spec.binds.push(Bind::read_only(options.eavs_dir.clone(), EAVS_INSIDE));
             let inside = if without_sandbox { options.eavs_dir.clone() } else { PathBuf::from(EAVS_INSIDE) };
             spec.relay = Some(Relay { socket: inside.join(EAVS_SOCKET) });
         }
