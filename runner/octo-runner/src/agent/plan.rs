@@ -1,5 +1,6 @@
 //! What is launched for a session: program, arguments, environment and the world it sees.
 
+use super::pi_home;
 use crate::agents::{Finder, NotFound};
 use crate::options::Options;
 use octo_harness::{Harness, StartOptions, pi};
@@ -94,6 +95,10 @@ impl Plan {
             spec.profile = profile.parse::<Profile>().map_err(PlanError::Profile)?;
         }
         self.environment(&mut spec, &found.program, &home, options)?;
+        if !without_sandbox {
+            spec.env.insert(pi_home::ENV.to_owned(), pi_home::INSIDE.to_owned());
+            spec.binds = pi_home::settings(&home);
+        }
         spec.read_only = found.directories;
         // Whoever may write octo's own programs may become octo.
         spec.read_only.extend(std::env::current_exe().ok().and_then(|exe| exe.parent().map(Path::to_owned)));

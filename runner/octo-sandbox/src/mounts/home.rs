@@ -41,6 +41,7 @@ pub(crate) const SECRETS: &[&str] = &[
     ".vault-token",
     // Of agents that the user runs without octo: keys of providers, which octo's own agents do not need.
     ".pi/agent/auth.json",
+    ".pi/agent/models.json",
     ".claude/.credentials.json",
     ".codex/auth.json",
     ".gemini/oauth_creds.json",
