@@ -141,7 +141,7 @@ fn there_is_one_way_to_start_a_process_on_each_side() {
     );
     // The command line names clap's Command, but starts nothing.
     only_in(&["actors/octo/src/cli"], &["process::Command"], &[]);
-    only_in(EVERYTHING, &["pre_exec", "PDEATHSIG", "set_pdeathsig", "remount"], &[]);
+    only_in(EVERYTHING, &["pre_exec", "PDEATHSIG", "set_pdeathsig", "MS_REMOUNT", "hidepid"], &[]);
     let life: Vec<_> = code(&["runner/octo-sandbox/src"]).into_iter().filter(|(_, text)| text.contains("\"--die-with-parent\"")).collect();
     assert!(life.is_empty(), "a parent-death signal follows the forking thread; the life line does not: {life:?}");
 }
