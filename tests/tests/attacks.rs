@@ -39,7 +39,7 @@ async fn an_injected_agent_reads_nothing_of_octos_and_plants_nothing_that_runs_l
 
     // What there is to read: everything, into one file that the test looks through.
     let script = "cd ~/work; (env; cat /proc/[0-9]*/environ /proc/[0-9]*/cmdline /proc/1/mem; \
-        find ~ /run /tmp /var /opt -xdev -type f ! -path '*/work/*' ! -size +20M -exec cat {} +) > dump 2>/dev/null; \
+        find ~ /run /tmp -xdev -type f ! -path '*/work/*' ! -size +20M -exec cat {} +) > dump 2>/dev/null; \
         find ~ /run /tmp -type s -o -name 'journal.db*' -o -name initial-admin -o -name config.toml 2>/dev/null | grep -v '^/run/octo/llm/eavs.sock$'; echo looked";
     assert_eq!(agent_runs(&mut client, "attacker", script).await.trim(), "looked");
     let dump = std::fs::read(instance.workspace().join("dump")).unwrap();
@@ -79,10 +79,8 @@ async fn an_injected_agent_reads_nothing_of_octos_and_plants_nothing_that_runs_l
     );
     let reached = agent_runs(&mut client, "attacker", &script).await;
     assert!(reached.contains("octo 401") && reached.contains("keyless 401") && reached.contains("eavs 404"), "{reached}");
-    assert!(
-        reached.lines().all(|line| line.ends_with(" 401") || line.ends_with(" 404") || line.ends_with(" 400") || line.ends_with(" 405")),
-        "{reached}"
-    );
+    let refused = [" 400", " 401", " 403", " 404", " 405"];
+    assert!(reached.lines().all(|line| refused.iter().any(|status| line.ends_with(status))), "{reached}");
 
     client.command("attacker", json!({"cmd": "session.close"})).await;
     until("what the agent left running ends with its session", || {
