@@ -138,3 +138,19 @@ async fn an_input_sent_twice_runs_once_and_other_content_is_a_conflict() {
     let history = client.history("ses_1").await;
     assert_eq!(history.len(), 2, "{history:?}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_made_from_another_outlives_it_with_a_key_of_its_own() {
+    let instance = Instance::started().await;
+    let mut client = Client::connect(&instance).await;
+    client.create("ses_1", &instance.workspace()).await;
+    let made = client.command("ses_1", json!({"cmd": "session.new"})).await;
+    let new = made["session_id"].as_str().unwrap().to_owned();
+    client.command("ses_1", json!({"cmd": "session.delete"})).await;
+    client.attach(&new).await.unwrap();
+    client.command(&new, json!({"cmd": "prompt", "message": demo_prompt("Go on.", &[Turn::text("My key is my own.")])})).await;
+    client.idle(&new).await;
+    let history = client.history(&new).await;
+    assert_eq!(history.last().unwrap()["parts"][0]["text"], "My key is my own.");
+    client.checker.agrees_with(&new, &history);
+}
