@@ -161,7 +161,10 @@ const MIXED_ROUNDS: u32 = 12;
 fn mixed_prompt(round: u32, tool: bool) -> serde_json::Value {
     let words = |n: u32| (0..n).map(|word| format!("r{round}w{word}")).collect::<Vec<_>>().join(" ");
     let turns = if tool {
-        vec![Turn::text(words(5)).slowly(5, 10).bash("(setsid sleep 300 >/dev/null 2>&1 &) ; sleep 1; echo done"), Turn::text(words(20)).slowly(20, 10)]
+        vec![
+            Turn::text(words(5)).slowly(5, 10).bash("(setsid sleep 300 >/dev/null 2>&1 &) ; sleep 1; echo done"),
+            Turn::text(words(20)).slowly(20, 10),
+        ]
     } else {
         vec![Turn::text(words(50)).slowly(50, 15)]
     };
@@ -238,7 +241,11 @@ async fn whatever_is_killed_in_mid_stream_and_in_mid_tool_the_session_comes_back
             VICTIMS.into_iter().filter(|_| random.random_bool(0.4)).collect()
         };
         rand::seq::SliceRandom::shuffle(victims.as_mut_slice(), &mut random);
-        println!("round {round}: {victims:?} {}{}", if tool { "in mid-tool" } else { "in mid-stream" }, if unsure { ", unsure" } else { "" });
+        println!(
+            "round {round}: {victims:?} {}{}",
+            if tool { "in mid-tool" } else { "in mid-stream" },
+            if unsure { ", unsure" } else { "" }
+        );
         let tree = instance.tree();
         for victim in &victims {
             match *victim {
@@ -278,7 +285,10 @@ async fn whatever_is_killed_in_mid_stream_and_in_mid_tool_the_session_comes_back
         let answer = history.last().unwrap();
         if !tool && !["runner", "agent", "eavs"].iter().any(|victim| victims.contains(victim)) {
             assert_eq!(answer["role"], "assistant", "{answer}");
-            assert!(answer["parts"][0]["text"].as_str().unwrap().ends_with(&format!("r{round}w49")), "nothing of the agent's was killed: {answer}");
+            assert!(
+                answer["parts"][0]["text"].as_str().unwrap().ends_with(&format!("r{round}w49")),
+                "nothing of the agent's was killed: {answer}"
+            );
         }
         assert!(instance.agents().len() <= 1, "one agent at most: {:?}", instance.agents());
     }

@@ -87,7 +87,8 @@ impl Session {
         }
         let whole = content.images.iter().map(|i| i.data.len() + i.media_type.len()).sum::<usize>() + content.message.len();
         if whole > MAX_CONTENT_BYTES {
-            let message = format!("the images of this message have {whole} bytes, over the limit of {MAX_CONTENT_BYTES}; send fewer or smaller ones");
+            let message =
+                format!("the images of this message have {whole} bytes, over the limit of {MAX_CONTENT_BYTES}; send fewer or smaller ones");
             return Ok(Err(ProtocolError::new(ErrorCode::LimitExceeded, message)));
         }
         if content.message.trim().is_empty() && content.images.is_empty() {

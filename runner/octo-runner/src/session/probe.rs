@@ -60,7 +60,8 @@ impl Session {
                 // While the journal takes no writes the agent is not read, and cannot be heard.
                 if !asked.told && asked.at.elapsed() >= PROBE_PATIENCE && !self.ledger.is_stalled() {
                     asked.told = true;
-                    let message = "the agent has not answered for a minute, though its process runs; abort, or restart the session".to_owned();
+                    let message =
+                        "the agent has not answered for a minute, though its process runs; abort, or restart the session".to_owned();
                     self.ledger.push(Event::Notify { level: Level::Warning, message })?;
                 }
                 Ok(())

@@ -305,7 +305,11 @@ impl Client {
 
     pub fn beside_body(session: &str, mut command: Value, new: &str, key: &str) -> RequestBody {
         command["session_id"] = session.into();
-        RequestBody::OpenBeside { json: serde_json::to_vec(&command).unwrap(), session: new.parse().unwrap(), provision: Self::provision(key) }
+        RequestBody::OpenBeside {
+            json: serde_json::to_vec(&command).unwrap(),
+            session: new.parse().unwrap(),
+            provision: Self::provision(key),
+        }
     }
 
     fn provision(key: &str) -> Vec<u8> {
