@@ -14,6 +14,8 @@ async fn real_pi_answers_runs_a_tool_and_its_reply_streams() {
     assert_eq!(opened["resumed"], false);
     assert_eq!(opened["state"]["isStreaming"], false);
     assert!(opened["capabilities"].as_array().unwrap().iter().any(|c| c == "set_model"), "{opened}");
+    // The snapshot of before: what follows is live, however slow the machine is.
+    client.event("ses_1", |frame| frame["event"] == "replay.end").await.unwrap();
 
     let prompt = demo_prompt(
         "Write the file.",
