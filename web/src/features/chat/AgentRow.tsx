@@ -30,6 +30,8 @@ export const AgentRow = memo(function AgentRow({ message, live, first, last, wor
   const { t } = useTranslation();
   const blocks = blocksOf({ message, live });
   const streaming = live !== undefined;
+  // The foot line shows only under the pointer: the arm ends above it.
+  const footed = message !== undefined && hasEnding(message);
 
   return (
     <article
@@ -40,7 +42,7 @@ export const AgentRow = memo(function AgentRow({ message, live, first, last, wor
     >
       <span
         aria-hidden="true"
-        className={`absolute top-0 left-[11px] w-px bg-line max-sm:left-[9px] ${last ? "bottom-0" : "-bottom-5"}`}
+        className={`absolute top-0 left-[11px] w-px bg-line max-sm:left-[9px] ${!last ? "-bottom-5" : footed ? "bottom-9" : "bottom-0"}`}
       />
       {first && (
         <span className="absolute -top-0.5 left-0 rounded-full bg-surface pb-0.5 max-sm:-left-0.5">
@@ -110,15 +112,25 @@ function BlockView({ block, tools, live, asked, working }: BlockProps) {
   }
 }
 
+type StopReason = Message["stop_reason"];
+
+function isOdd(reason: StopReason): reason is "error" | "length" | "aborted" {
+  return reason === "error" || reason === "length" || reason === "aborted";
+}
+
+/** Between two tools nobody needs a foot line. */
+function hasEnding(message: Message): boolean {
+  return isOdd(message.stop_reason) || (message.stop_reason !== "tool_use" && textOf(message) !== "");
+}
+
 /** How a message ended, when not as usual, and what it cost. */
 function Ending({ message }: { message: Message }) {
   const { t } = useTranslation();
   const language = usePrefs((prefs) => prefs.language);
   const text = textOf(message);
   const { usage, stop_reason } = message;
-  const odd = stop_reason === "error" || stop_reason === "length" || stop_reason === "aborted";
-  // Between two tools nobody needs a foot line.
-  if (!odd && (stop_reason === "tool_use" || !text)) return null;
+  const odd = isOdd(stop_reason);
+  if (!hasEnding(message)) return null;
   return (
     <footer className="flex min-h-7 items-center gap-2.5 text-xs text-faint">
       {odd && (

@@ -30,11 +30,13 @@ interface Props {
   feed: Feed;
   view: FeedView;
   onStop: () => void;
+  /** The model takes no images, as far as is known. */
+  blind: boolean;
 }
 
 const MAX_HEIGHT_PX = 260;
 
-export function Composer({ ref, sessionId, feed, view, onStop }: Props) {
+export function Composer({ ref, sessionId, feed, view, onStop, blind }: Props) {
   const { t } = useTranslation();
   const [text, setText] = useState(() => keptDraft(sessionId));
   const [images, setImages] = useState<Attached[]>([]);
@@ -46,7 +48,7 @@ export function Composer({ ref, sessionId, feed, view, onStop }: Props) {
 
   useImperativeHandle(ref, () => ({
     insert: (more) => {
-      setText((before) => (before ? `${before}\n${more}` : more));
+      change(text ? `${text}\n${more}` : more);
       area.current?.focus();
     },
   }));
@@ -131,6 +133,11 @@ export function Composer({ ref, sessionId, feed, view, onStop }: Props) {
         images={images}
         onRemove={(id) => setImages(images.filter((image) => image.id !== id))}
       />
+      {blind && images.length > 0 && (
+        <p role="alert" data-testid="images-unseen" className="px-4 pt-2.5 text-sm text-warn">
+          {t("image.unseen")}
+        </p>
+      )}
       <textarea
         ref={area}
         data-testid="composer"
