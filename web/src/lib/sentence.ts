@@ -10,7 +10,7 @@ export function sentence(text: string): string {
     .trim()
     .replace(/[:·-]$/, "")
     .trim();
-  return capital(before ? `${said} (${before})` : said);
+  return capital(before && !said.includes(before) ? `${said} (${before})` : said);
 }
 
 function messageIn(json: string): string | null {

@@ -130,6 +130,7 @@ export const de: typeof en = {
     keys: "Enter sendet, Umschalt Enter macht eine neue Zeile",
     keysWorking: "Enter lenkt jetzt, Alt Enter wartet, bis er fertig ist",
     send: "Senden",
+    sendLater: "Senden, sobald er fertig ist",
     sendSteer: "Zum Lenken senden",
     stop: "Anhalten",
     full: "Zu viele Nachrichten warten auf octo. Warte, bis einige gesendet sind.",

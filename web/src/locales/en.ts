@@ -123,6 +123,7 @@ export const en = {
     keys: "Enter sends, Shift Enter makes a new line",
     keysWorking: "Enter steers now, Alt Enter waits until it is done",
     send: "Send",
+    sendLater: "Send when it is done",
     sendSteer: "Send as steering",
     stop: "Stop",
     full: "Too many messages wait for octo. Wait until some of them are sent.",

@@ -134,7 +134,7 @@ function Gone() {
       <div className="flex justify-center gap-2">
         <Link
           to="/"
-          className="inline-flex h-9 items-center rounded-lg border bg-raised px-3.5 text-sm font-medium"
+          className="inline-flex h-9 items-center rounded-lg border bg-raised px-3.5 text-sm font-medium pointer-coarse:h-11"
         >
           {t("notFound.home")}
         </Link>

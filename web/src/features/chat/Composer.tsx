@@ -1,4 +1,4 @@
-import { ArrowUp, ImagePlus, Square } from "lucide-react";
+import { ArrowUp, ImagePlus, ListEnd, Square } from "lucide-react";
 import { type KeyboardEvent, type Ref, useEffect, useImperativeHandle, useRef, useState } from "react";
 import { useTranslation } from "react-i18next";
 import { bytes } from "@/lib/format";
@@ -185,6 +185,15 @@ export function Composer({ ref, sessionId, feed, view, onStop, blind }: Props) {
             <Square size={12} className="fill-bad text-bad" />
             {t("composer.stop")}
           </button>
+        )}
+        {working && sendable && (
+          <IconButton
+            label={`${t("composer.sendLater")} (Alt Enter)`}
+            data-testid="send-later"
+            onClick={() => submit("follow_up")}
+          >
+            <ListEnd size={17} />
+          </IconButton>
         )}
         {(!working || sendable) && (
           <button
