@@ -132,7 +132,7 @@ build_web() {
   wanted="$(cd "$ROOT/web" && find . -path ./node_modules -prune -o -path ./dist -prune -o -type f -print0 | sort -z | xargs -0 sha256sum | sha256sum | cut -c1-64)"
   [ "$(cat "$ROOT/web/node_modules/.octo-built" 2>/dev/null)" = "$wanted" ] && [ -f "$ROOT/web/dist/index.html" ] && return
   step "Building the web application"
-  web run build >/dev/null || die "the web application does not build" "Run 'bun run build' in web/ to see why."
+  web run --silent build >/dev/null || die "the web application does not build" "Run 'bun run build' in web/ to see why."
   printf '%s' "$wanted" >"$ROOT/web/node_modules/.octo-built"
 }
 

@@ -74,6 +74,7 @@ impl From<RegistryError> for AdminError {
         let (status, code) = match error {
             RegistryError::HashTaken => (StatusCode::CONFLICT, "hash_taken"),
             RegistryError::Full => (StatusCode::INSUFFICIENT_STORAGE, "too_many_keys"),
+            RegistryError::Busy => (StatusCode::SERVICE_UNAVAILABLE, "busy"),
             RegistryError::Store(_) => (StatusCode::INTERNAL_SERVER_ERROR, "store_failed"),
         };
         tracing::warn!(code, "{error}");
@@ -230,7 +231,7 @@ async fn providers(State(app): State<Arc<App>>) -> Json<Value> {
 
 async fn reload(State(app): State<Arc<App>>, body: Bytes) -> Result<Json<Value>, AdminError> {
     let given: Reload = if body.is_empty() { Reload::default() } else { parse(&body)? };
-    app.reload(given.env).await.map_err(|e| {
+    app.reload(given.env).map_err(|e| {
         tracing::warn!("reload refused, the former configuration stays: {e}");
         AdminError(StatusCode::BAD_REQUEST, "invalid_config", format!("{e}; the former configuration stays in force"))
     })?;

@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
 use axum::Json;
@@ -53,7 +53,7 @@ pub struct App {
     live: ArcSwap<Live>,
     config: PathBuf,
     /// What octo handed over, which wins over this process's own environment. Written by reloads, one at a time.
-    env: tokio::sync::Mutex<HashMap<String, String>>,
+    env: Mutex<HashMap<String, String>>,
     started: OffsetDateTime,
     draining: AtomicBool,
 }
@@ -68,7 +68,7 @@ impl App {
             streams: Arc::new(Semaphore::new(MAX_STREAMS)),
             live: ArcSwap::from_pointee(live),
             config,
-            env: tokio::sync::Mutex::default(),
+            env: Mutex::default(),
             started: OffsetDateTime::now_utc(),
             draining: AtomicBool::new(false),
         })
@@ -80,8 +80,8 @@ impl App {
     }
 
     /// Reads the file again, with further environment variables. Nothing changes when it is wrong.
-    pub async fn reload(&self, env: HashMap<String, String>) -> Result<(), ReloadError> {
-        let mut kept = self.env.lock().await;
+    pub fn reload(&self, env: HashMap<String, String>) -> Result<(), ReloadError> {
+        let mut kept = self.env.lock().unwrap_or_else(PoisonError::into_inner);
         let mut merged = kept.clone();
         merged.extend(env);
         let live = read(&self.config, &merged)?;

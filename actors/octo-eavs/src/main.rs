@@ -123,7 +123,7 @@ async fn serve_until_told(serve: Serve) -> anyhow::Result<()> {
             _ = int.recv() => break,
             why = server.failed() => return Err(TreeDown(why).into()),
             _ = hangup.recv() => {
-                if let Err(error) = server.reload().await {
+                if let Err(error) = server.reload() {
                     tracing::error!("configuration not read again, the former one stays: {error}");
                 }
             }

@@ -7,12 +7,13 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use http::StatusCode;
 use serde_json::{Value, json};
 use time::OffsetDateTime;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio_util::sync::CancellationToken;
 
 use crate::dialect::Refusal;
@@ -23,6 +24,9 @@ use crate::store::{Store, StoreError};
 use crate::usage::Tokens;
 
 /// Why a key was not registered.
+/// How long a change of a key waits for the one before it.
+const TURN: Duration = Duration::from_secs(10);
+
 #[derive(Debug, thiserror::Error)]
 pub enum RegistryError {
     /// Another key has this secret.
@@ -31,6 +35,9 @@ pub enum RegistryError {
     /// The store is full.
     #[error("there are {MAX_KEYS} keys already: delete keys of ended sessions first")]
     Full,
+    /// The disk holds other writes up.
+    #[error("other changes of keys have been waiting for the disk for {TURN:?}: look at the disk, then try again")]
+    Busy,
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -105,8 +112,8 @@ struct Index {
 pub struct Registry {
     store: Store,
     index: RwLock<Index>,
-    /// One admin write at a time, so that memory and store agree.
-    writer: tokio::sync::Mutex<()>,
+    /// The turn of one admin write, so that memory and store agree. Whoever waits for it longer than [`TURN`] is refused.
+    turn: Semaphore,
     reservations: AtomicU64,
 }
 
@@ -122,7 +129,7 @@ impl Registry {
             index.by_hash.insert(record.key_hash, Arc::clone(&key));
             index.by_name.insert(record.name, key);
         }
-        Ok(Self { store, index: RwLock::new(index), writer: tokio::sync::Mutex::new(()), reservations: AtomicU64::new(1) })
+        Ok(Self { store, index: RwLock::new(index), turn: Semaphore::new(1), reservations: AtomicU64::new(1) })
     }
 
     /// The key of a presented secret.
@@ -142,9 +149,13 @@ impl Registry {
         keys
     }
 
+    async fn turn(&self) -> Result<SemaphorePermit<'_>, RegistryError> {
+        tokio::time::timeout(TURN, self.turn.acquire()).await.ok().and_then(Result::ok).ok_or(RegistryError::Busy)
+    }
+
     /// Registers a key or changes it; true if it is new. A changed hash makes the old secret invalid at once.
     pub async fn put(&self, mut record: KeyRecord) -> Result<(Arc<Key>, bool), RegistryError> {
-        let _writer = self.writer.lock().await;
+        let _turn = self.turn().await?;
         let (old, holder, count) = self.read(|index| {
             let holder = index.by_hash.get(&record.key_hash).cloned();
             (index.by_name.get(&record.name).cloned(), holder, index.by_name.len())
@@ -180,7 +191,7 @@ impl Registry {
 
     /// Deletes a key: refused from now on, its streams end, and it is off the disk when this returns. False if there is none.
     pub async fn remove(&self, name: &KeyName) -> Result<bool, RegistryError> {
-        let _writer = self.writer.lock().await;
+        let _turn = self.turn().await?;
         let gone = self.write(|index| {
             let key = index.by_name.remove(name)?;
             index.by_hash.remove(&key.record().key_hash);

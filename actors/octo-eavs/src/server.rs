@@ -124,8 +124,8 @@ impl Server {
     }
 
     /// Reads the configuration again.
-    pub async fn reload(&self) -> Result<(), ReloadError> {
-        self.app.reload(std::collections::HashMap::new()).await
+    pub fn reload(&self) -> Result<(), ReloadError> {
+        self.app.reload(std::collections::HashMap::new())
     }
 
     /// Waits until a listener has failed more often than it may; the process should end with exit code 70 then.

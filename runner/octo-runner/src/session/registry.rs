@@ -80,7 +80,6 @@ struct Inner {
     entries: RwLock<BTreeMap<String, Arc<Entry>>>,
     changed: watch::Sender<u64>,
     supervisor: OnceLock<Supervisor>,
-    placing: tokio::sync::Mutex<()>,
 }
 
 impl Registry {
@@ -101,13 +100,7 @@ impl Registry {
             *entry.summary.write().unwrap_or_else(PoisonError::into_inner) = Some(summary);
             entries.insert(row.id.clone(), Arc::new(entry));
         }
-        let inner = Inner {
-            shared,
-            entries: RwLock::new(entries),
-            changed: watch::Sender::new(0),
-            supervisor: OnceLock::new(),
-            placing: tokio::sync::Mutex::default(),
-        };
+        let inner = Inner { shared, entries: RwLock::new(entries), changed: watch::Sender::new(0), supervisor: OnceLock::new() };
         Self(Arc::new(inner))
     }
 
@@ -194,24 +187,20 @@ impl Registry {
 
     async fn address_of(&self, entry: &Arc<Entry>) -> Result<SessionAddress, ProtocolError> {
         let alive = |address: &SessionAddress| address.state() != octo_actors::ActorState::Stopped;
-        if let Some(address) = entry.address().filter(alive) {
-            return Ok(address);
-        }
-        let _one_at_a_time = self.0.placing.lock().await;
-        if let Some(address) = entry.address().filter(alive) {
-            return Ok(address);
-        }
         let unavailable = |what: String| ProtocolError::new(ErrorCode::NotReady, format!("the session's actor cannot be started: {what}"));
-        let supervisor = self.0.supervisor.get().ok_or_else(|| unavailable("the runner is starting".to_owned()))?;
         let (registry, own) = (self.clone(), Arc::clone(entry));
         let args = move || (registry.clone(), Arc::clone(&own));
         for _ in 0..100 {
+            if let Some(address) = entry.address().filter(alive) {
+                return Ok(address);
+            }
+            let supervisor = self.0.supervisor.get().ok_or_else(|| unavailable("the runner is starting".to_owned()))?;
             match supervisor.start_child::<SessionActor>(SESSION, entry.id.as_str(), args.clone()).await {
                 Ok(address) => {
                     *entry.address.lock().unwrap_or_else(PoisonError::into_inner) = Some(address.clone());
                     return Ok(address);
                 }
-                // The one before is still on its way out.
+                // Somebody else has just started it and is about to say where it is, or the one before is still on its way out.
                 Err(StartError::Exists(_)) => tokio::time::sleep(Duration::from_millis(10)).await,
                 Err(error) => return Err(unavailable(error.to_string())),
             }
