@@ -237,7 +237,7 @@ impl Session {
                 }
             }
             SessionMsg::Beside { command, new, answer } => self.beside(*command, new, answer, ctx)?,
-            SessionMsg::Continue { path, new, answer } => self.sibling(Some(path), None, new, answer, ctx)?,
+            SessionMsg::Continue { path, new, answer } => self.sibling(Some(path), None, *new, answer, ctx)?,
             SessionMsg::Shutdown { answer } => self.shut_down(answer, ctx)?,
             SessionMsg::Placed(address) => self.placed(address, ctx).await?,
             SessionMsg::Tick(tick) => self.tick(tick, ctx).await?,

@@ -12,7 +12,7 @@ impl Session {
         match command {
             Command::SessionNew { parent_session } => {
                 let parent = parent_session.unwrap_or_else(|| self.row.id.clone());
-                self.sibling(None, Some(parent), new, answer, ctx)
+                self.sibling(None, Some(parent), *new, answer, ctx)
             }
             Command::SessionSwitch { session_path } => self.switch(session_path, new, answer, ctx),
             other => {
@@ -27,11 +27,11 @@ impl Session {
         &mut self,
         continue_session: Option<String>,
         parent: Option<String>,
-        new: Box<NewBeside>,
+        new: NewBeside,
         answer: Answer,
         ctx: &Ctx<SessionMsg>,
     ) -> Result<(), Failure> {
-        let NewBeside { id, provision } = *new;
+        let NewBeside { id, provision } = new;
         let config = SessionConfig {
             harness: Some(self.row.harness.clone()),
             cwd: Some(self.row.cwd.clone()),
