@@ -223,14 +223,23 @@ fn probe(bwrap: &Path, octo_sandbox: &Path, user_namespace: bool) -> Result<(), 
     Err(if said.is_empty() { output.status.to_string() } else { said })
 }
 
-/// An absolute path to an existing program, looked up in `PATH` when `name` is bare.
+/// An absolute path to an existing program, looked up in `PATH` when `name` is bare: first outside the home, where no
+/// program of ours can have put it.
 #[cfg(target_os = "linux")]
 fn find_program(name: &Path) -> Option<PathBuf> {
     if name.components().count() > 1 {
         return name.canonicalize().ok().filter(|path| path.is_file());
     }
     let path = std::env::var_os("PATH")?;
-    std::env::split_paths(&path).map(|directory| directory.join(name)).find(|candidate| candidate.is_file())
+    let home = std::env::var_os("HOME").map(PathBuf::from).and_then(|home| home.canonicalize().ok());
+    let in_home = |directory: &PathBuf| home.as_ref().is_some_and(|home| directory.canonicalize().is_ok_and(|real| real.starts_with(home)));
+    let (ours, machine): (Vec<_>, Vec<_>) = std::env::split_paths(&path).filter(|directory| directory.is_absolute()).partition(in_home);
+    machine.into_iter().chain(ours).map(|directory| directory.join(name)).find(|candidate| is_executable(candidate))
+}
+
+#[cfg(target_os = "linux")]
+fn is_executable(file: &Path) -> bool {
+    file.is_file() && nix::unistd::access(file, nix::unistd::AccessFlags::X_OK).is_ok()
 }
 
 /// A life line with the plan and the program's ends of its standard descriptors waiting inside.

@@ -6,7 +6,7 @@ use std::{fmt::Write, path::Path};
 
 use crate::{
     message::Plan,
-    mounts::{CONFIGURATION, PROTECTED_ALWAYS, PROTECTED_IF_PRESENT, SECRETS, TOOL_DIRECTORIES},
+    mounts::{CONFIGURATION, PROTECTED_ALWAYS, PROTECTED_FILES, PROTECTED_IF_PRESENT, SECRETS, TOOL_DIRECTORIES},
     spec::{Network, Profile},
 };
 
@@ -57,7 +57,7 @@ fn protect_home(text: &mut String, plan: &Plan) -> Result<(), String> {
     for name in SECRETS {
         rule(text, "deny file-read* file-write*", &plan.home.join(name))?;
     }
-    for name in PROTECTED_ALWAYS.iter().chain(PROTECTED_IF_PRESENT) {
+    for name in PROTECTED_ALWAYS.iter().chain(PROTECTED_FILES).chain(PROTECTED_IF_PRESENT) {
         rule(text, "deny file-write*", &plan.home.join(name))?;
     }
     rule(text, "deny file-write*", &plan.home.join("Library/LaunchAgents"))?;

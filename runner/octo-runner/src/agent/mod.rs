@@ -7,6 +7,7 @@
 //!
 //! Never: understands what an agent says, or decides what follows from its end: that is the session's, and the policy on [`AGENT`].
 
+mod pi_home;
 mod plan;
 mod process;
 mod vitals;

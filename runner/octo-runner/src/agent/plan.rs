@@ -1,5 +1,6 @@
 //! What is launched for a session: program, arguments, environment and the world it sees.
 
+use super::pi_home;
 use crate::agents::{Finder, NotFound};
 use crate::options::Options;
 use octo_harness::{Harness, StartOptions, pi};
@@ -94,6 +95,10 @@ impl Plan {
             spec.profile = profile.parse::<Profile>().map_err(PlanError::Profile)?;
         }
         self.environment(&mut spec, &found.program, &home, options)?;
+        if !without_sandbox {
+            spec.env.insert(pi_home::ENV.to_owned(), pi_home::INSIDE.to_owned());
+            spec.binds = pi_home::settings(&home);
+        }
         spec.read_only = found.directories;
         // Whoever may write octo's own programs may become octo.
         spec.read_only.extend(std::env::current_exe().ok().and_then(|exe| exe.parent().map(Path::to_owned)));
@@ -113,7 +118,8 @@ impl Plan {
             spec.binds.push(Bind::read_only(prefix.clone(), prefix));
         }
         if options.eavs_dir.is_dir() {
-            spec.binds.push(Bind::read_write(options.eavs_dir.clone(), EAVS_INSIDE));
+            // Connecting needs no writing, and who may write here may put a socket of its own in place of the one that all sessions use.
+            spec.binds.push(Bind::read_only(options.eavs_dir.clone(), EAVS_INSIDE));
             let inside = if without_sandbox { options.eavs_dir.clone() } else { PathBuf::from(EAVS_INSIDE) };
             spec.relay = Some(Relay { socket: inside.join(EAVS_SOCKET) });
         }

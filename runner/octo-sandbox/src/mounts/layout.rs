@@ -1,13 +1,16 @@
 //! The ordered mounts of one sandbox, from its plan and what is on the disk.
 
 use std::{
+    collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
 };
 
-use super::{CONFIGURATION, PROTECTED_ALWAYS, PROTECTED_IF_PRESENT, SECRETS, TOOL_DIRECTORIES, passwd};
+use super::{
+    CONFIGURATION, PROTECTED_ALWAYS, PROTECTED_FILES, PROTECTED_IF_PRESENT, SECRETS, TOOL_DIRECTORIES, passwd, pins, protected_text,
+};
 use crate::{
-    message::Plan,
+    message::{Plan, PlanIsolation},
     spec::{Bind, Profile},
 };
 
@@ -20,6 +23,8 @@ const PRIVATE: &[(&str, u32)] = &[("/tmp", 0o1777), ("/run", 0o755), ("/var/tmp"
 const HOME_PARENTS: &[&str] = &["/home", "/root"];
 /// System files that are often links into `/run`, which is hidden.
 const LINKS_INTO_RUN: &[&str] = &["/etc/resolv.conf", "/etc/hosts", "/etc/localtime"];
+/// Run by git, inside and outside.
+const GIT_HOOKS: &str = ".git/hooks";
 
 /// Readable only for root, who is not meant to hand them to a program.
 const SYSTEM_SECRETS: &[&str] = &[
@@ -81,11 +86,22 @@ impl Layout {
     /// Creates the directories that must exist so that an empty one can be put over them.
     /// Failing is no danger: whoever cannot create it here cannot create it inside either.
     pub fn create_mask_points(plan: &Plan) {
-        let protected = PROTECTED_ALWAYS.iter().chain(&[".ssh"]).map(|name| plan.home.join(name));
-        let writable_home = plan.profile != Profile::Strict && plan.home.is_dir();
-        let missing = plan.masked.iter().cloned().chain(protected.filter(|_| writable_home));
-        for path in missing.filter(|path| path.is_absolute() && path.symlink_metadata().is_err()) {
-            let _ = create_private(&path);
+        let absent = |path: &PathBuf| path.is_absolute() && path.symlink_metadata().is_err();
+        let mut directories = plan.masked.clone();
+        if plan.profile != Profile::Strict && plan.home.is_dir() {
+            directories.extend(PROTECTED_ALWAYS.iter().chain(&[".ssh"]).map(|name| plan.home.join(name)));
+            for name in PROTECTED_FILES {
+                let path = plan.home.join(name);
+                if absent(&path) {
+                    let _ = create_file(&path, &protected_text(name, &plan.home));
+                }
+            }
+        }
+        if plan.workspace.join(".git").is_dir() {
+            directories.push(plan.workspace.join(GIT_HOOKS));
+        }
+        for path in directories.iter().filter(|path| absent(path)) {
+            let _ = create_private(path);
         }
     }
 
@@ -110,8 +126,13 @@ impl Layout {
         }
         entries.push(Entry { rank: 1, mount: bind(&workspace, true) });
         entries.extend(workspace_entries(&workspace));
+        if let PlanIsolation::Bubblewrap { program, .. } = &plan.isolation {
+            // It runs outside, with the rights that everything inside has lost.
+            entries.extend(real(program).ok().map(|path| Entry { rank: 3, mount: bind(&path, false) }));
+        }
         entries.extend(present(&plan.read_only).iter().map(|path| Entry { rank: 3, mount: bind(path, false) }));
         entries.extend(present(&plan.read_write).iter().map(|path| Entry { rank: 3, mount: bind(path, true) }));
+        entries.extend(pinned(&entries, &masked).into_iter().map(|path| Entry { rank: 0, mount: bind(&path, true) }));
         entries.sort_by_key(|entry| (entry.mount.target().components().count(), entry.rank));
         mounts.extend(entries.into_iter().map(|entry| entry.mount));
         mounts.extend(masked.iter().map(|path| hide(path)));
@@ -130,6 +151,11 @@ impl Mount {
             Self::Bind(bind) => &bind.target,
         }
     }
+}
+
+fn create_file(path: &Path, text: &str) -> std::io::Result<()> {
+    use std::{io::Write, os::unix::fs::OpenOptionsExt};
+    fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?.write_all(text.as_bytes())
 }
 
 fn create_private(path: &Path) -> std::io::Result<()> {
@@ -257,7 +283,7 @@ fn home_entries(home: &Path, profile: Profile) -> Vec<Entry> {
     if profile == Profile::Strict {
         return entries;
     }
-    let protected = existing(PROTECTED_ALWAYS).chain(existing(PROTECTED_IF_PRESENT));
+    let protected = existing(PROTECTED_ALWAYS).chain(existing(PROTECTED_FILES)).chain(existing(PROTECTED_IF_PRESENT));
     entries.extend(protected.map(|path| Entry { rank: 2, mount: bind(&path, false) }));
     if profile == Profile::Minimal {
         entries.extend(existing(TOOL_DIRECTORIES).map(|path| Entry { rank: 2, mount: bind(&path, false) }));
@@ -265,9 +291,20 @@ fn home_entries(home: &Path, profile: Profile) -> Vec<Entry> {
     entries
 }
 
+/// See [`pins`].
+fn pinned(entries: &[Entry], masked: &[PathBuf]) -> BTreeSet<PathBuf> {
+    let is_writable = |mount: &Mount| matches!(mount, Mount::Bind(Bind { writable: true, .. }));
+    let places = |writable: bool| {
+        let mounts = entries.iter().map(|entry| &entry.mount).filter(move |mount| is_writable(mount) == writable);
+        mounts.map(|mount| mount.target().to_owned())
+    };
+    let guarded: Vec<PathBuf> = places(false).chain(masked.iter().cloned()).collect();
+    pins::between(&places(true).collect::<Vec<_>>(), &guarded)
+}
+
 /// What is obeyed outside later: git's hooks, octo's own settings. Links are left alone, they may lead anywhere.
 fn workspace_entries(workspace: &Path) -> Vec<Entry> {
-    let inside = [".git/hooks", ".octo"].map(|name| workspace.join(name));
+    let inside = [GIT_HOOKS, ".octo"].map(|name| workspace.join(name));
     let real_ones = inside.into_iter().filter(|path| real(path).is_ok_and(|real| real == *path));
     real_ones.map(|path| Entry { rank: 2, mount: bind(&path, false) }).collect()
 }

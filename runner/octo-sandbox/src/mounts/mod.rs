@@ -11,9 +11,13 @@ mod home;
 mod layout;
 #[cfg(target_os = "linux")]
 mod passwd;
+#[cfg(target_os = "linux")]
+mod pins;
 
 #[cfg(target_os = "linux")]
 pub(crate) use bwrap::{INSIDE_PROGRAM, arguments};
-pub(crate) use home::{CONFIGURATION, PROTECTED_ALWAYS, PROTECTED_IF_PRESENT, SECRETS, TOOL_DIRECTORIES};
+#[cfg(target_os = "linux")]
+pub(crate) use home::protected_text;
+pub(crate) use home::{CONFIGURATION, PROTECTED_ALWAYS, PROTECTED_FILES, PROTECTED_IF_PRESENT, SECRETS, TOOL_DIRECTORIES};
 #[cfg(target_os = "linux")]
 pub(crate) use layout::{Account, Layout, Mount, identity};

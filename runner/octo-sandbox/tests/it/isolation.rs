@@ -142,7 +142,7 @@ async fn profiles_differ_in_what_of_the_home_is_writable() {
         (Profile::Strict, "workspace\n"),
     ] {
         let bed = Bed::visible();
-        for file in [".cargo/config.toml", ".bashrc", ".gitconfig", ".config/app/settings"] {
+        for file in [".cargo/registry/index", ".bashrc", ".gitconfig", ".config/app/settings"] {
             write(&bed.home.join(file), "x");
         }
         let mut spec = bed.sh(script);

@@ -7,6 +7,7 @@ mod cli;
 mod isolation;
 mod limits;
 mod network;
+mod planting;
 mod process;
 mod terminal;
 mod tree;
