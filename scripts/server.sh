@@ -55,11 +55,13 @@ stop_octo() {
 }
 
 choose_port() {
-  [ -n "$port" ] && return
-  port="$(sed -n '/^\[server\]/,/^\[/s/^ *port *= *\([0-9]*\).*/\1/p' "$CONFIG_FILE" 2>/dev/null | head -n 1)"
-  [ -n "$port" ] && return
+  [ -z "$port" ] || return 0
+  if [ -f "$CONFIG_FILE" ]; then
+    port="$(sed -n '/^\[server\]/,/^\[/s/^ *port *= *\([0-9]*\).*/\1/p' "$CONFIG_FILE" | head -n 1)"
+    [ -z "$port" ] || return 0
+  fi
   for port in $(seq 8080 8099); do
-    port_is_free 127.0.0.1 "$port" && return
+    ! port_is_free 127.0.0.1 "$port" || return 0
   done
   die "ports 8080 to 8099 are all in use" "Name a free one with --port."
 }

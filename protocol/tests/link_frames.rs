@@ -50,6 +50,10 @@ fn samples() -> Vec<(&'static str, Frame)> {
         ("request.snapshot", request(RequestBody::Snapshot { session: session() })),
         ("request.history", request(RequestBody::History { json: b"[]".to_vec() })),
         ("request.actors", request(RequestBody::Actors)),
+        (
+            "request.open_beside",
+            request(RequestBody::OpenBeside { json: b"{}".to_vec(), session: session(), provision: b"{\"a\":1}".to_vec() }),
+        ),
         ("response.ok", Frame::Response(Response { id: 7, body: ResponseBody::Ok { json: b"null".to_vec() } })),
         (
             "subscribe",

@@ -1,31 +1,60 @@
-//! First light in a real browser: log in, make a session, prompt, reload in mid-stream.
+//! Real agents in a real browser: first light, octo killed and restarted in mid-stream, two windows on one session.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use octo_e2e::{Instance, repository, target_dir};
+use std::process::Stdio;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
+use tokio::process::Command;
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_person_logs_in_makes_a_session_prompts_and_reloads_in_mid_stream() {
-    let instance = Instance::started().await;
+/// Runs a script of `web/e2e` against the instance, and kills or starts octo whenever a line of its output asks for it.
+async fn drive(instance: &mut Instance, script: &str) {
     let (username, password) = instance.credentials();
     let shots = target_dir().join("screenshots");
     std::fs::create_dir_all(&shots).unwrap();
     let node = std::env::var("OCTO_TEST_NODE").unwrap_or_else(|_| "node".to_owned());
-    let (url, workspace) = (instance.url(), instance.workspace());
-    let output = tokio::task::spawn_blocking(move || {
-        std::process::Command::new(node)
-            .args(["--experimental-strip-types", "--no-warnings", "e2e/first-light.e2e.ts"])
-            .current_dir(repository().join("web"))
-            .env("OCTO_URL", url)
-            .env("OCTO_USERNAME", username)
-            .env("OCTO_PASSWORD", password)
-            .env("OCTO_WORKSPACE", workspace)
-            .env("OCTO_SHOTS", &shots)
-            .output()
-            .unwrap()
-    })
-    .await
-    .unwrap();
-    let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
-    println!("{text}");
-    assert!(output.status.success(), "the browser test failed:\n{text}");
+    let mut child = Command::new(node)
+        .args(["--experimental-strip-types", "--no-warnings", &format!("e2e/{script}.e2e.ts")])
+        .current_dir(repository().join("web"))
+        .env("OCTO_URL", instance.url())
+        .env("OCTO_USERNAME", username)
+        .env("OCTO_PASSWORD", password)
+        .env("OCTO_WORKSPACE", instance.workspace())
+        .env("OCTO_SHOTS", &shots)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    let mut stderr = child.stderr.take().unwrap();
+    let complaints = tokio::spawn(async move {
+        let mut text = String::new();
+        stderr.read_to_string(&mut text).await.map(|_| text)
+    });
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    while let Some(line) = lines.next_line().await.unwrap() {
+        println!("{line}");
+        match line.as_str() {
+            "ask: kill" => instance.kill_octo(),
+            "ask: start" => instance.start().await,
+            _ => {}
+        }
+    }
+    let status = child.wait().await.unwrap();
+    let text = complaints.await.unwrap().unwrap();
+    assert!(status.success(), "{script} failed in the browser:\n{text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_person_logs_in_makes_a_session_prompts_and_reloads_in_mid_stream() {
+    drive(&mut Instance::started().await, "first-light").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reader_notices_of_octo_killed_and_restarted_in_mid_stream_nothing_but_a_banner() {
+    drive(&mut Instance::started().await, "restart").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_windows_see_the_same_and_a_stop_parks_what_was_queued() {
+    drive(&mut Instance::started().await, "windows").await;
 }

@@ -14,6 +14,8 @@ async fn real_pi_answers_runs_a_tool_and_its_reply_streams() {
     assert_eq!(opened["resumed"], false);
     assert_eq!(opened["state"]["isStreaming"], false);
     assert!(opened["capabilities"].as_array().unwrap().iter().any(|c| c == "set_model"), "{opened}");
+    // The snapshot of before: what follows is live, however slow the machine is.
+    client.event("ses_1", |frame| frame["event"] == "replay.end").await.unwrap();
 
     let prompt = demo_prompt(
         "Write the file.",
@@ -137,4 +139,20 @@ async fn an_input_sent_twice_runs_once_and_other_content_is_a_conflict() {
     assert_eq!(code, "conflict", "{sentence}");
     let history = client.history("ses_1").await;
     assert_eq!(history.len(), 2, "{history:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_made_from_another_outlives_it_with_a_key_of_its_own() {
+    let instance = Instance::started().await;
+    let mut client = Client::connect(&instance).await;
+    client.create("ses_1", &instance.workspace()).await;
+    let made = client.command("ses_1", json!({"cmd": "session.new"})).await;
+    let new = made["session_id"].as_str().unwrap().to_owned();
+    client.command("ses_1", json!({"cmd": "session.delete"})).await;
+    client.attach(&new).await.unwrap();
+    client.command(&new, json!({"cmd": "prompt", "message": demo_prompt("Go on.", &[Turn::text("My key is my own.")])})).await;
+    client.idle(&new).await;
+    let history = client.history(&new).await;
+    assert_eq!(history.last().unwrap()["parts"][0]["text"], "My key is my own.");
+    client.checker.agrees_with(&new, &history);
 }

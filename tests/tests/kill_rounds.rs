@@ -152,3 +152,156 @@ async fn restarting_octo_by_sigterm_says_goodbye_and_leaves_the_agent_to_finish(
     assert_eq!(history[1]["parts"][0]["text"], text, "the answer was not cut");
     client.checker.agrees_with("ses_1", &history);
 }
+
+/// What a round of the mixed test kills.
+const VICTIMS: [&str; 5] = ["runner", "agent", "eavs", "octo", "client"];
+const MIXED_ROUNDS: u32 = 12;
+
+/// One round's prompt: an answer in pieces, or a tool that would outlive a mere process group; either ends by itself in a second or two.
+fn mixed_prompt(round: u32, tool: bool) -> serde_json::Value {
+    let words = |n: u32| (0..n).map(|word| format!("r{round}w{word}")).collect::<Vec<_>>().join(" ");
+    let turns = if tool {
+        vec![
+            Turn::text(words(5)).slowly(5, 10).bash("(setsid sleep 300 >/dev/null 2>&1 &) ; sleep 1; echo done"),
+            Turn::text(words(20)).slowly(20, 10),
+        ]
+    } else {
+        vec![Turn::text(words(50)).slowly(50, 15)]
+    };
+    json!({"cmd": "prompt", "message": demo_prompt(&format!("Round {round}."), &turns), "client_id": format!("round-{round}")})
+}
+
+/// Sends `command` until it is answered with success, over as many connections as it takes.
+async fn insist(client: &mut Client, command: &serde_json::Value) -> serde_json::Value {
+    let end = tokio::time::Instant::now() + octo_e2e::PATIENCE;
+    loop {
+        match client.try_command("ses_1", command.clone()).await {
+            Some(response) if response["success"] == true => return response["data"].clone(),
+            response => {
+                assert!(tokio::time::Instant::now() < end, "{command} is never taken: {response:?}");
+                if response.is_none() {
+                    client.reconnect().await;
+                }
+                tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+            }
+        }
+    }
+}
+
+/// Attaches where the client stands, on a new connection, and reads until it is live: then it has seen all there was.
+async fn catch_up(client: &mut Client) {
+    let end = tokio::time::Instant::now() + octo_e2e::PATIENCE;
+    loop {
+        client.reconnect().await;
+        let attached = client.attach("ses_1").await;
+        if attached.as_ref().is_some_and(|response| response["success"] == true)
+            && client.event("ses_1", |frame| frame["event"] == "replay.end").await.is_some()
+        {
+            return;
+        }
+        assert!(tokio::time::Instant::now() < end, "the session does not come back: {attached:?}");
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whatever_is_killed_in_mid_stream_and_in_mid_tool_the_session_comes_back_whole() {
+    let mut random = rand::rngs::StdRng::seed_from_u64(seed("mixed_kills"));
+    let mut instance = Instance::started().await;
+    let mut client = Client::connect(&instance).await;
+    client.create("ses_1", &instance.workspace()).await;
+    let mut expected = Vec::new();
+    for round in 0..MIXED_ROUNDS {
+        let tool = random.random_bool(0.4);
+        let prompt = mixed_prompt(round, tool);
+        expected.push(format!("round-{round}"));
+        let unsure = random.random_bool(0.3);
+        if unsure {
+            let mut frame = prompt.clone();
+            frame["channel"] = json!("agent");
+            frame["session_id"] = json!("ses_1");
+            client.send_text(frame.to_string()).await;
+            tokio::time::sleep(std::time::Duration::from_millis(random.random_range(0..30))).await;
+        } else {
+            insist(&mut client, &prompt).await;
+            let mut left = random.random_range(1..if tool { 4 } else { 30 });
+            // An agent that was killed once too often is started by this prompt; one that cannot be started ends the turn.
+            client
+                .event("ses_1", |frame| {
+                    left -= i32::from(frame["event"] == "stream.text_delta");
+                    let begun = if tool { frame["event"] == "tool.start" } else { left <= 0 };
+                    begun || frame["event"] == "agent.idle" || frame["event"] == "agent.error"
+                })
+                .await;
+        }
+        // Each one alone first, then any of them together, in any order.
+        let mut victims: Vec<&str> = if (round as usize) < VICTIMS.len() {
+            vec![VICTIMS[round as usize]]
+        } else {
+            VICTIMS.into_iter().filter(|_| random.random_bool(0.4)).collect()
+        };
+        rand::seq::SliceRandom::shuffle(victims.as_mut_slice(), &mut random);
+        println!(
+            "round {round}: {victims:?} {}{}",
+            if tool { "in mid-tool" } else { "in mid-stream" },
+            if unsure { ", unsure" } else { "" }
+        );
+        let tree = instance.tree();
+        for victim in &victims {
+            match *victim {
+                "runner" => instance.daemons("octo-runner").iter().for_each(octo_e2e::Process::kill),
+                "agent" => instance.agents().iter().for_each(octo_e2e::Process::kill),
+                "eavs" => instance.daemons("octo-eavs").iter().for_each(octo_e2e::Process::kill),
+                "octo" => instance.kill_octo(),
+                _ => client.cut(),
+            }
+            if random.random_bool(0.3) {
+                tokio::time::sleep(std::time::Duration::from_millis(random.random_range(0..40))).await;
+            }
+        }
+        if victims.contains(&"octo") {
+            instance.start().await;
+        }
+        if victims.contains(&"runner") {
+            octo_e2e::until("everything the runner started is gone", || tree.iter().all(|process| !process.is_alive()).then_some(())).await;
+        }
+        catch_up(&mut client).await;
+        // Whoever does not know whether it arrived sends it again: it runs once.
+        insist(&mut client, &prompt).await;
+        let end = tokio::time::Instant::now() + octo_e2e::PATIENCE;
+        loop {
+            let state = insist(&mut client, &json!({"cmd": "get_state"})).await;
+            if state["isStreaming"] == false && state["pendingMessageCount"] == 0 && state["status"] != "starting" {
+                break;
+            }
+            assert!(tokio::time::Instant::now() < end, "the turn hangs: {state}");
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+        catch_up(&mut client).await;
+        let history = client.history("ses_1").await;
+        client.checker.agrees_with("ses_1", &history);
+        let asked: Vec<_> = history.iter().filter(|m| m["role"] == "user").map(|m| m["client_id"].as_str().unwrap().to_owned()).collect();
+        assert_eq!(asked, expected, "each prompt once, in order");
+        let answer = history.last().unwrap();
+        if !tool && !["runner", "agent", "eavs"].iter().any(|victim| victims.contains(victim)) {
+            assert_eq!(answer["role"], "assistant", "{answer}");
+            assert!(
+                answer["parts"][0]["text"].as_str().unwrap().ends_with(&format!("r{round}w49")),
+                "nothing of the agent's was killed: {answer}"
+            );
+        }
+        assert!(instance.agents().len() <= 1, "one agent at most: {:?}", instance.agents());
+    }
+    // All is well again, and the conversation is one.
+    insist(&mut client, &json!({"cmd": "prompt", "message": demo_prompt("End.", &[Turn::text("All is well.")]), "client_id": "end"})).await;
+    client.idle("ses_1").await;
+    let history = client.history("ses_1").await;
+    client.checker.agrees_with("ses_1", &history);
+    assert_eq!(history.last().unwrap()["parts"][0]["text"], "All is well.");
+    println!("{:?}", client.checker.totals);
+
+    let tree = instance.tree();
+    assert!(!tree.is_empty());
+    instance.runner().kill();
+    octo_e2e::until("no orphan is left", || tree.iter().all(|process| !process.is_alive()).then_some(())).await;
+}

@@ -82,6 +82,34 @@ async fn opening_with(
     Ok(RequestBody::Open { json: encode(&frame)?, provision: encode(&provision)? })
 }
 
+/// What the runner of `owner` is asked for a `session.new` or `session.switch`: a session that it makes gets this id and a key of its own, so that
+/// the end of one session's key is no other's. [`made_beside`] follows when there is an answer.
+///
+/// # Errors
+/// [`ProtocolError`].
+pub async fn opening_beside(state: &AppState, owner: &UserId, frame: &CommandFrame) -> Result<(SessionId, RequestBody), ProtocolError> {
+    let session = session_id(&format!("ses_{}", uuid::Uuid::now_v7().simple()))?;
+    let provision = state.eavs.provision(owner, &session, &ModelDefaults { provider: None, model: None }).await.map_err(unprovisioned)?;
+    let body = RequestBody::OpenBeside { json: encode(frame)?, session: session.clone(), provision: encode(&provision)? };
+    Ok((session, body))
+}
+
+/// Takes the key of `session` back when the answer says that there is no such session.
+pub async fn made_beside(state: &AppState, owner: &UserId, session: &SessionId, answer: &Result<Vec<u8>, ProtocolError>) {
+    #[derive(serde::Deserialize)]
+    struct Made {
+        session_id: String,
+    }
+    let needless = match answer {
+        Ok(json) => serde_json::from_slice::<Made>(json).is_ok_and(|made| made.session_id != session.as_str()),
+        // Whether it was made is not known then.
+        Err(error) => !matches!(error.code, ErrorCode::Timeout | ErrorCode::RunnerUnavailable | ErrorCode::Internal),
+    };
+    if needless && let Err(error) = state.eavs.revoke(owner, session).await {
+        tracing::warn!(%owner, %session, %error, "a key that no session needs is revoked as soon as octo-eavs answers");
+    }
+}
+
 /// Deletes a session, its history and its key.
 ///
 /// # Errors

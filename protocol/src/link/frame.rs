@@ -116,6 +116,15 @@ pub enum RequestBody {
     },
     /// The runner's actor rows → JSON array of [`crate::mux::system::ActorRow`].
     Actors,
+    /// `session.new` or `session.switch`, sent to a session: JSON of the [`crate::CommandFrame`], the id that a session gets which is made by it,
+    /// and what the agent of that one needs → `{session_id}`. It is another id when there was such a session already.
+    OpenBeside {
+        #[serde(with = "serde_bytes")]
+        json: Vec<u8>,
+        session: SessionId,
+        #[serde(with = "serde_bytes")]
+        provision: Vec<u8>,
+    },
 }
 
 /// The one answer to a request.

@@ -2,8 +2,10 @@
 import { QueryClient } from "@tanstack/react-query";
 import { onUnauthorized } from "./api";
 import { meQuery } from "./auth";
+import { keepFor } from "./kept";
 import { Mux, type Socket } from "./mux";
 import { Feed } from "./session/feed";
+import { unsentShelf } from "./session/unsent";
 import { SESSION_LIST_KEY } from "./sessions";
 
 /** Sessions whose state is kept after they are left, so that coming back shows them at once. */
@@ -25,7 +27,9 @@ export const mux = new Mux({
 onUnauthorized(() => queryClient.setQueryData(meQuery.queryKey, null));
 
 mux.onStatus((status) => {
-  if (status === "open") void queryClient.invalidateQueries({ queryKey: SESSION_LIST_KEY });
+  if (status !== "open") return;
+  void queryClient.invalidateQueries({ queryKey: SESSION_LIST_KEY });
+  for (const id of unsentShelf.ids()) feedOf(id).flush();
 });
 
 window.addEventListener("online", () => mux.nudge());
@@ -44,7 +48,7 @@ const feeds = new Map<string, Feed>();
 export function feedOf(sessionId: string): Feed {
   let feed = feeds.get(sessionId);
   if (feed) feeds.delete(sessionId);
-  else feed = new Feed(sessionId, mux, schedule);
+  else feed = new Feed(sessionId, mux, schedule, unsentShelf);
   feeds.set(sessionId, feed);
   for (const [id, old] of feeds) {
     if (feeds.size <= KEPT_FEEDS) break;
@@ -56,12 +60,14 @@ export function feedOf(sessionId: string): Feed {
 export function forgetFeed(sessionId: string): void {
   feeds.get(sessionId)?.close();
   feeds.delete(sessionId);
+  unsentShelf.put(sessionId, null);
 }
 
 let owner: string | null = null;
 
 /** Says who is at the screen now. What another person left in memory is forgotten; one's own stays. */
 export function claim(userId: string): void {
+  keepFor(userId);
   if (owner !== null && owner !== userId) {
     for (const id of [...feeds.keys()]) forgetFeed(id);
     queryClient.removeQueries({ predicate: (query) => query.queryKey[0] !== meQuery.queryKey[0] });

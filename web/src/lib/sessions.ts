@@ -23,7 +23,7 @@ export interface SessionSummary {
 
 export const SESSION_LIST_KEY = ["sessions"];
 /** How often the list is asked for while the page is looked at. */
-export const LIST_INTERVAL_MS = 4_000;
+export const LIST_INTERVAL_MS = 2_000;
 const HISTORY_LIMIT = 500;
 
 /** What history keeps changes slowly; what lives is asked for often. */

@@ -29,7 +29,9 @@ export function Dialog({ title, onClose, children, className, bare, testId }: Pr
     // The platform focuses whatever can be focused first; where there is something to fill in, that is meant.
     ref.current?.querySelector<HTMLElement>("input:not([type=radio]), textarea")?.focus();
     return () => {
-      if (before instanceof HTMLElement) before.focus();
+      // What opened this may be gone, as an entry of the palette is: then reading goes on in the page.
+      if (before instanceof HTMLElement && before.isConnected && before !== document.body) before.focus();
+      else document.getElementById("main")?.focus();
     };
   }, []);
 

@@ -243,7 +243,7 @@ impl Link {
 fn body_bytes(body: &RequestBody) -> usize {
     match body {
         RequestBody::Command { json } | RequestBody::History { json } => json.len(),
-        RequestBody::Open { json, provision } => json.len() + provision.len(),
+        RequestBody::Open { json, provision } | RequestBody::OpenBeside { json, provision, .. } => json.len() + provision.len(),
         RequestBody::Snapshot { .. } | RequestBody::Actors => 0,
     }
 }

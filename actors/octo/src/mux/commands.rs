@@ -234,6 +234,21 @@ async fn carry_out(context: &Context, mut frame: CommandFrame, started: oneshot:
             drop(started);
             attach(context, user, &scope, session, alias, cursor, answer.answer().await?).await
         }
+        Command::SessionNew { .. } | Command::SessionSwitch { .. } => {
+            named()?;
+            let (made, body) = sessions::opening_beside(state, &scope.owner, &frame).await?;
+            let sent = match state.users.user(&scope.owner).await {
+                Ok(user) => user.start(principal, body, deadline).await,
+                Err(error) => Err(error),
+            };
+            drop(started);
+            let answer = match sent {
+                Ok(sent) => sent.answer().await,
+                Err(error) => Err(error),
+            };
+            sessions::made_beside(state, &scope.owner, &made, &answer).await;
+            answer.map(Done::Answer)
+        }
         Command::SessionDelete => {
             named()?;
             encode(&sessions::delete(state, principal, &scope.owner, &frame).await?).map(Done::Answer)

@@ -364,6 +364,10 @@ impl Follower {
     async fn wait_for_ring(&mut self, replay: Replay) -> (Place, Vec<Frame>) {
         let mut head = replay.journal.log.watch();
         let before = *head.borrow_and_update();
+        if replay.journal.log.last_seq().is_some_and(|newest| newest >= replay.seq) {
+            // It came between the look and the watch; nothing else may follow it for a long time.
+            return (Place::Replay(replay), Vec::new());
+        }
         let waited = tokio::time::timeout(RING_PATIENCE, head.wait_for(|now| *now != before)).await;
         match waited {
             Ok(_) => (Place::Replay(replay), Vec::new()),

@@ -137,11 +137,10 @@ impl FinishedMessage {
 /// What a batch changes beside the events.
 #[derive(Debug, Clone)]
 pub enum Change {
-    /// The session's state in one word, and the turn under way.
-    Status {
-        status: SessionStatus,
-        turn: Option<String>,
-    },
+    /// The session's state in one word.
+    Status(SessionStatus),
+    /// The turn under way.
+    Turn(Option<String>),
     /// The agent's handle to resume with.
     Resume(String),
     Title {

@@ -228,14 +228,8 @@ fn finish(connection: &Connection, session: i64, event: i64, message: &FinishedM
 fn apply_change(connection: &Connection, session: i64, head: i64, change: &Change) -> rusqlite::Result<()> {
     let set = |sql: &str, value: &dyn rusqlite::ToSql| connection.prepare_cached(sql)?.execute(params![session, value]).map(|_| ());
     match change {
-        Change::Status { status, turn } => {
-            connection.prepare_cached("UPDATE sessions SET status = ?2, turn = ?3 WHERE n = ?1")?.execute(params![
-                session,
-                status_text(*status),
-                turn
-            ])?;
-            Ok(())
-        }
+        Change::Status(status) => set("UPDATE sessions SET status = ?2 WHERE n = ?1", &status_text(*status)),
+        Change::Turn(turn) => set("UPDATE sessions SET turn = ?2 WHERE n = ?1", turn),
         Change::Resume(handle) => set("UPDATE sessions SET resume = ?2 WHERE n = ?1", handle),
         Change::Thinking(level) => set("UPDATE sessions SET thinking = ?2 WHERE n = ?1", level),
         Change::Provision(json) => set("UPDATE sessions SET provision = ?2 WHERE n = ?1", json),

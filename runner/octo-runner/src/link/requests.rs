@@ -2,7 +2,7 @@
 
 use super::{LinkArgs, MAX_REQUESTS};
 use crate::history::HistoryMsg;
-use crate::session::{Answer, Answered, SessionMsg, json};
+use crate::session::{Answer, Answered, NewBeside, SessionMsg, json};
 use octo_actors::SendError;
 use octo_protocol::link::{Frame, Request, RequestBody, Response, ResponseBody};
 use octo_protocol::mux::system::ActorRow;
@@ -77,8 +77,7 @@ impl Requests {
             }
             RequestBody::Open { json: text, provision } => {
                 let opening = parse_frame(&text).and_then(|frame| {
-                    let provision: Provision = serde_json::from_slice(&provision)
-                        .map_err(|e| ProtocolError::new(ErrorCode::InvalidRequest, format!("the provision cannot be read: {e}")))?;
+                    let provision = parse_provision(&provision)?;
                     let id = SessionId::new(frame.session_id.clone())
                         .map_err(|e| ProtocolError::new(ErrorCode::InvalidRequest, e.to_string()))?;
                     Ok((frame, provision, id))
@@ -95,6 +94,15 @@ impl Requests {
                 // A message that is not delivered takes its answer with it: whoever waits hears that.
                 let _ = address.tell(message);
                 Ok(())
+            }
+            RequestBody::OpenBeside { json: text, session: id, provision } => {
+                let (frame, provision) = match parse_frame(&text).and_then(|frame| Ok((frame, parse_provision(&provision)?))) {
+                    Ok(parsed) => parsed,
+                    Err(error) => return Err((answer, error)),
+                };
+                let session = frame.session_id.clone();
+                let new = Box::new(NewBeside { id, provision });
+                self.tell(&session, answer, |answer| SessionMsg::Beside { command: Box::new(frame.command), new, answer }).await
             }
             RequestBody::Snapshot { session } => self.tell(session.as_str(), answer, |answer| SessionMsg::Snapshot { answer }).await,
             RequestBody::History { json } => {
@@ -156,6 +164,10 @@ impl Requests {
 
 fn parse_frame(text: &[u8]) -> Result<CommandFrame, ProtocolError> {
     serde_json::from_slice(text).map_err(|e| ProtocolError::new(ErrorCode::InvalidRequest, format!("the command cannot be read: {e}")))
+}
+
+fn parse_provision(text: &[u8]) -> Result<Provision, ProtocolError> {
+    serde_json::from_slice(text).map_err(|e| ProtocolError::new(ErrorCode::InvalidRequest, format!("the provision cannot be read: {e}")))
 }
 
 fn response(id: u64, result: Answered) -> Frame {

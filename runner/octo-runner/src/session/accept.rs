@@ -18,6 +18,8 @@ use sha2::{Digest, Sha256};
 const MAX_QUEUED_INPUTS: usize = 64;
 /// Largest text of one input in bytes.
 const MAX_INPUT_BYTES: usize = 4 * 1024 * 1024;
+/// Largest text and images (base64) of one input together in bytes: they are one event, and nobody passes on one over 8 MiB.
+const MAX_CONTENT_BYTES: usize = 7 * 1024 * 1024;
 
 /// An input between its acceptance and its place in the conversation.
 #[derive(Debug, Clone)]
@@ -83,6 +85,12 @@ impl Session {
                 format!("a message of {} bytes is over the limit of {MAX_INPUT_BYTES}; put it into a file", content.message.len());
             return Ok(Err(ProtocolError::new(ErrorCode::LimitExceeded, message)));
         }
+        let whole = content.images.iter().map(|i| i.data.len() + i.media_type.len()).sum::<usize>() + content.message.len();
+        if whole > MAX_CONTENT_BYTES {
+            let message =
+                format!("the images of this message have {whole} bytes, over the limit of {MAX_CONTENT_BYTES}; send fewer or smaller ones");
+            return Ok(Err(ProtocolError::new(ErrorCode::LimitExceeded, message)));
+        }
         if content.message.trim().is_empty() && content.images.is_empty() {
             return Ok(Err(ProtocolError::new(ErrorCode::InvalidRequest, "the message is empty")));
         }
@@ -114,7 +122,8 @@ impl Session {
         if begins {
             self.ledger.turn = Some(new_turn());
         }
-        let event = Event::InputAccepted { kind, client_id: content.client_id.clone(), message: content.message.clone(), images: None };
+        let images = (!content.images.is_empty()).then(|| content.images.clone());
+        let event = Event::InputAccepted { kind, client_id: content.client_id.clone(), message: content.message.clone(), images };
         let change = Change::InputAccepted { key: key.clone(), kind, hash, content: serde_json::to_string(&content)? };
         if let Err(error) = self.ledger.write_now(vec![event], vec![change]).await? {
             if begins {
@@ -138,7 +147,7 @@ impl Session {
         if self.queue.is_empty() {
             return Ok(());
         }
-        if self.agent.is_asleep() && !self.failed {
+        if self.agent.is_asleep() && !self.failed && !self.closed {
             self.begin_turn()?;
             self.ledger.push(Event::AgentWorking { phase: Phase::Initializing, detail: None })?;
             self.start_agent(ctx);

@@ -3,6 +3,7 @@
 use super::accept::Waiting;
 use super::ledger::{Ledger, LedgerError};
 use super::lifecycle::AgentSlot;
+use super::probe::Probe;
 use super::registry::{Entry, Registry, summary_of};
 use super::{Answer, SessionMsg, Tick, refuse};
 use crate::agent::{Plan, Vitals};
@@ -68,6 +69,7 @@ pub(super) struct Session {
     pub status: SessionStatus,
     pub retry_due: bool,
     pub progress_due: bool,
+    pub probe: Probe,
     /// The journal has no such session any more.
     pub deleted: bool,
 }
@@ -118,6 +120,7 @@ impl Actor for SessionActor {
             SessionMsg::Rename { .. } => "rename",
             SessionMsg::Agent(_) => "agent",
             SessionMsg::Stdout { .. } => "stdout",
+            SessionMsg::Beside { command, .. } => command.name(),
             SessionMsg::Continue { .. } => "continue",
             SessionMsg::Shutdown { .. } => "shutdown",
             SessionMsg::Placed(_) => "placed",
@@ -148,6 +151,7 @@ impl SessionActor {
             SessionMsg::Command { answer, .. }
             | SessionMsg::Snapshot { answer }
             | SessionMsg::Rename { answer, .. }
+            | SessionMsg::Beside { answer, .. }
             | SessionMsg::Continue { answer, .. } => {
                 refuse(answer, ProtocolError::session_not_found(&id));
             }
@@ -170,7 +174,7 @@ impl Session {
                 log
             }
         };
-        let ledger = Ledger::new(shared.journal.clone(), row.key, log, row.head, row.messages);
+        let ledger = Ledger::new(shared.journal.clone(), row.key, log, row.head, row.messages, row.turn.clone());
         let plan = Plan {
             harness: row.harness.clone(),
             cwd: row.cwd.clone().into(),
@@ -208,6 +212,7 @@ impl Session {
             unread: None,
             retry_due: false,
             progress_due: false,
+            probe: Probe::default(),
             deleted: false,
             row,
         })
@@ -231,15 +236,16 @@ impl Session {
                     self.outputs(ctx).await?;
                 }
             }
-            SessionMsg::Continue { path, answer } => self.continue_at(path, answer, ctx)?,
+            SessionMsg::Beside { command, new, answer } => self.beside(*command, new, answer, ctx)?,
+            SessionMsg::Continue { path, new, answer } => self.sibling(Some(path), None, *new, answer, ctx)?,
             SessionMsg::Shutdown { answer } => self.shut_down(answer, ctx)?,
-            SessionMsg::Placed(address) => self.placed(address)?,
-            SessionMsg::Tick(tick) => self.tick(tick, ctx)?,
+            SessionMsg::Placed(address) => self.placed(address, ctx).await?,
+            SessionMsg::Tick(tick) => self.tick(tick, ctx).await?,
         }
         Ok(())
     }
 
-    fn tick(&mut self, tick: Tick, ctx: &Ctx<SessionMsg>) -> Result<(), Failure> {
+    async fn tick(&mut self, tick: Tick, ctx: &Ctx<SessionMsg>) -> Result<(), Failure> {
         match tick {
             Tick::Journal => self.retry_due = false,
             Tick::Progress => {
@@ -253,8 +259,9 @@ impl Session {
                 }
             }
             Tick::StopNow => self.stop_now(),
+            Tick::Probe => self.probe(ctx).await?,
             Tick::AbortDue { token } => self.abort_due(token),
-            Tick::Handshake { incarnation } => self.handshake_due(incarnation, ctx)?,
+            Tick::Handshake { incarnation } => self.handshake_due(incarnation, ctx).await?,
         }
         Ok(())
     }
@@ -264,11 +271,10 @@ impl Session {
         self.hand_over(ctx).await?;
         self.announce_queue()?;
         let status = self.status_now();
-        if status != self.status || self.row.turn != self.ledger.turn {
+        if status != self.status {
             self.status = status;
             self.row.status = status;
-            self.row.turn = self.ledger.turn.clone();
-            self.ledger.change(Change::Status { status, turn: self.row.turn.clone() });
+            self.ledger.change(Change::Status(status));
         }
         if self.ledger.flush().await? {
             if let Some(done) = self.unread.take() {
@@ -283,11 +289,14 @@ impl Session {
     }
 
     pub fn publish(&mut self) {
-        self.row.head = self.ledger.head();
+        // Looking at a session is no activity of it.
+        if self.row.head != self.ledger.head() {
+            self.row.head = self.ledger.head();
+            self.row.updated_at = crate::clock::now_ms().max(self.row.updated_at);
+        }
         self.row.messages = self.ledger.message_count();
         let mut summary = summary_of(&self.row, &self.ledger.log.epoch);
         summary.state = self.status;
-        summary.last_activity = crate::clock::now_ms().max(self.row.updated_at);
         summary.pid = self.agent.pid();
         self.registry.show(&self.entry, summary);
     }

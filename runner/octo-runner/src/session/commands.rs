@@ -10,7 +10,7 @@ use octo_actors::{Ctx, Failure};
 use octo_protocol::event::{Event, InputKind};
 use octo_protocol::message::StopReason;
 use octo_protocol::session::Aborted;
-use octo_protocol::{Command, CommandFrame, ErrorCode, ProtocolError, SessionConfig, SessionId};
+use octo_protocol::{Command, CommandFrame, ErrorCode, ProtocolError};
 use serde_json::json as value;
 use std::time::Duration;
 
@@ -49,17 +49,16 @@ impl Session {
                 let _ = answer.send(nothing());
                 Ok(())
             }
-            Command::SessionClose => self.stop_agent(After::Close(answer), ctx).await,
+            Command::SessionClose => {
+                // An input that comes before the agent is gone opens it again.
+                self.closed = true;
+                self.stop_agent(After::Close(answer), ctx).await
+            }
             Command::SessionRestart => self.stop_agent(After::Restart(answer), ctx).await,
             Command::SessionDelete => {
                 self.queue.clear();
                 self.stop_agent(After::Delete(answer), ctx).await
             }
-            Command::SessionNew { parent_session } => {
-                let parent = parent_session.unwrap_or_else(|| self.row.id.clone());
-                self.sibling(None, Some(parent), answer, ctx)
-            }
-            Command::SessionSwitch { session_path } => self.switch(session_path, answer, ctx),
             Command::SetSessionName { name } => {
                 if name.trim().is_empty() {
                     refuse(answer, ProtocolError::new(ErrorCode::InvalidRequest, "a session's name cannot be empty"));
@@ -78,8 +77,9 @@ impl Session {
             command @ (Command::GetState | Command::GetMessages { .. } | Command::GetStats | Command::GetModels { .. }) => {
                 self.query(&command, answer, ctx)
             }
-            Command::SessionCreate { .. } => {
-                refuse(answer, ProtocolError::new(ErrorCode::InvalidRequest, "session.create needs what the server provisions"));
+            command @ (Command::SessionCreate { .. } | Command::SessionNew { .. } | Command::SessionSwitch { .. }) => {
+                let message = format!("{} needs what the server provisions", command.name());
+                refuse(answer, ProtocolError::new(ErrorCode::InvalidRequest, message));
                 Ok(())
             }
             command @ (Command::Fork { .. } | Command::GetForkPoints | Command::Delegate { .. } | Command::DelegateCancel { .. }) => {
@@ -180,75 +180,5 @@ impl Session {
         self.ledger.flush().await?;
         let _ = answer.send(json(&Aborted { parked }));
         Ok(())
-    }
-
-    /// A new session like this one.
-    fn sibling(
-        &mut self,
-        continue_session: Option<String>,
-        parent: Option<String>,
-        answer: Answer,
-        ctx: &Ctx<SessionMsg>,
-    ) -> Result<(), Failure> {
-        let id = SessionId::new(format!("ses_{}", uuid::Uuid::now_v7().simple()))?;
-        let config = SessionConfig {
-            harness: Some(self.row.harness.clone()),
-            cwd: Some(self.row.cwd.clone()),
-            provider: Some(self.row.provider.clone()),
-            model: Some(self.row.model.clone()),
-            continue_session,
-            ..self.row.config.clone()
-        };
-        let command = Command::SessionCreate { config, cursor: None };
-        let frame = Box::new(CommandFrame { id: None, session_id: id.to_string(), runner_id: None, command });
-        let (registry, provision) = (self.registry.clone(), Box::new(self.provision.clone()));
-        ctx.spawn_quiet(async move {
-            let opened = async {
-                let address = registry.actor_or_new(&id).await?;
-                let (reply, opened) = tokio::sync::oneshot::channel();
-                let gone = |e: String| ProtocolError::new(ErrorCode::NotReady, e);
-                address.tell(SessionMsg::Open { frame, provision, parent, answer: reply }).map_err(|e| gone(e.to_string()))?;
-                opened.await.map_err(|_| gone("the new session ended at once".to_owned()))?
-            };
-            let _ = answer.send(match opened.await {
-                Ok(_) => json(&value!({ "session_id": id })),
-                Err(error) => Err(error),
-            });
-        })?;
-        Ok(())
-    }
-
-    /// The session whose agent keeps its conversation at `path`; a new one that continues it when there is none.
-    fn switch(&mut self, path: String, answer: Answer, ctx: &Ctx<SessionMsg>) -> Result<(), Failure> {
-        if self.registry.get(&path).is_some() || self.row.resume.as_ref() == Some(&path) {
-            let id = if self.row.resume.as_ref() == Some(&path) { self.row.id.clone() } else { path };
-            let _ = answer.send(json(&value!({ "session_id": id })));
-            return Ok(());
-        }
-        if !std::path::Path::new(&path).is_absolute() {
-            let message = format!("{path:?} is neither a session nor the absolute path of an agent's session file");
-            refuse(answer, ProtocolError::new(ErrorCode::InvalidRequest, message));
-            return Ok(());
-        }
-        let (journal, address) = (self.shared.journal.clone(), ctx.address().clone());
-        ctx.spawn_quiet(async move {
-            let rows = match journal.sessions().await {
-                Ok(rows) => rows,
-                Err(error) => return refuse(answer, error),
-            };
-            if let Some(row) = rows.into_iter().find(|r| r.resume.as_ref() == Some(&path)) {
-                let _ = answer.send(json(&value!({ "session_id": row.id })));
-            } else if tokio::fs::metadata(&path).await.is_ok_and(|m| m.is_file()) {
-                let _ = address.tell(SessionMsg::Continue { path, answer });
-            } else {
-                refuse(answer, ProtocolError::new(ErrorCode::InvalidRequest, format!("there is no session file {path}")));
-            }
-        })?;
-        Ok(())
-    }
-
-    /// A new session that continues the agent's conversation at `path`.
-    pub fn continue_at(&mut self, path: String, answer: Answer, ctx: &Ctx<SessionMsg>) -> Result<(), Failure> {
-        self.sibling(Some(path), None, answer, ctx)
     }
 }

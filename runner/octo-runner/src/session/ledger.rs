@@ -62,6 +62,8 @@ pub struct Ledger {
     next_idx: u64,
     /// The turn under way.
     pub turn: Option<String>,
+    /// The turn that the journal has, once what was given to it is written.
+    kept_turn: Option<String>,
     /// Messages begun and not ended: id → `seq` of their start; 0 while that is not committed.
     pub messages: HashMap<String, u64>,
     pub tools: BTreeMap<String, OpenTool>,
@@ -74,7 +76,8 @@ pub struct Ledger {
 
 impl Ledger {
     /// Continues a life after `head` with the message number `next_idx`.
-    pub fn new(journal: Journal, key: SessionKey, log: Arc<SessionLog>, head: u64, next_idx: u64) -> Self {
+    /// `turn` is the one that the journal has as under way; it is not taken up.
+    pub fn new(journal: Journal, key: SessionKey, log: Arc<SessionLog>, head: u64, next_idx: u64, turn: Option<String>) -> Self {
         Self {
             journal,
             key,
@@ -82,6 +85,7 @@ impl Ledger {
             head,
             next_idx,
             turn: None,
+            kept_turn: turn,
             messages: HashMap::new(),
             tools: BTreeMap::new(),
             questions: BTreeMap::new(),
@@ -202,13 +206,14 @@ impl Ledger {
         if !self.flush().await? {
             return Ok(Err(JournalError::Full { reason: "earlier events are still waiting".to_owned() }));
         }
-        let idx = self.next_idx;
+        let (idx, kept_turn) = (self.next_idx, self.kept_turn.clone());
         let entries = events.into_iter().map(|e| self.entry(e)).collect::<Result<Vec<_>, _>>()?;
         let batch = self.batch(entries, changes);
         match self.commit(batch).await {
             Ok(()) => Ok(Ok(())),
             Err(LedgerError::Journal(error)) => {
                 self.next_idx = idx;
+                self.kept_turn = kept_turn;
                 Ok(Err(error))
             }
             Err(error) => Err(error),
@@ -260,8 +265,13 @@ impl Ledger {
         Ok(Entry::new(event, self.turn.clone())?)
     }
 
-    /// Gives the entries their numbers, and with them the open items theirs.
-    fn batch(&mut self, mut entries: Vec<Entry>, changes: Vec<Change>) -> Batch {
+    /// Gives the entries their numbers, and with them the open items theirs. The turn that they begin or end goes with them: a kill in between
+    /// would leave one without its end, or give it two.
+    fn batch(&mut self, mut entries: Vec<Entry>, mut changes: Vec<Change>) -> Batch {
+        if self.turn != self.kept_turn {
+            self.kept_turn = self.turn.clone();
+            changes.push(Change::Turn(self.turn.clone()));
+        }
         let first_seq = self.head + 1;
         let mut seq = first_seq;
         for entry in &mut entries {
@@ -295,3 +305,6 @@ impl Ledger {
         Batch { key: self.key, first_seq, entries, changes, log: Arc::clone(&self.log) }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -20,6 +20,8 @@ use tokio::sync::{mpsc, oneshot};
 const HANDSHAKE_PATIENCE: Duration = Duration::from_secs(60);
 /// How long an agent may take to end its run before it is stopped in the middle of it.
 const RUN_END_PATIENCE: Duration = Duration::from_secs(3);
+/// How long the end of an agent between two processes may take.
+const BETWEEN_PATIENCE: Duration = Duration::from_secs(2);
 /// How long the agent before may take to be gone.
 const PLACING_TRIES: u32 = 1500;
 
@@ -166,7 +168,7 @@ impl Session {
         }
     }
 
-    pub fn placed(&mut self, address: Option<Address<AgentMsg>>) -> Result<(), Failure> {
+    pub async fn placed(&mut self, address: Option<Address<AgentMsg>>, ctx: &Ctx<SessionMsg>) -> Result<(), Failure> {
         match address {
             Some(address) => {
                 if self.agent.is_stopping() {
@@ -175,12 +177,14 @@ impl Session {
                 self.agent.address = Some(address);
                 Ok(())
             }
-            None => self.not_started("the agent before has not ended; restart the session"),
+            None => self.not_started("the agent before has not ended; restart the session", ctx).await,
         }
     }
 
     pub async fn news(&mut self, news: News, ctx: &Ctx<SessionMsg>) -> Result<(), Failure> {
         match news {
+            // It was given up while it started: whoever stopped it ends its process.
+            News::Up { .. } if self.agent.is_asleep() => Ok(()),
             News::Up { incarnation, pid, stdin } => {
                 self.agent.incarnation = incarnation;
                 self.agent.process = Some(Process { pid, stdin });
@@ -195,15 +199,17 @@ impl Session {
                 ctx.tell_after(HANDSHAKE_PATIENCE, SessionMsg::Tick(Tick::Handshake { incarnation }))?;
                 self.outputs(ctx).await
             }
-            News::NotStarted { error, .. } => self.not_started(&error),
+            News::NotStarted { .. } if self.agent.is_asleep() => Ok(()),
+            News::NotStarted { error, .. } => self.not_started(&error, ctx).await,
             News::Gone { incarnation, report, again } if self.agent.is_current(incarnation) => self.gone(&report, again, ctx).await,
             News::Gone { .. } => Ok(()),
+            News::Degraded { .. } if self.agent.is_asleep() => Ok(()),
             News::Degraded { error } => {
                 let sentence = format!(
                     "the agent ended again and again and is not started any more ({}); the next prompt tries once more",
                     if self.agent.why.is_empty() { &error } else { &self.agent.why }
                 );
-                self.not_started(&sentence)
+                self.not_started(&sentence, ctx).await
             }
         }
     }
@@ -227,14 +233,17 @@ impl Session {
             self.ask_agent(&command, answer);
         }
         // What the commands wrote is in the outbox, which is being emptied.
-        let _ = ctx;
-        Ok(())
+        self.begin_probes(ctx)
     }
 
     async fn gone(&mut self, report: &ExitReport, again: bool, ctx: &Ctx<SessionMsg>) -> Result<(), Failure> {
         let was = std::mem::replace(&mut self.agent.state, State::Asleep);
+        let stopped = matches!(was, State::Stopping(_));
         self.agent.why = how(report);
-        if again {
+        if again && stopped {
+            // It crashed while it was being stopped: its supervisor is not to start another one.
+            let _ = ctx.children().stop_child("agent", BETWEEN_PATIENCE).await;
+        } else if again {
             self.agent.restarts += 1;
             self.agent.state = State::Between;
         }
@@ -242,9 +251,14 @@ impl Session {
         self.outputs(ctx).await?;
         self.agent.process = None;
         self.vitals = None;
-        let reason = if report.expected { StopReason::Aborted } else { StopReason::Error };
+        let reason = if report.expected || stopped { StopReason::Aborted } else { StopReason::Error };
         let sentence = self.agent.why.clone();
-        self.end_turn_of_the_gone(reason, &sentence)?;
+        if again || stopped {
+            self.end_turn_of_the_gone(reason, &sentence)?;
+        } else {
+            // The turn, if there is one, ends with the sentence that says so, and only with that.
+            self.settle_handed();
+        }
         self.refuse_waiting(&ProtocolError::new(ErrorCode::AgentFailed, format!("{sentence}; the command was not answered")));
         match was {
             State::Stopping(after) => {
@@ -254,16 +268,20 @@ impl Session {
                 Ok(())
             }
             _ if again => Ok(()),
-            _ => self.not_started(&sentence),
+            _ => self.not_started(&sentence, ctx).await,
+        }
+    }
+
+    /// What the agent had and no agent will have again.
+    fn settle_handed(&mut self) {
+        for (_, waiting) in self.handed.drain() {
+            self.ledger.change(crate::journal::Change::InputDelivered { key: waiting.key });
         }
     }
 
     /// A turn that only waits for the agent goes on when there will be one.
     fn end_turn_of_the_gone(&mut self, reason: StopReason, sentence: &str) -> Result<(), Failure> {
-        let handed: Vec<String> = self.handed.drain().map(|(_, w)| w.key).collect();
-        for key in handed {
-            self.ledger.change(crate::journal::Change::InputDelivered { key });
-        }
+        self.settle_handed();
         if matches!(self.agent.state, State::Between) && !self.queue.is_empty() && self.ledger.turn.is_some() {
             return self.close_open(sentence);
         }
@@ -271,7 +289,7 @@ impl Session {
     }
 
     /// It could not be started, or not once more.
-    fn not_started(&mut self, sentence: &str) -> Result<(), Failure> {
+    async fn not_started(&mut self, sentence: &str, ctx: &Ctx<SessionMsg>) -> Result<(), Failure> {
         let was = std::mem::replace(&mut self.agent.state, State::Asleep);
         self.agent.process = None;
         self.failed = true;
@@ -301,11 +319,9 @@ impl Session {
             refuse(answer, error.clone());
         }
         if let State::Stopping(after) = was {
+            // Stopping it has succeeded, in a way.
             for then in after {
-                match then {
-                    After::Close(answer) | After::Restart(answer) | After::Delete(answer) => refuse(answer, error.clone()),
-                    After::Shutdown(answer) => drop(answer),
-                }
+                self.after_stop(then, ctx).await?;
             }
         }
         Ok(())
@@ -320,7 +336,7 @@ impl Session {
                 // Its actor is between two processes; it is stopped for good.
                 self.agent.state = State::Asleep;
                 let children = ctx.children().clone();
-                let _ = children.stop_child("agent", Duration::from_secs(2)).await;
+                let _ = children.stop_child("agent", BETWEEN_PATIENCE).await;
                 self.end_turn(StopReason::Aborted, None)?;
                 return self.after_stop(then, ctx).await;
             }
@@ -369,9 +385,8 @@ impl Session {
     async fn after_stop(&mut self, then: After, ctx: &Ctx<SessionMsg>) -> Result<(), Failure> {
         match then {
             After::Close(answer) => {
-                self.closed = true;
                 self.failed = false;
-                // What was not handed over comes with the next start, as every prompt does.
+                // What was not handed over waits for the next start, as a person's next prompt brings it.
                 self.ledger.push(Event::SessionClosed { reason: None })?;
                 self.ledger.flush().await?;
                 let _ = answer.send(nothing());
@@ -414,14 +429,13 @@ impl Session {
         Ok(())
     }
 
-    pub fn handshake_due(&mut self, incarnation: u64, ctx: &Ctx<SessionMsg>) -> Result<(), Failure> {
-        let _ = ctx;
+    pub async fn handshake_due(&mut self, incarnation: u64, ctx: &Ctx<SessionMsg>) -> Result<(), Failure> {
         if matches!(self.agent.state, State::Starting) && self.agent.is_current(incarnation) {
             if let Some(address) = &self.agent.address {
                 let _ = address.tell(AgentMsg::Stop);
             }
             let sentence = format!("the agent did not answer its handshake within {} s", HANDSHAKE_PATIENCE.as_secs());
-            return self.not_started(&sentence);
+            return self.not_started(&sentence, ctx).await;
         }
         Ok(())
     }

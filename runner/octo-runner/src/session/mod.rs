@@ -12,12 +12,14 @@
 mod accept;
 mod actor;
 mod answers;
+mod beside;
 mod commands;
 pub(crate) mod ledger;
 mod lifecycle;
 mod names;
 mod open;
 mod outputs;
+mod probe;
 mod recovery;
 mod registry;
 mod state;
@@ -29,7 +31,7 @@ use crate::agent::News;
 use bytes::Bytes;
 use octo_actors::{Address, Backoff, Kind, SendError};
 use octo_protocol::provision::Provision;
-use octo_protocol::{CommandFrame, ErrorCode, ProtocolError};
+use octo_protocol::{Command, CommandFrame, ErrorCode, ProtocolError, SessionId};
 use serde::Serialize;
 use std::time::Duration;
 use tokio::sync::oneshot;
@@ -48,6 +50,12 @@ pub type Answer = oneshot::Sender<Answered>;
 /// How a session is reached.
 pub type SessionAddress = Address<SessionMsg>;
 
+/// What a session gets that another one makes: it shares no key with that one.
+pub struct NewBeside {
+    pub id: SessionId,
+    pub provision: Provision,
+}
+
 /// What a session is told.
 pub enum SessionMsg {
     /// A command of a client. `actor` is the account that sent it.
@@ -64,8 +72,10 @@ pub enum SessionMsg {
     Stdout { incarnation: u64, bytes: Bytes, done: oneshot::Sender<()> },
     /// End the agent: the runner is ending.
     Shutdown { answer: oneshot::Sender<()> },
+    /// `session.new` or `session.switch`.
+    Beside { command: Box<Command>, new: Box<NewBeside>, answer: Answer },
     /// Continue the agent's conversation at `path` in a new session.
-    Continue { path: String, answer: Answer },
+    Continue { path: String, new: Box<NewBeside>, answer: Answer },
     #[doc(hidden)]
     Placed(Option<octo_actors::Address<crate::agent::AgentMsg>>),
     #[doc(hidden)]
@@ -85,6 +95,8 @@ pub enum Tick {
     StopNow,
     /// The agent has had time to end its run after an abort.
     AbortDue { token: u64 },
+    /// The agent is asked for a sign of life.
+    Probe,
     /// The agent was started and has had time for its handshake.
     Handshake { incarnation: u64 },
 }

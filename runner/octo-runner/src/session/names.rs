@@ -20,9 +20,17 @@ pub fn readable_id() -> String {
     format!("{}-{}-{:04}", pick(&FIRST), pick(&SECOND), rand::random_range(0..10_000))
 }
 
+/// What stands between a prompt and a script for the demo model; a script is no title.
+const DEMO_SCRIPT: &str = "@demo";
+
 /// The first line of a prompt with something in it, shortened at a word.
 pub fn title_of(prompt: &str) -> Option<String> {
     let line = prompt.lines().map(str::trim).find(|line| !line.is_empty())?;
+    let line = match line.split_once(DEMO_SCRIPT) {
+        Some(("", _)) => "A demonstration",
+        Some((before, _)) => before.trim_end(),
+        None => line,
+    };
     let line: String = line.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
     if line.chars().count() <= MAX_TITLE {
         return Some(line);
@@ -41,6 +49,8 @@ mod tests {
     fn a_title_is_one_short_line_whatever_the_prompt_holds() {
         assert_eq!(title_of("\n\n  fix the bug \nmore"), Some("fix the bug".to_owned()));
         assert_eq!(title_of(" \n\t"), None);
+        assert_eq!(title_of("Count. @demo [{\"text\":\"1\"}]"), Some("Count.".to_owned()));
+        assert_eq!(title_of("@demo [{\"text\":\"1\"}]"), Some("A demonstration".to_owned()));
         let long = title_of(&"wörd ".repeat(60)).unwrap();
         assert!(long.chars().count() <= MAX_TITLE + 1 && long.ends_with('…'), "{long}");
         assert!(title_of(&"ä".repeat(500)).unwrap().chars().count() <= MAX_TITLE + 1);

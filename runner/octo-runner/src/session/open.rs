@@ -46,12 +46,15 @@ async fn choose(config: &SessionConfig, provision: &Provision) -> Result<Chosen,
     let cwd = config.cwd.clone().ok_or_else(|| invalid("a session needs config.cwd, the folder to work in"))?;
     let path = Path::new(&cwd);
     if !path.is_absolute() {
-        return Err(invalid(format!("the folder {cwd:?} is not an absolute path")));
+        return Err(invalid(format!("the folder {cwd:?} is not an absolute path: write it from / on")));
     }
     match tokio::fs::metadata(path).await {
         Ok(found) if found.is_dir() => {}
         Ok(_) => return Err(invalid(format!("{cwd} is not a folder"))),
-        Err(error) => return Err(invalid(format!("the folder {cwd} cannot be used: {error}"))),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            return Err(invalid(format!("the folder {cwd} does not exist: make it first, or choose another")));
+        }
+        Err(error) => return Err(invalid(format!("the folder {cwd} cannot be used ({error}): choose another"))),
     }
     let provider = config.provider.clone().unwrap_or_else(|| provision.default_provider.clone());
     let known = provision.providers.iter().find(|p| p.name == provider).ok_or_else(|| {

@@ -144,6 +144,9 @@ impl Session {
     }
 
     fn replied(&mut self, token: u64, result: CommandResult) {
+        if self.probe.answered(token) {
+            return;
+        }
         if let Some((answer, parked)) = self.aborts.remove(&token) {
             let _ = answer.send(result.and_then(|_| json(&Aborted { parked })));
         } else if let Some(answer) = self.replies.remove(&token) {

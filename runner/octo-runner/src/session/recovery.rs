@@ -36,7 +36,7 @@ impl Session {
         self.status = self.status_now();
         self.row.status = self.status;
         self.row.turn = None;
-        self.ledger.change(Change::Status { status: self.status, turn: None });
+        self.ledger.change(Change::Status(self.status));
         self.ledger.flush().await?;
         self.publish();
         Ok(())

@@ -14,6 +14,9 @@ use tokio::sync::{oneshot, watch};
 /// Sessions of one user; a new one beyond that is refused.
 const MAX_SESSIONS: usize = 20_000;
 
+/// How often a session's actor is looked for again, 10 ms apart, while it starts or the one before ends.
+const PLACING_TRIES: u32 = 1000;
+
 /// Counts changes of the list.
 pub type SessionsChanged = watch::Receiver<u64>;
 
@@ -190,7 +193,7 @@ impl Registry {
         let unavailable = |what: String| ProtocolError::new(ErrorCode::NotReady, format!("the session's actor cannot be started: {what}"));
         let (registry, own) = (self.clone(), Arc::clone(entry));
         let args = move || (registry.clone(), Arc::clone(&own));
-        for _ in 0..100 {
+        for _ in 0..PLACING_TRIES {
             if let Some(address) = entry.address().filter(alive) {
                 return Ok(address);
             }

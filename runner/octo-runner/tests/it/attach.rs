@@ -98,9 +98,27 @@ async fn models_are_answered_at_once_and_chosen_also_while_no_agent_runs() {
     }
     let attached = client.command("s1", json!({ "cmd": "session.attach" })).await.unwrap();
     assert!(!attached["capabilities"].as_array().unwrap().contains(&json!("fork")));
-    let new = client.command("s1", json!({ "cmd": "session.new" })).await.unwrap();
-    let id = new["session_id"].as_str().unwrap().to_owned();
-    client.subscribe(7, &id, 0).await;
-    client.prompt(&id, "say hi").await.unwrap();
+}
+
+#[tokio::test]
+async fn a_session_made_from_another_has_its_folder_and_a_key_of_its_own() {
+    let runner = TestRunner::start().await;
+    let mut client = runner.client().await;
+    client.open("s1", &runner.work()).await;
+    let refused = client.command("s1", json!({ "cmd": "session.new" })).await.unwrap_err();
+    assert_eq!(refused.0, octo_protocol::ErrorCode::InvalidRequest, "there is no key for it");
+    let new = client.request(Client::beside_body("s1", json!({ "cmd": "session.new" }), "s2", "sk-of-the-second")).await.unwrap();
+    assert_eq!(new, json!({ "session_id": "s2" }));
+    client.subscribe(7, "s2", 0).await;
+    client.prompt("s2", "say hi").await.unwrap();
     client.until(7, "agent.idle").await;
+    let list = client.command("", json!({ "cmd": "list_sessions" })).await.unwrap();
+    for (session, key) in list["sessions"].as_array().unwrap().iter().zip([KEY, "sk-of-the-second"]) {
+        assert_eq!(session["cwd"], runner.work());
+        let environment = std::fs::read(format!("/proc/{}/environ", session["pid"])).unwrap();
+        let named = format!("OCTO_EAVS_KEY={key}");
+        assert!(environment.split(|b| *b == 0).any(|entry| entry == named.as_bytes()), "{session} has its own key");
+    }
+    let here = client.request(Client::beside_body("s1", json!({ "cmd": "session.switch", "session_path": "s2" }), "s3", "x")).await;
+    assert_eq!(here, Ok(json!({ "session_id": "s2" })), "a session that is there is not made again");
 }

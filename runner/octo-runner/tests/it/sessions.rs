@@ -205,3 +205,76 @@ async fn prompts_sent_while_one_runs_are_run_after_it_in_order() {
     let page = client.command("s1", json!({ "cmd": "get_messages" })).await.unwrap();
     assert_eq!(page["messages"].as_array().unwrap().len(), 16);
 }
+
+#[tokio::test]
+async fn a_closed_session_stays_closed_over_what_waits_for_it_and_the_next_prompt_brings_both() {
+    let runner = TestRunner::start().await;
+    let mut client = runner.client().await;
+    client.open("s1", &runner.work()).await;
+    client.subscribe(1, "s1", 0).await;
+    client.prompt("s1", "hang").await.unwrap();
+    client.until(1, "stream.text_delta").await;
+    client.command("s1", json!({ "cmd": "follow_up", "message": "say later", "client_id": "fu" })).await.unwrap();
+    client.command("s1", json!({ "cmd": "session.close" })).await.unwrap();
+    client.until(1, "session.closed").await;
+    let state = client.command("s1", json!({ "cmd": "get_state" })).await.unwrap();
+    assert_eq!((&state["status"], &state["pendingMessageCount"]), (&json!("closed"), &json!(1)), "{state}");
+    client.prompt("s1", "say now").await.unwrap();
+    let mut said = Vec::new();
+    while said.len() < 2 {
+        let (_, event) = client.event(1).await;
+        if event["event"] == "stream.message_end" && event["message"]["role"] == "assistant" {
+            said.push(event["message"]["parts"][0]["text"].as_str().unwrap().to_owned());
+        }
+    }
+    assert_eq!(said, ["you said: later (resumed)", "you said: now (resumed)"]);
+}
+
+#[tokio::test]
+async fn an_agent_that_cannot_start_ends_the_turn_once() {
+    let runner = TestRunner::start().await;
+    let mut client = runner.client().await;
+    client.open("s1", &runner.work()).await;
+    client.subscribe(1, "s1", 0).await;
+    client.command("s1", json!({ "cmd": "session.close" })).await.unwrap();
+    let program = runner.root.join("data/octo/agents/node_modules/.bin/pi");
+    let good = std::fs::read(&program).unwrap();
+    std::fs::write(&program, "#!/bin/sh\necho no such luck >&2\nexit 3\n").unwrap();
+    client.prompt("s1", "say a").await.unwrap();
+    let mut events = client.until(1, "agent.error").await;
+    assert!(events.last().unwrap().1["error"].as_str().unwrap().contains("no such luck"), "{events:?}");
+    assert!(events.last().unwrap().1["turn_id"].is_string(), "the error ends the turn");
+    std::fs::write(&program, good).unwrap();
+    client.prompt("s1", "say b").await.unwrap();
+    events.extend(client.until(1, "agent.idle").await);
+    assert_eq!(names(&events).iter().filter(|name| *name == "agent.error").count(), 1);
+}
+
+#[tokio::test]
+async fn an_accepted_input_shows_its_images_and_one_that_nobody_could_show_is_refused() {
+    let runner = TestRunner::start().await;
+    let mut client = runner.client().await;
+    client.open("s1", &runner.work()).await;
+    client.subscribe(1, "s1", 0).await;
+    let prompt = |data: String| json!({ "cmd": "prompt", "message": "say hi", "images": [{ "data": data, "media_type": "image/png" }] });
+    client.command("s1", prompt("aGk=".into())).await.unwrap();
+    let accepted = client.until(1, "input.accepted").await.pop().unwrap().1;
+    assert_eq!(accepted["images"], json!([{ "data": "aGk=", "media_type": "image/png" }]));
+    client.until(1, "agent.idle").await;
+    let refused = client.command("s1", prompt("A".repeat(7 * 1024 * 1024))).await.unwrap_err();
+    assert_eq!(refused.0, ErrorCode::LimitExceeded);
+}
+
+#[tokio::test]
+async fn looking_at_a_session_is_no_activity_of_it() {
+    let runner = TestRunner::start().await;
+    let mut client = runner.client().await;
+    client.open("s1", &runner.work()).await;
+    let list = json!({ "cmd": "list_sessions" });
+    let before = client.command("", list.clone()).await.unwrap()["sessions"][0]["last_activity"].clone();
+    for _ in 0..20 {
+        client.command("s1", json!({ "cmd": "get_state" })).await.unwrap();
+        client.command("s1", json!({ "cmd": "session.attach" })).await.unwrap();
+    }
+    assert_eq!(client.command("", list).await.unwrap()["sessions"][0]["last_activity"], before);
+}

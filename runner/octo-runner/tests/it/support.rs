@@ -300,13 +300,26 @@ impl Client {
 
     pub fn open_body(session: &str, config: Value) -> RequestBody {
         let json = json!({ "session_id": session, "cmd": "session.create", "config": config });
+        RequestBody::Open { json: serde_json::to_vec(&json).unwrap(), provision: Self::provision(KEY) }
+    }
+
+    pub fn beside_body(session: &str, mut command: Value, new: &str, key: &str) -> RequestBody {
+        command["session_id"] = session.into();
+        RequestBody::OpenBeside {
+            json: serde_json::to_vec(&command).unwrap(),
+            session: new.parse().unwrap(),
+            provision: Self::provision(key),
+        }
+    }
+
+    fn provision(key: &str) -> Vec<u8> {
         let provision = json!({
-            "eavs_key": KEY, "default_provider": "demo", "default_model": "scripted",
+            "eavs_key": key, "default_provider": "demo", "default_model": "scripted",
             "providers": [{ "name": "demo", "api": "anthropic-messages", "models": [
                 { "id": "scripted", "name": "Demo", "input": ["text"], "context_window": 200_000, "max_tokens": 8192 },
                 { "id": "other", "name": "Other", "input": ["text"] }] }],
         });
-        RequestBody::Open { json: serde_json::to_vec(&json).unwrap(), provision: serde_json::to_vec(&provision).unwrap() }
+        serde_json::to_vec(&provision).unwrap()
     }
 
     pub async fn open(&mut self, session: &str, cwd: &str) -> Value {

@@ -4,10 +4,11 @@ import { memo } from "react";
 import { useTranslation } from "react-i18next";
 import { clock, cost, tokens } from "@/lib/format";
 import { usePrefs } from "@/lib/prefs";
-import { textOf } from "@/lib/session/parts";
+import { failureOf, textOf } from "@/lib/session/parts";
 import type { LiveMessage, ToolRun } from "@/lib/session/state";
 import { type Block, blocksOf } from "@/lib/session/timeline";
 import type { Message } from "@/lib/wire";
+import { cx } from "@/ui/cx";
 import { Mark } from "@/ui/Logo";
 import { CopyButton } from "./CodeBlock";
 import { Markdown } from "./Markdown";
@@ -30,6 +31,8 @@ export const AgentRow = memo(function AgentRow({ message, live, first, last, wor
   const { t } = useTranslation();
   const blocks = blocksOf({ message, live });
   const streaming = live !== undefined;
+  // The foot line shows only under the pointer: the arm ends above it.
+  const footed = message !== undefined && hasEnding(message);
 
   return (
     <article
@@ -40,7 +43,7 @@ export const AgentRow = memo(function AgentRow({ message, live, first, last, wor
     >
       <span
         aria-hidden="true"
-        className={`absolute top-0 left-[11px] w-px bg-line max-sm:left-[9px] ${last ? "bottom-0" : "-bottom-5"}`}
+        className={`absolute top-0 left-[11px] w-px bg-line max-sm:left-[9px] ${!last ? "-bottom-5" : footed ? "bottom-8" : "bottom-0"}`}
       />
       {first && (
         <span className="absolute -top-0.5 left-0 rounded-full bg-surface pb-0.5 max-sm:-left-0.5">
@@ -110,21 +113,40 @@ function BlockView({ block, tools, live, asked, working }: BlockProps) {
   }
 }
 
+type StopReason = Message["stop_reason"];
+
+function isOdd(reason: StopReason): reason is "error" | "length" | "aborted" {
+  return reason === "error" || reason === "length" || reason === "aborted";
+}
+
+/** Between two tools nobody needs a foot line. */
+function hasEnding(message: Message): boolean {
+  return isOdd(message.stop_reason) || (message.stop_reason !== "tool_use" && textOf(message) !== "");
+}
+
 /** How a message ended, when not as usual, and what it cost. */
 function Ending({ message }: { message: Message }) {
   const { t } = useTranslation();
   const language = usePrefs((prefs) => prefs.language);
   const text = textOf(message);
   const { usage, stop_reason } = message;
-  const odd = stop_reason === "error" || stop_reason === "length" || stop_reason === "aborted";
-  // Between two tools nobody needs a foot line.
-  if (!odd && (stop_reason === "tool_use" || !text)) return null;
+  const odd = isOdd(stop_reason);
+  const failure = failureOf(message);
+  if (!hasEnding(message)) return null;
   return (
     <footer className="flex min-h-7 items-center gap-2.5 text-xs text-faint">
       {odd && (
-        <span className={`flex items-center gap-1.5 ${stop_reason === "error" ? "text-bad" : "text-warn"}`}>
-          <TriangleAlert size={13} />
-          {t(`stop.${stop_reason}`)}
+        <span
+          className={cx(
+            "flex items-start gap-1.5 text-sm",
+            stop_reason === "error" ? "text-bad" : "text-warn",
+          )}
+        >
+          <TriangleAlert size={14} className="mt-1 shrink-0" />
+          <span className="[overflow-wrap:anywhere]">
+            {t(`stop.${stop_reason}`)}
+            {failure && stop_reason === "error" && `: ${failure}`}
+          </span>
         </span>
       )}
       <span className="flex items-center gap-2.5 opacity-0 transition-opacity group-focus-within/message:opacity-100 group-hover/message:opacity-100 pointer-coarse:opacity-100">

@@ -5,13 +5,14 @@ import { mux } from "@/lib/client";
 import { cost, folderName, tokens } from "@/lib/format";
 import type { Feed, FeedView } from "@/lib/session/feed";
 import { totalUsage } from "@/lib/session/timeline";
-import { modelsQuery, sessionsQuery } from "@/lib/sessions";
+import { sessionsQuery } from "@/lib/sessions";
 import { useMuxStatus } from "@/lib/use-mux";
 import type { ThinkingLevel } from "@/lib/wire";
 import { Button, IconButton } from "@/ui/Button";
 import { Menu, MenuItem, MenuLabel } from "@/ui/Menu";
 import { modelName } from "../sessions/ModelPicker";
 import { sayError, useUi } from "../shell/ui-state";
+import { useModel } from "./use-model";
 
 const LEVELS: ThinkingLevel[] = ["off", "minimal", "low", "medium", "high", "xhigh"];
 
@@ -55,16 +56,6 @@ export function ChatHeader({ feed, view }: { feed: Feed; view: FeedView }) {
       <ModelMenu feed={feed} view={view} models={models} current={current} name={name} />
     </header>
   );
-}
-
-/** The session's model, by the name that people know it by. */
-function useModel({ session }: FeedView) {
-  const { t } = useTranslation();
-  const open = useMuxStatus() === "open";
-  const { data: models } = useQuery({ ...modelsQuery(mux, session.cwd ?? undefined), enabled: open });
-  const current = models?.find((m) => m.id === session.model?.id && m.provider === session.model.provider);
-  const name = session.model ? modelName(current ?? session.model, t("model.demo")) : t("model.none");
-  return { models, current, name };
 }
 
 type ModelProps = { feed: Feed; view: FeedView } & ReturnType<typeof useModel>;

@@ -1,7 +1,9 @@
 import { Link } from "@tanstack/react-router";
+import { Play } from "lucide-react";
 import { useCallback, useEffect, useRef } from "react";
 import { useTranslation } from "react-i18next";
 import { folderName } from "@/lib/format";
+import { sentence } from "@/lib/sentence";
 import { useFeed } from "@/lib/use-feed";
 import { Button } from "@/ui/Button";
 import { Mark } from "@/ui/Logo";
@@ -9,17 +11,22 @@ import { refreshSessions } from "../sessions/actions";
 import { sayError, useUi } from "../shell/ui-state";
 import { ChatHeader } from "./ChatHeader";
 import { Composer, type ComposerHandle } from "./Composer";
+import { demoPrompt } from "./demo";
 import { Parked } from "./Parked";
 import { Queue } from "./Queue";
 import { Requests } from "./Requests";
 import { StatusLine } from "./StatusLine";
 import { Timeline } from "./Timeline";
+import { useModel } from "./use-model";
 
 export default function ChatPage({ sessionId }: { sessionId: string }) {
+  const { t } = useTranslation();
   const { feed, view } = useFeed(sessionId);
   const composer = useRef<ComposerHandle>(null);
   const { session, failure } = view;
   const working = session.activity === "working";
+  const { current } = useModel(view);
+  const blind = current !== undefined && !current.input.includes("image");
 
   const edit = useCallback((text: string) => composer.current?.insert(text), []);
   const stop = useCallback(() => void feed.abort().catch(sayError), [feed]);
@@ -62,25 +69,39 @@ export default function ChatPage({ sessionId }: { sessionId: string }) {
     >
       <ChatHeader feed={feed} view={view} />
       {empty && session.accepted.length === 0 ? (
-        <Empty cwd={session.cwd} demo={session.model?.provider === "demo"} />
+        <Empty
+          cwd={session.cwd}
+          onDemo={
+            session.model?.provider === "demo"
+              ? () => feed.send("prompt", demoPrompt(t("demo.prompt")))
+              : null
+          }
+        />
       ) : (
         <Timeline feed={feed} view={view} onEdit={edit} />
       )}
       <div className="safe-x safe-bottom">
         <div className="mx-auto max-w-3xl">
-          {failure && <p className="pb-2 text-sm text-bad">{failure.message}</p>}
+          {failure && <p className="pb-2 text-sm text-bad">{sentence(failure.message)}</p>}
           <StatusLine view={view} />
           <Requests feed={feed} requests={session.requests} />
           <Parked feed={feed} parked={view.parked} onEdit={edit} />
           <Queue steering={session.steering} followUp={session.followUp} />
-          <Composer ref={composer} sessionId={sessionId} feed={feed} view={view} onStop={stop} />
+          <Composer
+            ref={composer}
+            sessionId={sessionId}
+            feed={feed}
+            view={view}
+            onStop={stop}
+            blind={blind}
+          />
         </div>
       </div>
     </div>
   );
 }
 
-function Empty({ cwd, demo }: { cwd: string | null; demo: boolean }) {
+function Empty({ cwd, onDemo }: { cwd: string | null; onDemo: (() => void) | null }) {
   const { t } = useTranslation();
   return (
     <div className="m-auto max-w-md px-6 text-center" data-testid="empty-chat">
@@ -89,7 +110,15 @@ function Empty({ cwd, demo }: { cwd: string | null; demo: boolean }) {
         {cwd ? t("chat.emptyIn", { folder: folderName(cwd) }) : t("chat.empty")}
       </h2>
       <p className="mt-1.5 text-soft text-pretty">{t("chat.emptyLead")}</p>
-      {demo && <p className="mt-4 rounded-xl bg-warn-wash px-4 py-2.5 text-sm text-warn">{t("chat.demo")}</p>}
+      {onDemo && (
+        <div className="mt-4 rounded-xl bg-warn-wash px-4 py-3 text-sm text-warn">
+          <p>{t("chat.demo")}</p>
+          <Button className="mt-2.5" onClick={onDemo} data-testid="play-demo">
+            <Play size={14} className="text-accent" />
+            {t("demo.play")}
+          </Button>
+        </div>
+      )}
     </div>
   );
 }
@@ -105,7 +134,7 @@ function Gone() {
       <div className="flex justify-center gap-2">
         <Link
           to="/"
-          className="inline-flex h-9 items-center rounded-lg border bg-raised px-3.5 text-sm font-medium"
+          className="inline-flex h-9 items-center rounded-lg border bg-raised px-3.5 text-sm font-medium pointer-coarse:h-11"
         >
           {t("notFound.home")}
         </Link>

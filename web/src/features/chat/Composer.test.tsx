@@ -1,4 +1,4 @@
-import { fireEvent, screen } from "@testing-library/react";
+import { cleanup, fireEvent, screen } from "@testing-library/react";
 import userEvent from "@testing-library/user-event";
 import { createRef } from "react";
 import { afterEach, expect, test, vi } from "vitest";
@@ -12,7 +12,7 @@ import { forgetDraft } from "./drafts";
 
 afterEach(() => forgetDraft("s"));
 
-function compose(activity: Activity) {
+function compose(activity: Activity, blind = false) {
   const send = vi.fn();
   const view: FeedView = {
     session: { ...emptySession(), activity },
@@ -24,7 +24,16 @@ function compose(activity: Activity) {
   };
   const feed = { send } as unknown as Feed;
   const stop = vi.fn();
-  show(<Composer ref={createRef<ComposerHandle>()} sessionId="s" feed={feed} view={view} onStop={stop} />);
+  show(
+    <Composer
+      ref={createRef<ComposerHandle>()}
+      sessionId="s"
+      feed={feed}
+      view={view}
+      onStop={stop}
+      blind={blind}
+    />,
+  );
   return { send, stop, area: screen.getByTestId("composer") as HTMLTextAreaElement };
 }
 
@@ -61,4 +70,25 @@ test("an image goes with the prompt; one too large is refused by name", async ()
   expect(useUi.getState().toast?.text).toContain("large.png was not added");
   await userEvent.type(area, "look{Enter}");
   expect(send).toHaveBeenCalledWith("prompt", "look", [{ data: "cG5n", media_type: "image/png" }]);
+});
+
+test("somebody whose model takes no images is told before they send one", async () => {
+  compose("idle", true);
+  expect(screen.queryByTestId("images-unseen")).toBeNull();
+  await userEvent.upload(
+    screen.getByTestId("image-picker"),
+    new File(["png"], "a.png", { type: "image/png" }),
+  );
+  await screen.findByTestId("images-unseen");
+});
+
+test("a draft is there again after the page was left", async () => {
+  const { area } = compose("idle");
+  await userEvent.type(area, "half a thought");
+  cleanup();
+  const again = compose("idle");
+  expect(again.area.value).toBe("half a thought");
+  await userEvent.type(again.area, "{Enter}");
+  cleanup();
+  expect(compose("idle").area.value).toBe("");
 });

@@ -1,4 +1,4 @@
-import { ArrowUp, ImagePlus, Square } from "lucide-react";
+import { ArrowUp, ImagePlus, ListEnd, Square } from "lucide-react";
 import { type KeyboardEvent, type Ref, useEffect, useImperativeHandle, useRef, useState } from "react";
 import { useTranslation } from "react-i18next";
 import { bytes } from "@/lib/format";
@@ -30,11 +30,13 @@ interface Props {
   feed: Feed;
   view: FeedView;
   onStop: () => void;
+  /** The model takes no images, as far as is known. */
+  blind: boolean;
 }
 
 const MAX_HEIGHT_PX = 260;
 
-export function Composer({ ref, sessionId, feed, view, onStop }: Props) {
+export function Composer({ ref, sessionId, feed, view, onStop, blind }: Props) {
   const { t } = useTranslation();
   const [text, setText] = useState(() => keptDraft(sessionId));
   const [images, setImages] = useState<Attached[]>([]);
@@ -46,7 +48,7 @@ export function Composer({ ref, sessionId, feed, view, onStop }: Props) {
 
   useImperativeHandle(ref, () => ({
     insert: (more) => {
-      setText((before) => (before ? `${before}\n${more}` : more));
+      change(text ? `${text}\n${more}` : more);
       area.current?.focus();
     },
   }));
@@ -131,6 +133,11 @@ export function Composer({ ref, sessionId, feed, view, onStop }: Props) {
         images={images}
         onRemove={(id) => setImages(images.filter((image) => image.id !== id))}
       />
+      {blind && images.length > 0 && (
+        <p role="alert" data-testid="images-unseen" className="px-4 pt-2.5 text-sm text-warn">
+          {t("image.unseen")}
+        </p>
+      )}
       <textarea
         ref={area}
         data-testid="composer"
@@ -178,6 +185,15 @@ export function Composer({ ref, sessionId, feed, view, onStop }: Props) {
             <Square size={12} className="fill-bad text-bad" />
             {t("composer.stop")}
           </button>
+        )}
+        {working && sendable && (
+          <IconButton
+            label={`${t("composer.sendLater")} (Alt Enter)`}
+            data-testid="send-later"
+            onClick={() => submit("follow_up")}
+          >
+            <ListEnd size={17} />
+          </IconButton>
         )}
         {(!working || sendable) && (
           <button

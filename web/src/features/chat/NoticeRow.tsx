@@ -13,11 +13,12 @@ const looks: Record<NoticeKind, { icon: typeof Info; tone: string }> = {
   compacted: { icon: PackageOpen, tone: "text-faint" },
   compact_failed: { icon: TriangleAlert, tone: "text-warn" },
   restarted: { icon: RotateCw, tone: "text-faint" },
+  interrupted: { icon: TriangleAlert, tone: "text-warn" },
   closed: { icon: Info, tone: "text-faint" },
 };
 
 /** Kinds whose sentence is ours, with what the server says as detail. */
-const NAMED = ["retry", "retry_failed", "compacted", "compact_failed", "restarted"] as const;
+const NAMED = ["retry", "retry_failed", "compacted", "compact_failed", "restarted", "interrupted"] as const;
 const SHORT = 160;
 
 /** A quiet line between the messages. */

@@ -53,6 +53,19 @@ export function Timeline({ feed, view, onEdit }: Props) {
     if (filled) virtualizer.scrollToEnd();
   }, [filled, virtualizer]);
 
+  // Whoever reads the end keeps it in sight when a panel opens below it, or the keyboard of a phone.
+  const following = useRef(true);
+  following.current = atEnd;
+  useEffect(() => {
+    const element = scroller.current;
+    if (!element || typeof ResizeObserver === "undefined") return;
+    const observer = new ResizeObserver(() => {
+      if (following.current) virtualizer.scrollToEnd();
+    });
+    observer.observe(element);
+    return () => observer.disconnect();
+  }, [virtualizer]);
+
   // What one sends oneself one wants to see.
   const sending = view.outbox.at(-1)?.clientId;
   useEffect(() => {

@@ -83,8 +83,11 @@ function Output({
   const { t } = useTranslation();
   const clean = text.replace(/\s+$/, "");
   if (!clean) {
-    if (!running) return null;
-    return <p className="border-t px-3 py-2 text-xs text-faint">{t("tool.noOutputYet")}</p>;
+    return (
+      <p className="border-t px-3 py-2 text-xs text-faint">
+        {running ? t("tool.noOutputYet") : t("tool.noOutput")}
+      </p>
+    );
   }
   return (
     <Clip text={clean} tail={tail}>

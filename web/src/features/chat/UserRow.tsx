@@ -2,6 +2,7 @@ import { RotateCcw, Undo2 } from "lucide-react";
 import { memo, useState } from "react";
 import { useTranslation } from "react-i18next";
 import { dataUrl } from "@/lib/images";
+import { sentence } from "@/lib/sentence";
 import type { Feed } from "@/lib/session/feed";
 import { isPart, textOf } from "@/lib/session/parts";
 import type { PendingInput } from "@/lib/session/timeline";
@@ -90,7 +91,7 @@ export function PendingRow({
       <div className="mt-1 flex min-h-5 items-center justify-end gap-2 text-xs text-faint">
         {phase === "failed" ? (
           <>
-            <span className="text-bad">{pending.reason}</span>
+            <span className="text-bad">{sentence(pending.reason ?? "")}</span>
             <Button tone="quiet" className="h-7 px-2 text-xs" onClick={() => feed.retry(pending.clientId)}>
               <RotateCcw size={13} />
               {t("pending.retry")}

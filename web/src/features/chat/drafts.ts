@@ -1,19 +1,19 @@
-/** Text that was written and not sent yet, per session, for as long as the page lives. */
-const drafts = new Map<string, string>();
+/** Text that was written and not sent yet, per session. It outlives the page. */
+import { Shelf } from "@/lib/kept";
 
 const MAX_DRAFTS = 50;
+const MAX_DRAFT_CHARS = 64 * 1024;
+
+const drafts = new Shelf<string>(() => localStorage, "draft", MAX_DRAFTS, MAX_DRAFT_CHARS);
 
 export function keptDraft(sessionId: string): string {
   return drafts.get(sessionId) ?? "";
 }
 
 export function keepDraft(sessionId: string, text: string): void {
-  drafts.delete(sessionId);
-  if (text) drafts.set(sessionId, text);
-  const oldest = drafts.keys().next().value;
-  if (drafts.size > MAX_DRAFTS && oldest !== undefined) drafts.delete(oldest);
+  drafts.put(sessionId, text || null);
 }
 
 export function forgetDraft(sessionId: string): void {
-  drafts.delete(sessionId);
+  drafts.put(sessionId, null);
 }

@@ -4,8 +4,10 @@ import { FolderOpen } from "lucide-react";
 import { type FormEvent, useState } from "react";
 import { useTranslation } from "react-i18next";
 import { mux } from "@/lib/client";
+import { featuresQuery } from "@/lib/features";
 import { folderName } from "@/lib/format";
 import { usePrefs } from "@/lib/prefs";
+import { sentence } from "@/lib/sentence";
 import { modelsQuery, recentFolders, sessionsQuery } from "@/lib/sessions";
 import { useMuxStatus } from "@/lib/use-mux";
 import { Button } from "@/ui/Button";
@@ -14,15 +16,25 @@ import { Field } from "@/ui/Field";
 import { createSession } from "./actions";
 import { ModelPicker } from "./ModelPicker";
 
+const MAX_FOLDERS = 6;
+
 export function NewSessionDialog({ cwd, onClose }: { cwd?: string; onClose: () => void }) {
   const { t } = useTranslation();
   const navigate = useNavigate();
   const open = useMuxStatus() === "open";
   const { data: sessions } = useQuery({ ...sessionsQuery(mux), enabled: open });
   const { data: models, isPending } = useQuery({ ...modelsQuery(mux), enabled: open });
-  const folders = recentFolders(sessions ?? []);
+  const { data: features } = useQuery(featuresQuery);
+  const used = recentFolders(sessions ?? []);
+  const own = features?.default_workspace;
+  const folders = [...new Set([...used, ...(features?.recent_folders ?? []), ...(own ? [own] : [])])].slice(
+    0,
+    MAX_FOLDERS,
+  );
   const { lastModel, setLastModel } = usePrefs();
-  const [folder, setFolder] = useState(cwd ?? folders[0] ?? "");
+  // Until somebody chooses: where they last worked, or the folder that octo has made for them.
+  const [typed, setFolder] = useState<string | null>(cwd ?? null);
+  const folder = typed ?? folders[0] ?? "";
   const [chosen, setChosen] = useState<string | null>(lastModel);
   const [busy, setBusy] = useState(false);
   const [error, setError] = useState<string | null>(null);
@@ -43,7 +55,7 @@ export function NewSessionDialog({ cwd, onClose }: { cwd?: string; onClose: () =
       onClose();
       await navigate({ to: "/s/$sessionId", params: { sessionId: id } });
     } catch (failure) {
-      setError(failure instanceof Error ? failure.message : String(failure));
+      setError(sentence(failure instanceof Error ? failure.message : String(failure)));
       setBusy(false);
     }
   }

@@ -1,7 +1,7 @@
 /** The frame of every screen behind the log in: session list, banner, dialogs, keys. */
 import { useQuery } from "@tanstack/react-query";
 import { Outlet, useLocation, useNavigate, useRouter } from "@tanstack/react-router";
-import { lazy, Suspense, useEffect, useRef } from "react";
+import { lazy, Suspense, useEffect, useRef, useState } from "react";
 import { useTranslation } from "react-i18next";
 import { meQuery } from "@/lib/auth";
 import { claim, mux } from "@/lib/client";
@@ -32,7 +32,7 @@ export function Shell() {
       </main>
     );
   }
-  return me ? <Frame userId={me.id} /> : <ToLogin />;
+  return me ? <Frame key={me.id} userId={me.id} /> : <ToLogin />;
 }
 
 /** Goes to the log in once, keeping the address for afterwards. */
@@ -51,15 +51,16 @@ function ToLogin() {
 function Frame({ userId }: { userId: string }) {
   const { t } = useTranslation();
   const { drawer, palette, newSession, set } = useUi();
+  // Before anything below reads what the person before left here.
+  useState(() => claim(userId));
   const location = useLocation({ select: (l) => l.pathname });
 
   useEffect(() => {
-    claim(userId);
     mux.start();
     // Fetched ahead, so that the first session opens at once.
     void import("../chat/ChatPage");
     return () => mux.stop();
-  }, [userId]);
+  }, []);
 
   useEffect(() => mux.onSystem((frame) => frame.type === "notice" && say(String(frame.message))), []);
 

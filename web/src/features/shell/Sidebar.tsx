@@ -3,6 +3,7 @@ import { Link } from "@tanstack/react-router";
 import { Languages, LogOut, MonitorSmartphone, Moon, Plus, Search, Sun, UserRound } from "lucide-react";
 import { useTranslation } from "react-i18next";
 import { logout, meQuery, nameOf } from "@/lib/auth";
+import { forgetKept } from "@/lib/kept";
 import { type Theme, usePrefs } from "@/lib/prefs";
 import { Button, IconButton } from "@/ui/Button";
 import { Mark, Wordmark } from "@/ui/Logo";
@@ -20,6 +21,7 @@ export const THEMES: { theme: Theme; icon: typeof Sun }[] = [
 export async function leave(): Promise<void> {
   try {
     await logout();
+    forgetKept();
     window.location.assign("/login");
   } catch (error) {
     sayError(error);

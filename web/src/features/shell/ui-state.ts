@@ -1,5 +1,6 @@
 /** What is open on the screen right now; forgotten with the page. */
 import { create } from "zustand";
+import { sentence } from "@/lib/sentence";
 
 interface UiState {
   drawer: boolean;
@@ -25,5 +26,5 @@ export function say(text: string): void {
 }
 
 export function sayError(error: unknown): void {
-  say(error instanceof Error ? error.message : String(error));
+  say(sentence(error instanceof Error ? error.message : String(error)));
 }

@@ -2,6 +2,7 @@ import { expect, test } from "vitest";
 import { FakeOcto } from "../../../test/fake-octo.ts";
 import { Mux, type Socket } from "../mux";
 import { Feed } from "./feed";
+import type { Unsent, UnsentStore } from "./unsent";
 
 /** A client and a server joined by sockets that can be cut at any frame. */
 class Wire {
@@ -55,10 +56,10 @@ const settle = async (until: () => boolean) => {
   expect(until()).toBe(true);
 };
 
-function start() {
+function start(kept?: UnsentStore) {
   const wire = new Wire();
   wire.octo.create("s", "/w");
-  const feed = new Feed("s", wire.mux, (run) => run());
+  const feed = new Feed("s", wire.mux, (run) => run(), kept);
   feed.open();
   return { wire, feed };
 }
@@ -137,4 +138,28 @@ test("input that octo refuses stays, with the reason, and can be sent again", as
   wire.octo.create("s", "/w");
   feed.retry(feed.snapshot().outbox[0]?.clientId as string);
   await settle(() => feed.snapshot().outbox.length === 0);
+});
+
+test("a prompt without an answer is sent again after a reload of the page, and runs once", async () => {
+  const shelf = new Map<string, Unsent | null>();
+  const kept = {
+    get: (id: string) => shelf.get(id) ?? null,
+    put: (id: string, u: Unsent | null) => shelf.set(id, u),
+  };
+  const { wire, feed } = start(kept);
+  await settle(() => feed.snapshot().capabilities !== null);
+  wire.deliver = false;
+  feed.send("prompt", "kept");
+  await settle(() => wire.octo.received.some((frame) => frame.cmd === "prompt"));
+  wire.cut();
+  const sent = shelf.get("s")?.outbox[0]?.clientId;
+  // The page is loaded anew: a new feed, of which only the shelf knows what was written.
+  feed.close();
+  wire.deliver = true;
+  const again = new Feed("s", wire.mux, (run) => run(), kept);
+  expect(again.snapshot().outbox.map((entry) => entry.clientId)).toEqual([sent]);
+  again.open();
+  await settle(() => texts(again).length === 2 && again.snapshot().outbox.length === 0);
+  expect(texts(again)).toEqual(["kept", "reply to kept"]);
+  expect(shelf.get("s")).toBeNull();
 });

@@ -20,6 +20,7 @@ import * as outbox from "./outbox";
 import { reduce } from "./reduce";
 import { withSettings } from "./snapshot";
 import { emptySession, type SessionState } from "./state";
+import type { UnsentStore } from "./unsent";
 
 export interface FeedView {
   session: SessionState;
@@ -47,6 +48,7 @@ export class Feed {
   readonly id: string;
   private readonly mux: Mux;
   private readonly schedule: Schedule;
+  private readonly kept: UnsentStore | undefined;
   private view: FeedView;
   private next: FeedView;
   private scheduled = false;
@@ -57,17 +59,19 @@ export class Feed {
   private readonly watchers = new Set<() => void>();
   private stops: (() => void)[] = [];
 
-  constructor(id: string, mux: Mux, schedule: Schedule) {
+  constructor(id: string, mux: Mux, schedule: Schedule, kept?: UnsentStore) {
     this.id = id;
     this.mux = mux;
     this.schedule = schedule;
+    this.kept = kept;
+    const before = kept?.get(id);
     this.view = {
       session: emptySession(),
-      outbox: [],
+      outbox: before?.outbox ?? [],
       failure: null,
       capabilities: null,
       loadingOlder: false,
-      parked: [],
+      parked: before?.parked ?? [],
     };
     this.next = this.view;
   }
@@ -127,7 +131,10 @@ export class Feed {
 
   async abort(): Promise<void> {
     const data = await this.mux.command<{ parked?: QueuedInput[] } | null>(this.id, "abort");
-    const parked = data?.parked ?? [];
+    // In the order in which the agent would have read them: at its next step, then when it is done.
+    const parked = [...(data?.parked ?? [])].sort(
+      (a, b) => Number(a.kind === "follow_up") - Number(b.kind === "follow_up"),
+    );
     if (parked.length === 0) return;
     const ids = new Set(parked.map((entry) => entry.client_id));
     const { session } = this.next;
@@ -250,7 +257,8 @@ export class Feed {
     if (session !== this.next.session) this.update({ session });
   }
 
-  private flush(): void {
+  /** Sends what has no answer yet. Also for a session that nobody looks at: what was written is to arrive. */
+  flush(): void {
     if (this.mux.status !== "open") return;
     for (const entry of outbox.unanswered(this.next.outbox)) {
       if (!this.inFlight.has(entry.clientId)) this.transmit(entry);
@@ -295,7 +303,9 @@ export class Feed {
   }
 
   private update(change: Partial<FeedView>): void {
+    const before = this.next;
     this.next = { ...this.next, ...change };
+    this.keep(before);
     if (this.scheduled) return;
     this.scheduled = true;
     this.schedule(() => {
@@ -304,5 +314,11 @@ export class Feed {
       this.view = this.next;
       for (const watcher of [...this.watchers]) watcher();
     });
+  }
+
+  private keep(before: FeedView): void {
+    const { outbox: entries, parked } = this.next;
+    if (entries === before.outbox && parked === before.parked) return;
+    this.kept?.put(this.id, entries.length + parked.length > 0 ? { outbox: entries, parked } : null);
   }
 }

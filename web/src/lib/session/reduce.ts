@@ -4,11 +4,12 @@
  * Promise: however the stream is cut and resumed, the state after the last event is the same as if
  * it had never been cut, because each journalled event is applied exactly once and in order.
  */
+import { sentence } from "../sentence";
 import type { QueuedInput, SessionEvent } from "../wire";
 import { advance, heartbeat, judge } from "./cursor";
 import { applyDelta } from "./live";
 import { discardMessage, finishMessage, startMessage } from "./messages";
-import { notice } from "./notices";
+import { interrupted, notice } from "./notices";
 import { fromSnapshot } from "./snapshot";
 import type { SessionState } from "./state";
 import { endTool, progressTool, startTool } from "./tools";
@@ -53,7 +54,7 @@ function apply(state: SessionState, event: SessionEvent): SessionState {
     case "stream.message_end":
       return finishMessage(state, event.message);
     case "stream.message_discarded":
-      return discardMessage(state, event.message_id);
+      return interrupted(discardMessage(state, event.message_id), event);
     case "tool.start":
       return startTool(state, event, event.ts);
     case "tool.progress":
@@ -72,11 +73,11 @@ function apply(state: SessionState, event: SessionEvent): SessionState {
       return { ...state, activity: "idle", phase: null, detail: null, error: null, status: {} };
     case "agent.error":
       return {
-        ...notice(state, event, "error", event.error),
+        ...notice(state, event, "error", sentence(event.error)),
         activity: "error",
         phase: null,
         detail: null,
-        error: event.error,
+        error: sentence(event.error),
       };
     case "agent.input_needed":
       return {
@@ -101,7 +102,7 @@ function apply(state: SessionState, event: SessionEvent): SessionState {
     case "session.title_changed":
       return { ...state, title: event.title };
     case "session.restarted":
-      return notice(state, event, "restarted", event.reason);
+      return notice(state, event, "restarted", sentence(event.reason));
     case "session.closed":
       return { ...state, activity: "idle", phase: null, detail: null };
     case "session.unreachable":
@@ -109,9 +110,14 @@ function apply(state: SessionState, event: SessionEvent): SessionState {
     case "session.reachable":
       return { ...state, unreachable: null };
     case "retry.start":
-      return notice(state, event, "retry", `${event.attempt}/${event.max_attempts} · ${event.error}`);
+      return notice(
+        state,
+        event,
+        "retry",
+        `${event.attempt}/${event.max_attempts} · ${sentence(event.error)}`,
+      );
     case "retry.end":
-      return event.success ? state : notice(state, event, "retry_failed", event.final_error ?? "");
+      return event.success ? state : notice(state, event, "retry_failed", sentence(event.final_error ?? ""));
     case "compact.end":
       return event.success
         ? notice(state, event, "compacted", event.summary ?? "")

@@ -53,6 +53,7 @@ export type NoticeKind =
   | "compacted"
   | "compact_failed"
   | "restarted"
+  | "interrupted"
   | "closed";
 
 export type Item =

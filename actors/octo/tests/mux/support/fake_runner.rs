@@ -375,7 +375,7 @@ async fn serve(core: Arc<Core>, mut stream: UnixStream) {
 
 fn cmd(request: &Request) -> Option<String> {
     match &request.body {
-        RequestBody::Command { json } | RequestBody::Open { json, .. } => {
+        RequestBody::Command { json } | RequestBody::Open { json, .. } | RequestBody::OpenBeside { json, .. } => {
             let frame: CommandFrame = serde_json::from_slice(json).unwrap();
             Some(frame.command.name().to_owned())
         }
@@ -392,7 +392,7 @@ fn answer(core: &Core, request: &Request) -> Result<Value, ProtocolError> {
             let row = |path: &String| json!({"path": path, "kind": "agent", "state": "running", "restarts": 0, "mailbox": 0, "processed": 1, "started_at": 1});
             Ok(state.actors.iter().map(row).collect())
         }
-        RequestBody::Command { json } | RequestBody::Open { json, .. } => {
+        RequestBody::Command { json } | RequestBody::Open { json, .. } | RequestBody::OpenBeside { json, .. } => {
             let frame: CommandFrame = serde_json::from_slice(json).unwrap();
             state.seen.push(frame.clone());
             let session = SessionId::new(frame.session_id.as_str()).ok();

@@ -125,7 +125,7 @@ async fn run(steps: Vec<Step>) {
     // A ring so small that watchers fall off it all the time.
     let ring = LogLimits { max_frames: 4, max_bytes: 2000 };
     let log = Arc::new(SessionLog::with_ring("e1".parse().unwrap(), key.life, 0, ring));
-    let mut ledger = Ledger::new(journal.clone(), key, Arc::clone(&log), 0, 0);
+    let mut ledger = Ledger::new(journal.clone(), key, Arc::clone(&log), 0, 0, None);
     let mut watchers = Vec::new();
     let watch = |after: u64, sub: u32| {
         let (out, frames) = mpsc::channel(3);
