@@ -251,3 +251,20 @@ async fn no_frame_of_a_client_breaks_the_mux() {
     assert_eq!(answer["success"], true, "{answer}");
     assert!(!instance.stderr().contains("panicked"), "{}", instance.stderr());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_connects_and_never_asks_does_not_keep_a_place() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let instance = Instance::started().await;
+    let silent = ["", "PRI * HT", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "GET / HTTP/1.1\r\nhost: localhost\r\nx: "].map(|said| {
+        let port = instance.port();
+        async move {
+            let mut socket = tokio::net::TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+            socket.write_all(said.as_bytes()).await.unwrap();
+            let mut answer = Vec::new();
+            let closed = tokio::time::timeout(octo_e2e::PATIENCE, socket.read_to_end(&mut answer)).await;
+            assert!(closed.is_ok(), "the connection that said {said:?} stays open");
+        }
+    });
+    futures_util::future::join_all(silent).await;
+}

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use axum::Router;
@@ -104,15 +105,21 @@ impl Listener {
                 }
             };
             let router = router.clone();
+            let asked = Arc::new(AtomicBool::new(false));
+            let asks = Arc::clone(&asked);
             let service = hyper::service::service_fn(move |mut request: http::Request<Incoming>| {
+                asks.store(true, Relaxed);
                 request.extensions_mut().insert(ConnectInfo(peer));
                 router.clone().oneshot(request.map(axum::body::Body::new))
             });
             let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service).into_owned();
             let connection = graceful.watch(connection);
             tokio::spawn(async move {
-                if let Err(error) = connection.await {
-                    tracing::debug!(%error, %peer, "a connection ended early");
+                tokio::select! {
+                    ended = connection => if let Err(error) = ended {
+                        tracing::debug!(%error, %peer, "a connection ended early");
+                    },
+                    () = silence(&asked) => tracing::debug!(%peer, "a connection that asked for nothing is closed"),
                 }
                 drop(permit);
             });
@@ -121,6 +128,14 @@ impl Listener {
         if tokio::time::timeout(grace, graceful.shutdown()).await.is_err() {
             tracing::warn!("requests were still under way at the end");
         }
+    }
+}
+
+/// Returns when nothing was asked for until the deadline. hyper's own for the head runs only from where it knows the version.
+async fn silence(asked: &AtomicBool) {
+    tokio::time::sleep(HEAD_DEADLINE).await;
+    if asked.load(Relaxed) {
+        std::future::pending::<()>().await;
     }
 }
 
