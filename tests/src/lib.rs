@@ -14,7 +14,7 @@ pub use checker::{Checker, Totals};
 pub use client::{Client, LoginError};
 pub use demo::{Turn, demo_prompt};
 pub use http::{Answer, request};
-pub use instance::{Instance, Options, binary, repository, target_dir};
+pub use instance::{Instance, Options, binary, node, repository, target_dir};
 pub use process::{Process, descendants, processes};
 
 use std::time::Duration;

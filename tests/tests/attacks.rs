@@ -256,7 +256,14 @@ async fn no_frame_of_a_client_breaks_the_mux() {
 async fn who_connects_and_never_asks_does_not_keep_a_place() {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     let instance = Instance::started().await;
-    let silent = ["", "PRI * HT", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "GET / HTTP/1.1\r\nhost: localhost\r\nx: "].map(|said| {
+    let silent = [
+        "",
+        "PRI * HT",
+        "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+        "GET / HTTP/1.1\r\nhost: localhost\r\nx: ",
+        "POST /api/auth/login HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: 100\r\n\r\n{",
+    ]
+    .map(|said| {
         let port = instance.port();
         async move {
             let mut socket = tokio::net::TcpStream::connect(("127.0.0.1", port)).await.unwrap();

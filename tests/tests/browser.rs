@@ -11,7 +11,7 @@ async fn drive(instance: &mut Instance, script: &str) {
     let (username, password) = instance.credentials();
     let shots = target_dir().join("screenshots");
     std::fs::create_dir_all(&shots).unwrap();
-    let node = std::env::var("OCTO_TEST_NODE").unwrap_or_else(|_| "node".to_owned());
+    let node = octo_e2e::node();
     let mut child = Command::new(node)
         .args(["--experimental-strip-types", "--no-warnings", &format!("e2e/{script}.e2e.ts")])
         .current_dir(repository().join("web"))

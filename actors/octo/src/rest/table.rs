@@ -1,10 +1,13 @@
 //! The table of routes, and the router that is built from it.
 
+use std::time::Duration;
+
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware::from_fn_with_state;
 use axum::routing::{self, MethodRouter};
 use http::{Method, StatusCode};
+use tower_http::timeout::RequestBodyTimeoutLayer;
 
 use super::error::ApiError;
 use super::guard::{Policy, guard};
@@ -13,6 +16,8 @@ use crate::state::AppState;
 
 /// Largest JSON body, in bytes.
 pub const MAX_BODY_BYTES: usize = 1024 * 1024;
+/// Longest pause between two pieces of a body; then the request is over, so that nobody holds a connection by sending nothing.
+pub const BODY_PAUSE: Duration = Duration::from_secs(10);
 
 /// One route.
 pub struct Route {
@@ -60,7 +65,11 @@ pub fn router(state: &AppState) -> Router<AppState> {
     let rest =
         table().into_iter().fold(Router::new(), |router, route| router.route(route.path, route.handler.route_layer(guarded(route.policy))));
     let mux = crate::mux::routes().route_layer(guarded(Policy::Upgrade));
-    rest.layer(DefaultBodyLimit::max(MAX_BODY_BYTES)).merge(mux).fallback(unknown).method_not_allowed_fallback(wrong_method)
+    rest.layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
+        .layer(RequestBodyTimeoutLayer::new(BODY_PAUSE))
+        .merge(mux)
+        .fallback(unknown)
+        .method_not_allowed_fallback(wrong_method)
 }
 
 async fn unknown() -> ApiError {
