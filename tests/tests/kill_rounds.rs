@@ -188,20 +188,33 @@ async fn insist(client: &mut Client, command: &serde_json::Value) -> serde_json:
     }
 }
 
-/// Attaches where the client stands, on a new connection, and reads until it is live: then it has seen all there was.
+/// Attaches where the client stands, on a new connection, and reads until it has seen all that the runner had when it answered. That may come
+/// after the brackets: a server that has just found its runner again says what it has, and then goes on.
 async fn catch_up(client: &mut Client) {
     let end = tokio::time::Instant::now() + octo_e2e::PATIENCE;
     loop {
         client.reconnect().await;
         let attached = client.attach("ses_1").await;
-        if attached.as_ref().is_some_and(|response| response["success"] == true)
+        if let Some(head) =
+            attached.as_ref().filter(|response| response["success"] == true).and_then(|response| response["data"]["seq"].as_u64())
             && client.event("ses_1", |frame| frame["event"] == "replay.end").await.is_some()
+            && reaches(client, head).await
         {
             return;
         }
         assert!(tokio::time::Instant::now() < end, "the session does not come back: {attached:?}");
         tokio::time::sleep(std::time::Duration::from_millis(50)).await;
     }
+}
+
+/// Reads until the client stands at `head`; false when the connection goes away first.
+async fn reaches(client: &mut Client, head: u64) -> bool {
+    while client.checker.cursor("ses_1").is_none_or(|cursor| cursor["seq"].as_u64() < Some(head)) {
+        if client.next().await.is_none() {
+            return false;
+        }
+    }
+    true
 }
 
 #[tokio::test(flavor = "multi_thread")]

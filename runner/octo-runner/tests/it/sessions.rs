@@ -124,7 +124,7 @@ async fn a_session_that_cannot_be_says_why_and_leaves_nothing() {
     for (config, word) in [
         (json!({}), "config.cwd"),
         (json!({ "cwd": "relative" }), "absolute"),
-        (json!({ "cwd": "/nonexistent-folder" }), "cannot be used"),
+        (json!({ "cwd": "/nonexistent-folder" }), "does not exist"),
         (json!({ "cwd": runner.work(), "model": "nope" }), "no model"),
         (json!({ "cwd": runner.work(), "harness": "nope" }), "does not know the agent"),
     ] {
