@@ -1,10 +1,59 @@
 /** The browser and the log in that every end-to-end test begins with. */
-import { type Browser, type BrowserContextOptions, chromium, type Page } from "playwright-core";
+import {
+  type Browser,
+  type BrowserContext,
+  type BrowserContextOptions,
+  chromium,
+  type Page,
+} from "playwright-core";
 
 export function env(name: string, fallback?: string): string {
   const value = process.env[name] ?? fallback;
   if (value === undefined) throw new Error(`set ${name}`);
   return value;
+}
+
+const MAX_FRAMES = 60;
+const MAX_FRAME_CHARS = 400;
+const frames = new WeakMap<Page, string[]>();
+
+/** Keeps the newest frames of a page's WebSocket, for when the test fails: what was asked, and what was answered. */
+function record(page: Page): void {
+  const kept: string[] = [];
+  frames.set(page, kept);
+  const note = (line: string) => {
+    kept.push(`${new Date().toISOString()} ${line}`);
+    if (kept.length > MAX_FRAMES) kept.shift();
+  };
+  page.on("websocket", (socket) => {
+    socket.on("framesent", ({ payload }) => note(`> ${String(payload).slice(0, MAX_FRAME_CHARS)}`));
+    socket.on("framereceived", ({ payload }) => note(`< ${String(payload).slice(0, MAX_FRAME_CHARS)}`));
+    socket.on("close", () => note("the socket is closed"));
+  });
+}
+
+/** Runs a test in a browser of its own. When it fails, says what every page showed and what went over its socket. */
+export async function journey(test: (browser: Browser) => Promise<void>): Promise<void> {
+  const browser = await launch();
+  try {
+    await test(browser);
+  } catch (error) {
+    for (const page of browser.contexts().flatMap((context) => context.pages())) {
+      const shown = await page.evaluate(() => document.body.innerText);
+      const said = (frames.get(page) ?? []).join("\n");
+      process.stderr.write(`--- ${page.url()} shows\n${shown}\n--- its newest frames\n${said}\n---\n`);
+    }
+    throw error;
+  } finally {
+    await browser.close();
+  }
+}
+
+/** A page whose socket is recorded. */
+export async function newPage(context: BrowserContext): Promise<Page> {
+  const page = await context.newPage();
+  record(page);
+  return page;
 }
 
 /** Without the flags against background traffic, refused connections slow everything down. */

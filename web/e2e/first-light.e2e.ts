@@ -8,7 +8,7 @@ import assert from "node:assert/strict";
 import { mkdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { Locator, Page } from "playwright-core";
-import { complaints, DESKTOP, env, launch, newSession, open, PHONE } from "./browser.ts";
+import { complaints, DESKTOP, env, journey, newPage, newSession, open, PHONE } from "./browser.ts";
 
 const workspace = env("OCTO_WORKSPACE");
 const shots = env("OCTO_SHOTS", "e2e-shots");
@@ -46,10 +46,9 @@ function once(text: string): void {
 }
 
 await mkdir(shots, { recursive: true });
-const browser = await launch();
-try {
+await journey(async (browser) => {
   const context = await browser.newContext(DESKTOP);
-  const page = await context.newPage();
+  const page = await newPage(context);
   const found = complaints(page);
   await open(page, "/");
   await page.screenshot({ path: join(shots, "desktop-home.png") });
@@ -76,14 +75,12 @@ try {
   assert.deepEqual(found, [], "the page had nothing to complain of");
   await context.close();
 
-  const phone = await (await browser.newContext(PHONE)).newPage();
+  const phone = await newPage(await browser.newContext(PHONE));
   await open(phone, `/s/${id}`);
   await reply(phone, "end-of-answer").waitFor();
   once((await reply(phone, "word00").textContent()) ?? "");
   await phone.screenshot({ path: join(shots, "phone-done.png") });
   const width = await phone.evaluate(() => document.documentElement.scrollWidth);
   assert.ok(width <= 390, "nothing is wider than the phone");
-} finally {
-  await browser.close();
-}
+});
 process.stdout.write(`first light: all well; screenshots in ${shots}\n`);

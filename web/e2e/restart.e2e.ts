@@ -6,12 +6,11 @@
  */
 import assert from "node:assert/strict";
 import { join } from "node:path";
-import { complaints, DESKTOP, env, launch, newSession, open } from "./browser.ts";
+import { complaints, DESKTOP, env, journey, newPage, newSession, open } from "./browser.ts";
 import { idle, play, said, send, slowly, whole } from "./demo.ts";
 
-const browser = await launch();
-try {
-  const page = await (await browser.newContext(DESKTOP)).newPage();
+await journey(async (browser) => {
+  const page = await newPage(await browser.newContext(DESKTOP));
   const found = complaints(page);
   await open(page, "/");
   await newSession(page, env("OCTO_WORKSPACE"));
@@ -38,7 +37,5 @@ try {
   assert.equal(await page.locator("body").getAttribute("data-mark"), "same page", "the page was never left");
   const other = found.filter((text) => !/ERR_CONNECTION_REFUSED|WebSocket connection/.test(text));
   assert.deepEqual(other, [], "the page had nothing to complain of but the absence of octo");
-} finally {
-  await browser.close();
-}
+});
 process.stdout.write("restart: all well\n");

@@ -4,14 +4,13 @@
  */
 import assert from "node:assert/strict";
 import { join } from "node:path";
-import { complaints, DESKTOP, env, launch, newSession, open } from "./browser.ts";
+import { complaints, DESKTOP, env, journey, newPage, newSession, open } from "./browser.ts";
 import { idle, play, said, send, slowly, whole } from "./demo.ts";
 
-const browser = await launch();
-try {
+await journey(async (browser) => {
   const context = await browser.newContext(DESKTOP);
-  const one = await context.newPage();
-  const two = await context.newPage();
+  const one = await newPage(context);
+  const two = await newPage(context);
   const found = [...complaints(one), ...complaints(two)];
   await open(one, "/");
   const id = await newSession(one, env("OCTO_WORKSPACE"));
@@ -62,7 +61,5 @@ try {
     "what was dropped never runs",
   );
   assert.deepEqual(found, [], "the pages had nothing to complain of");
-} finally {
-  await browser.close();
-}
+});
 process.stdout.write("windows: all well\n");

@@ -1,7 +1,7 @@
 import { useQuery } from "@tanstack/react-query";
 import { useNavigate } from "@tanstack/react-router";
 import { FolderOpen } from "lucide-react";
-import { type FormEvent, useState } from "react";
+import { type FormEvent, useLayoutEffect, useRef, useState } from "react";
 import { useTranslation } from "react-i18next";
 import { mux } from "@/lib/client";
 import { featuresQuery } from "@/lib/features";
@@ -35,6 +35,12 @@ export function NewSessionDialog({ cwd, onClose }: { cwd?: string; onClose: () =
   // Until somebody chooses: where they last worked, or the folder that octo has made for them.
   const [typed, setFolder] = useState<string | null>(cwd ?? null);
   const folder = typed ?? folders[0] ?? "";
+  // A suggestion may arrive while somebody is about to type: what they type replaces it, and is never joined to it.
+  const input = useRef<HTMLInputElement>(null);
+  useLayoutEffect(() => {
+    const field = input.current;
+    if (typed === null && field && document.activeElement === field && field.value === folder) field.select();
+  }, [typed, folder]);
   const [chosen, setChosen] = useState<string | null>(lastModel);
   const [busy, setBusy] = useState(false);
   const [error, setError] = useState<string | null>(null);
@@ -69,6 +75,7 @@ export function NewSessionDialog({ cwd, onClose }: { cwd?: string; onClose: () =
             hint={t("new.folderHint")}
             error={error}
             name="cwd"
+            ref={input}
             placeholder="/home/you/project"
             data-testid="folder"
             autoComplete="off"
