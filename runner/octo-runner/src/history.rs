@@ -54,7 +54,7 @@ impl Actor for History {
 
     fn inspect(&self) -> Value {
         let journal = &self.registry.shared().journal;
-        value!({ "queries": self.queries, "journal": journal.path(), "writes_waiting": journal.queued() })
+        value!({ "queries": self.queries, "journal": journal.path(), "sessions_gone": journal.gone(), "writes_waiting": journal.queued() })
     }
 }
 

@@ -16,6 +16,7 @@ pub mod agents;
 pub mod clock;
 pub mod history;
 pub mod journal;
+pub mod kill_point;
 pub mod link;
 pub mod options;
 pub mod runner;

@@ -4,7 +4,7 @@ use crate::agents::Finder;
 use crate::clock::now_ms;
 use crate::history::{HISTORY, History};
 use crate::journal::{BOOT_ID_FILE, Journal, JournalError};
-use crate::link::{self, LINK, Link, LinkArgs, ListenError, Listener, Peers};
+use crate::link::{self, LINK, Link, LinkArgs, ListenError, Listener, Peers, Serving};
 use crate::options::Options;
 use crate::session::Registry;
 use crate::shared::Shared;
@@ -35,6 +35,7 @@ pub enum StartRunnerError {
 pub struct Runner {
     system: System,
     registry: Registry,
+    serving: Serving,
     _lock: link::Lock,
 }
 
@@ -45,6 +46,8 @@ impl Runner {
     /// [`StartRunnerError`], a sentence for the operator.
     pub async fn start(options: Options) -> Result<Self, StartRunnerError> {
         let lock = link::lock(&options.data_dir)?;
+        #[cfg(all(feature = "kill-points", debug_assertions))]
+        crate::kill_point::arm(&options.data_dir);
         let server_uid = options.server_uid.unwrap_or_else(|| nix::unistd::geteuid().as_raw());
         let listener = Arc::new(Listener::bind(&options.socket, server_uid)?);
         let boot_id = std::fs::read_to_string(BOOT_ID_FILE).map(|id| id.trim().to_owned()).unwrap_or_default();
@@ -74,10 +77,10 @@ impl Runner {
                 tracing::error!(session = id, %error, "a session that was at work could not be brought to rest");
             }
         }
-        let args =
-            LinkArgs { listener, registry: registry.clone(), history, directory: system.directory().clone(), peers: Peers::default() };
+        let serving = Serving { registry: registry.clone(), history, directory: system.directory().clone(), peers: Peers::default() };
+        let args = LinkArgs { listener, serving: serving.clone() };
         system.root().start_child::<Link>(LINK, "link", move || args.clone()).await?;
-        Ok(Self { system, registry, _lock: lock })
+        Ok(Self { system, registry, serving, _lock: lock })
     }
 
     /// Waits until the tree has failed beyond what its supervisors can mend; says why.
@@ -89,6 +92,12 @@ impl Runner {
     #[must_use]
     pub fn registry(&self) -> &Registry {
         &self.registry
+    }
+
+    /// What a connection is served with that does not come through the socket.
+    #[must_use]
+    pub fn serving(&self) -> &Serving {
+        &self.serving
     }
 
     /// Ends agents gracefully, then everything else, and writes what waits.

@@ -76,14 +76,24 @@ impl Daemon {
         tokio::spawn(async move { child.wait().await });
         match ready {
             Ok(()) => Ok(Found::Started),
-            Err(reason) => {
-                let reason = format!("{reason}{}", tail(&self.log, before));
-                Err(LaunchError::NotReady { binary: self.binary, socket: self.socket.clone(), reason })
+            Err(Unready { reason, ended }) => {
+                let said = tail(&self.log, before);
+                // What it says last, under its own name, is why it ended.
+                let own = format!("{}: ", self.binary);
+                if let Some(words) = ended.then(|| said.lines().rev().find_map(|line| line.strip_prefix(&own))).flatten() {
+                    return Err(LaunchError::Ended { binary: self.binary, said: words.to_owned(), log: self.log.clone() });
+                }
+                let end = if said.is_empty() {
+                    format!("; {} is empty", self.log.display())
+                } else {
+                    format!("; the end of {}:\n{said}", self.log.display())
+                };
+                Err(LaunchError::NotReady { binary: self.binary, socket: self.socket.clone(), reason: format!("{reason}{end}") })
             }
         }
     }
 
-    async fn ready(&self, child: &mut Child) -> Result<(), String> {
+    async fn ready(&self, child: &mut Child) -> Result<(), Unready> {
         let answering = async {
             while !answers(&self.socket).await {
                 tokio::time::sleep(POLL).await;
@@ -94,11 +104,21 @@ impl Daemon {
             ended = child.wait() => {
                 // Another process may have won the race for the socket.
                 if answers(&self.socket).await { return Ok(()) }
-                Err(ended.map_or_else(|e| e.to_string(), |status| format!("it ended at once ({status})")))
+                let reason = ended.map_or_else(|e| e.to_string(), |status| format!("it ended at once ({status})"));
+                Err(Unready { reason, ended: true })
             }
-            () = tokio::time::sleep(START_DEADLINE) => Err(format!("it is not ready after {} seconds", START_DEADLINE.as_secs())),
+            () = tokio::time::sleep(START_DEADLINE) => {
+                Err(Unready { reason: format!("it is not ready after {} seconds", START_DEADLINE.as_secs()), ended: false })
+            }
         }
     }
+}
+
+/// Why a daemon that was started does not answer.
+struct Unready {
+    reason: String,
+    /// It is not there any more.
+    ended: bool,
 }
 
 /// The end of what was written to the log since it was `before` bytes long.
@@ -109,10 +129,10 @@ fn tail(log: &Path, before: u64) -> String {
         file.seek(SeekFrom::Start(before.max(length.saturating_sub(SHOWN_BYTES)).min(length)))?;
         file.take(SHOWN_BYTES).read_to_end(&mut text)
     });
+    if read.is_err() {
+        return String::new();
+    }
     let text = String::from_utf8_lossy(&text);
     let lines: Vec<&str> = text.lines().filter(|l| !l.trim().is_empty()).collect();
-    match (read, lines.as_slice()) {
-        (Ok(_), [_, ..]) => format!("; the end of {}:\n{}", log.display(), lines[lines.len().saturating_sub(SHOWN_LINES)..].join("\n")),
-        _ => format!("; {} is empty", log.display()),
-    }
+    lines[lines.len().saturating_sub(SHOWN_LINES)..].join("\n")
 }

@@ -27,6 +27,16 @@ pub enum LaunchError {
         /// Why.
         reason: String,
     },
+    /// It ended at once and said why.
+    #[error("{binary} does not start: {said} (its log is {})", .log.display())]
+    Ended {
+        /// The binary.
+        binary: &'static str,
+        /// Its own words.
+        said: String,
+        /// Where it says more.
+        log: PathBuf,
+    },
     /// It was started and did not answer.
     #[error("{binary} does not answer on {}: {reason}", .socket.display())]
     NotReady {

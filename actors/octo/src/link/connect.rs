@@ -8,11 +8,16 @@ use octo_protocol::link::{Decoder, Frame, Hello, LINK_VERSION, LINK_VERSION_MIN,
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::UnixStream;
 use tokio::sync::watch;
 
-/// Patience for connecting and the handshake together.
+/// What comes from a runner, whatever carries it.
+pub type FromRunner = Box<dyn AsyncRead + Send + Unpin>;
+/// What goes to a runner.
+pub type ToRunner = Box<dyn AsyncWrite + Send + Unpin>;
+
+/// Patience for connecting, and for the handshake.
 pub const HANDSHAKE_WITHIN: Duration = Duration::from_secs(5);
 
 /// Whose runner is expected where.
@@ -58,36 +63,53 @@ pub enum ConnectError {
 /// # Errors
 /// [`ConnectError`] when there is no runner of that user that speaks this link.
 pub async fn connect(target: &Target, sessions: watch::Sender<Option<Arc<Vec<SessionSummary>>>>) -> Result<(Link, Driver), ConnectError> {
-    let user = || target.user.clone();
-    match tokio::time::timeout(HANDSHAKE_WITHIN, shake(target)).await {
-        Err(_) => Err(ConnectError::Timeout { user: user() }),
+    let io = |error| ConnectError::Unreachable { user: target.user.clone(), socket: target.socket.clone(), error };
+    let connecting = tokio::time::timeout(HANDSHAKE_WITHIN, UnixStream::connect(&target.socket));
+    let stream = connecting.await.map_err(|_| ConnectError::Timeout { user: target.user.clone() })?.map_err(io)?;
+    let found = stream.peer_cred().map_err(io)?.uid();
+    if found != target.uid {
+        let (user, socket) = (target.user.clone(), target.socket.clone());
+        return Err(ConnectError::WrongOwner { user, socket, expected: target.uid, found });
+    }
+    let (from, to) = stream.into_split();
+    over(Box::new(from), Box::new(to), target, sessions).await
+}
+
+/// Shakes hands over a connection of which it is known that the other end is the user's runner, else as [`connect`].
+///
+/// # Errors
+/// As [`connect`].
+pub async fn over(
+    from: FromRunner,
+    to: ToRunner,
+    target: &Target,
+    sessions: watch::Sender<Option<Arc<Vec<SessionSummary>>>>,
+) -> Result<(Link, Driver), ConnectError> {
+    match tokio::time::timeout(HANDSHAKE_WITHIN, shake(from, to, target)).await {
+        Err(_) => Err(ConnectError::Timeout { user: target.user.clone() }),
         Ok(Err(error)) => Err(error),
         Ok(Ok(shaken)) => {
             let (inner, queues) = Inner::new(shaken.welcome);
             let inner = Arc::new(inner);
             let link = Link(Arc::clone(&inner));
-            Ok((link, Driver::new(inner, queues, shaken.stream, shaken.buffer, shaken.decoder, sessions)))
+            Ok((link, Driver::new(inner, queues, (shaken.from, shaken.to), shaken.buffer, shaken.decoder, sessions)))
         }
     }
 }
 
 struct Shaken {
-    stream: UnixStream,
+    from: FromRunner,
+    to: ToRunner,
     welcome: Welcome,
     /// Whatever came behind the welcome.
     buffer: BytesMut,
     decoder: Decoder,
 }
 
-async fn shake(target: &Target) -> Result<Shaken, ConnectError> {
+async fn shake(mut from: FromRunner, mut to: ToRunner, target: &Target) -> Result<Shaken, ConnectError> {
     let user = || target.user.clone();
     let io = |error| ConnectError::Unreachable { user: target.user.clone(), socket: target.socket.clone(), error };
     let bad = |error| ConnectError::Protocol { user: target.user.clone(), error };
-    let mut stream = UnixStream::connect(&target.socket).await.map_err(io)?;
-    let found = stream.peer_cred().map_err(io)?.uid();
-    if found != target.uid {
-        return Err(ConnectError::WrongOwner { user: user(), socket: target.socket.clone(), expected: target.uid, found });
-    }
     let hello = Frame::Hello(Hello {
         magic: Hello::MAGIC,
         min_version: LINK_VERSION_MIN,
@@ -98,13 +120,13 @@ async fn shake(target: &Target) -> Result<Shaken, ConnectError> {
     });
     let mut out = BytesMut::new();
     encode(&hello, &mut 0, &mut out).map_err(bad)?;
-    stream.write_all(&out).await.map_err(io)?;
+    to.write_all(&out).await.map_err(io)?;
     let (mut buffer, mut decoder) = (BytesMut::with_capacity(4096), Decoder::default());
     let first = loop {
         if let Some(frame) = decoder.decode(&mut buffer).map_err(bad)? {
             break frame;
         }
-        if stream.read_buf(&mut buffer).await.map_err(io)? == 0 {
+        if from.read_buf(&mut buffer).await.map_err(io)? == 0 {
             return Err(ConnectError::Closed { user: user() });
         }
     };
@@ -119,5 +141,5 @@ async fn shake(target: &Target) -> Result<Shaken, ConnectError> {
     if welcome.user != target.user {
         return Err(ConnectError::WrongUser { user: user(), socket: target.socket.clone(), found: welcome.user });
     }
-    Ok(Shaken { stream, welcome, buffer, decoder })
+    Ok(Shaken { from, to, welcome, buffer, decoder })
 }

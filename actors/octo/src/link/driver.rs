@@ -1,5 +1,6 @@
 //! What keeps a link alive: one reader, one writer, the heartbeat. A single future, owned by the `runner` actor.
 
+use super::connect::{FromRunner, ToRunner};
 use super::handle::{Inner, Queued, Queues};
 use super::subscription::Item;
 use bytes::BytesMut;
@@ -10,8 +11,6 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::UnixStream;
-use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::{OwnedSemaphorePermit, watch};
 
 /// Written at once at most, when that much waits.
@@ -23,7 +22,7 @@ const READ_BYTES: usize = 16 * 1024;
 pub struct Driver {
     inner: Arc<Inner>,
     queues: Queues,
-    stream: UnixStream,
+    halves: (FromRunner, ToRunner),
     buffer: BytesMut,
     decoder: Decoder,
     sessions: watch::Sender<Option<Arc<Vec<SessionSummary>>>>,
@@ -42,19 +41,18 @@ impl Driver {
     pub(super) fn new(
         inner: Arc<Inner>,
         queues: Queues,
-        stream: UnixStream,
+        halves: (FromRunner, ToRunner),
         buffer: BytesMut,
         decoder: Decoder,
         sessions: watch::Sender<Option<Arc<Vec<SessionSummary>>>>,
     ) -> Self {
-        Self { inner, queues, stream, buffer, decoder, sessions }
+        Self { inner, queues, halves, buffer, decoder, sessions }
     }
 
     /// Runs the link until it is lost; says why.
     pub async fn run(self) -> String {
-        let Self { inner, queues, stream, buffer, decoder, sessions } = self;
+        let Self { inner, queues, halves, buffer, decoder, sessions } = self;
         let _ender = Ender(Arc::clone(&inner));
-        let (from, to) = stream.into_split();
         let mut ended = inner.ended();
         let reader = Reader { inner: &inner, from, buffer, decoder, sessions: &sessions };
         let reason = tokio::select! {
@@ -81,7 +79,7 @@ async fn beat(inner: &Inner) {
 
 struct Reader<'a> {
     inner: &'a Inner,
-    from: OwnedReadHalf,
+    from: FromRunner,
     buffer: BytesMut,
     decoder: Decoder,
     sessions: &'a watch::Sender<Option<Arc<Vec<SessionSummary>>>>,
@@ -149,7 +147,7 @@ impl Reader<'_> {
 
 /// Writes what is queued, in batches. Control frames overtake requests, also between the chunks of a large one; requests keep
 /// their order among themselves, because the commands of a session do.
-async fn write(inner: &Inner, mut queues: Queues, mut to: OwnedWriteHalf) -> String {
+async fn write(inner: &Inner, mut queues: Queues, mut to: ToRunner) -> String {
     let mut out = BytesMut::new();
     let mut large: VecDeque<BytesMut> = VecDeque::new();
     let mut large_room: Option<OwnedSemaphorePermit> = None;

@@ -295,16 +295,27 @@ impl Follower {
         (Place::Replay(replay), frames)
     }
 
-    /// Joins the ring if it holds what comes next; otherwise the next stretch of the journal.
+    /// How far the journal goes for certain by what the runner said at the attach, which the ring may not have seen yet.
+    fn due(&self, journal: &Journal) -> u64 {
+        self.opened.as_ref().filter(|(epoch, _)| *epoch == journal.epoch).map_or(0, |(_, seq)| *seq)
+    }
+
+    /// Joins the ring if it holds what comes next, up to what the attach was told of; otherwise the next stretch of the journal.
     async fn rejoin(&mut self, mut replay: Replay) -> (Place, Vec<Frame>) {
+        let due = self.due(&replay.journal);
         let log = &replay.journal.log;
-        if let Some(mut position) = log.position_after_seq(replay.seq) {
+        if log.last_seq().unwrap_or(0) >= due
+            && let Some(mut position) = log.position_after_seq(replay.seq)
+        {
             // What happened before this attach and was never journalled is over; the client is told how things stand instead.
             let until = log.head();
             let mut frames = Vec::new();
             let mut bytes = 0;
             while position < until {
-                let Read::Frames { frames: read, next } = log.read(position, 1, usize::MAX) else { break };
+                let Read::Frames { frames: read, next } = log.read(position, 1, usize::MAX) else {
+                    // It went on without this one, which still has to come to where the attach was.
+                    return (Place::Replay(replay), frames);
+                };
                 if next == position {
                     break;
                 }
@@ -326,10 +337,11 @@ impl Follower {
             frames.extend(self.reach(&replay.journal));
             return (Place::Live(replay.journal, position, replay.seq), frames);
         }
-        let Some(newest) = log.last_seq().filter(|newest| *newest > replay.seq) else {
-            // The runner said at the attach that there is more than the ring has seen: it is on its way.
+        let newest = log.last_seq().unwrap_or(0).max(due);
+        if newest <= replay.seq {
+            // The ring has not seen yet what was read from the journal: it is on its way.
             return self.wait_for_ring(replay).await;
-        };
+        }
         let source = match self.user.link(RING_PATIENCE).await {
             Ok(link) => {
                 let epoch = Some(replay.journal.epoch.clone());
@@ -364,15 +376,25 @@ impl Follower {
     async fn wait_for_ring(&mut self, replay: Replay) -> (Place, Vec<Frame>) {
         let mut head = replay.journal.log.watch();
         let before = *head.borrow_and_update();
-        if replay.journal.log.last_seq().is_some_and(|newest| newest >= replay.seq) {
+        let mut views = self.feed.watch();
+        if self.superseded(&replay.journal) || replay.journal.log.last_seq().is_some_and(|newest| newest >= replay.seq) {
             // It came between the look and the watch; nothing else may follow it for a long time.
             return (Place::Replay(replay), Vec::new());
         }
-        let waited = tokio::time::timeout(RING_PATIENCE, head.wait_for(|now| *now != before)).await;
-        match waited {
-            Ok(_) => (Place::Replay(replay), Vec::new()),
-            Err(_) => (Place::Resync(Some("the session's journal ends before your cursor".to_owned())), Vec::new()),
+        let told = self.reach(&replay.journal);
+        if !told.is_empty() {
+            return (Place::Replay(replay), told);
         }
+        let out_of_reach = matches!(self.feed.view().reach, Reach::Down(_));
+        tokio::select! {
+            _ = head.wait_for(|now| *now != before) => {}
+            _ = views.changed() => {}
+            // While the runner is out of reach the ring cannot move.
+            () = tokio::time::sleep(RING_PATIENCE), if !out_of_reach => {
+                return (Place::Resync(Some("the session's journal ends before your cursor".to_owned())), Vec::new());
+            }
+        }
+        (Place::Replay(replay), Vec::new())
     }
 
     async fn live(&mut self, journal: Arc<Journal>, position: u64, seq: u64) -> (Place, Vec<Frame>) {

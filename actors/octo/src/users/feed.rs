@@ -141,6 +141,15 @@ impl Feed {
         }
     }
 
+    /// The runner does not come back by itself: told once more when the reason is another one than before.
+    pub(super) fn failed(&self, reason: &str) {
+        let known = matches!(&self.view.borrow().reach, Reach::Down(told) if **told == *reason);
+        if !known {
+            self.view.send_modify(|view| view.reach = Reach::Waiting);
+            self.unreachable(reason);
+        }
+    }
+
     /// What is held belongs to no journal any more: the next subscription starts from nothing.
     pub(super) fn forget(&self) {
         let mut old = None;

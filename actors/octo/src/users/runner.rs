@@ -4,8 +4,8 @@
 //! and the next incarnation comes after a back-off.
 
 use super::user::{Reached, Shared};
-use crate::launch::Launch;
-use crate::link::{self, Link, Target};
+use crate::launch::{Launch, LaunchError};
+use crate::link::{self, ConnectError, Link, Target};
 use octo_actors::{Actor, Ctx, Failure, Kind};
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -41,8 +41,9 @@ impl Actor for Runner {
         let (link, driver) = match reach(&shared, &launch, instance).await {
             Ok(reached) => reached,
             Err(error) => {
-                shared.reach(Reached::Down(error.to_string().into()));
-                return Err(error);
+                let reason = error.to_string().into();
+                shared.reach(if error.is_lasting() { shared.failed(reason) } else { Reached::Down(reason) });
+                return Err(error.into());
             }
         };
         ctx.spawn_task(async move { Msg::Lost(driver.run().await) })?;
@@ -66,7 +67,28 @@ impl Actor for Runner {
     }
 }
 
-async fn reach(shared: &Shared, launch: &Launch, instance: String) -> Result<(Link, link::Driver), Failure> {
+/// Why there is no link to the runner.
+#[derive(Debug, thiserror::Error)]
+enum Unreached {
+    #[error(transparent)]
+    Launch(#[from] LaunchError),
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+}
+
+impl Unreached {
+    /// The next attempt would end the same way: whoever waits is told at once. The others are what a runner that comes or goes looks like.
+    fn is_lasting(&self) -> bool {
+        match self {
+            Self::Launch(_) => true,
+            Self::Connect(error) => {
+                matches!(error, ConnectError::WrongOwner { .. } | ConnectError::WrongUser { .. } | ConnectError::Version { .. })
+            }
+        }
+    }
+}
+
+async fn reach(shared: &Shared, launch: &Launch, instance: String) -> Result<(Link, link::Driver), Unreached> {
     let endpoint = launch.ensure_runner(shared.id()).await?;
     let target = Target { socket: endpoint.socket, uid: endpoint.uid, user: shared.id().to_string(), instance };
     Ok(link::connect(&target, shared.listed().clone()).await?)

@@ -39,8 +39,32 @@ pub(super) const KIND: Kind = Kind::permanent("user").intensity(5, Duration::fro
 /// How the runner is reached.
 #[derive(Clone)]
 pub(super) enum Reached {
+    /// It may be there in a moment.
     Down(Arc<str>),
+    /// It could not be started, or is none that can be used: trying again by itself does not help. `attempt` counts these.
+    Failed {
+        reason: Arc<str>,
+        attempt: u64,
+    },
     Up(Link),
+}
+
+impl Reached {
+    fn attempt(&self) -> Option<u64> {
+        match self {
+            Self::Failed { attempt, .. } => Some(*attempt),
+            Self::Down(_) | Self::Up(_) => None,
+        }
+    }
+}
+
+/// Whether a link in its back-off was tried.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Retry {
+    /// There is an attempt under way, this one or another.
+    UnderWay,
+    /// The last one was a moment ago.
+    JustNow,
 }
 
 /// What one user's actors share; it outlives their incarnations.
@@ -54,6 +78,7 @@ pub(crate) struct Shared {
     open: AtomicUsize,
     used: Mutex<Instant>,
     retried: Mutex<Option<Instant>>,
+    failures: AtomicU64,
 }
 
 impl Shared {
@@ -68,6 +93,7 @@ impl Shared {
             open: AtomicUsize::new(0),
             used: Mutex::new(Instant::now()),
             retried: Mutex::new(None),
+            failures: AtomicU64::new(0),
         })
     }
 
@@ -77,6 +103,11 @@ impl Shared {
 
     pub fn reach(&self, reached: Reached) {
         self.link.send_replace(reached);
+    }
+
+    /// One more attempt that failed for good.
+    pub fn failed(&self, reason: Arc<str>) -> Reached {
+        Reached::Failed { reason, attempt: self.failures.fetch_add(1, Relaxed) + 1 }
     }
 
     pub fn listed(&self) -> &watch::Sender<Option<Arc<Vec<SessionSummary>>>> {
@@ -96,6 +127,11 @@ impl Shared {
                 Reached::Down(reason) => {
                     if feed.view().journal.is_some() {
                         feed.unreachable(&reason);
+                    }
+                }
+                Reached::Failed { reason, .. } => {
+                    if feed.view().journal.is_some() {
+                        feed.failed(&reason);
                     }
                 }
             }
@@ -129,43 +165,51 @@ impl User {
         &self.shared.id
     }
 
-    /// The link, waited for if it is not there yet.
+    /// The link, waited for if it is not there yet. A runner that does not start is told of when that is known, not when the wait is over.
     ///
     /// # Errors
     /// `runner_unavailable` with the reason why there is none.
     pub async fn link(&self, patience: Duration) -> Result<Link, ProtocolError> {
         self.shared.touch();
-        let failing = self.linked().is_none() && self.retry().await;
-        let longest = if failing { FAILING_PATIENCE } else { LINK_PATIENCE };
         let mut state = self.shared.link.subscribe();
-        let up = tokio::time::timeout(patience.min(longest), state.wait_for(|s| matches!(s, Reached::Up(_))));
-        if let Ok(Ok(state)) = up.await
-            && let Reached::Up(link) = &*state
-        {
-            return Ok(link.clone());
-        }
-        let reason = match &*self.shared.link.borrow() {
+        let (before, down) = match &*state.borrow_and_update() {
             Reached::Up(link) => return Ok(link.clone()),
-            Reached::Down(reason) => Arc::clone(reason),
+            down => (down.attempt(), down.clone()),
         };
-        Err(ProtocolError::new(ErrorCode::RunnerUnavailable, format!("the runner of {} is out of reach: {reason}", self.id())))
+        let retried = self.retry().await;
+        if retried == Retry::JustNow
+            && let Reached::Failed { reason, .. } = &down
+        {
+            return Err(self.unavailable(reason));
+        }
+        let longest = if retried == Retry::JustNow { FAILING_PATIENCE } else { LINK_PATIENCE };
+        let settled = |now: &Reached| matches!(now, Reached::Up(_)) || (now.attempt().is_some() && now.attempt() != before);
+        let _ = tokio::time::timeout(patience.min(longest), state.wait_for(settled)).await;
+        match &*self.shared.link.borrow() {
+            Reached::Up(link) => Ok(link.clone()),
+            Reached::Down(reason) | Reached::Failed { reason, .. } => Err(self.unavailable(reason)),
+        }
     }
 
-    /// Somebody waits: a link in its back-off is tried now. Whether it was in its back-off.
-    async fn retry(&self) -> bool {
-        let Ok(runner) = self.address.path().join("runner") else { return false };
+    fn unavailable(&self, reason: &str) -> ProtocolError {
+        ProtocolError::new(ErrorCode::RunnerUnavailable, format!("the runner of {} is out of reach: {reason}", self.id()))
+    }
+
+    /// Somebody waits: a link in its back-off is tried now.
+    async fn retry(&self) -> Retry {
+        let Ok(runner) = self.address.path().join("runner") else { return Retry::UnderWay };
         if self.directory.get(&runner).is_none_or(|row| row.state != ActorState::Restarting) {
-            return false;
+            return Retry::UnderWay;
         }
         {
             let mut retried = self.shared.retried.lock().unwrap_or_else(PoisonError::into_inner);
             if retried.is_some_and(|at| at.elapsed() < RETRY_EVERY) {
-                return true;
+                return Retry::JustNow;
             }
             *retried = Some(Instant::now());
         }
         let _ = tokio::time::timeout(RETRY_EVERY, self.directory.restart(&runner)).await;
-        true
+        Retry::UnderWay
     }
 
     /// The link if there is one now.
@@ -173,7 +217,7 @@ impl User {
     pub fn linked(&self) -> Option<Link> {
         match &*self.shared.link.borrow() {
             Reached::Up(link) => Some(link.clone()),
-            Reached::Down(_) => None,
+            Reached::Down(_) | Reached::Failed { .. } => None,
         }
     }
 

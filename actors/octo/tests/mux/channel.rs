@@ -303,3 +303,19 @@ async fn what_an_existing_client_sends_is_taken_and_answered() {
     }
     assert_eq!(answered, 27);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_runner_that_does_not_start_is_told_of_after_its_first_attempt_in_its_own_words() {
+    let instance = Instance::start().await;
+    let attempts = instance.install(
+        "octo-runner",
+        "#!/bin/sh\necho started >> \"$0.attempts\"\necho 'some line of the log' >&2\necho 'octo-runner: the journal is not whole; restore it' >&2\nexit 1\n",
+    );
+    let mut client = Client::connect(&instance, &instance.token("alice", Role::User).await).await;
+    let response = client.ask("s", "get_messages", json!({})).await;
+    assert_eq!(response["code"], "runner_unavailable", "{response}");
+    let error = response["error"].as_str().unwrap();
+    assert!(error.contains("octo-runner does not start: the journal is not whole; restore it (its log is /"), "{error}");
+    let count = std::fs::read_to_string(attempts.with_extension("attempts")).unwrap().lines().count();
+    assert!(count <= 2, "whoever waits is told when the first attempt has failed, not after {count}");
+}

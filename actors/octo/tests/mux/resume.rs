@@ -152,6 +152,36 @@ async fn a_link_cut_in_mid_stream_is_told_and_resumed() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_replay_ends_only_where_the_attach_was_told_that_the_journal_ends_however_stale_the_ring_is() {
+    let instance = Instance::start().await;
+    let runner = instance.runner("alice");
+    let token = instance.token("alice", Role::User).await;
+    for (n, seq) in [None, Some(3), Some(11)].into_iter().enumerate() {
+        let session = format!("s{n}");
+        runner.open(&session);
+        let mut first = Client::connect(&instance, &token).await;
+        first.attach(&session).await;
+        runner.begin(&session, "m1", 10);
+        first.reach(&session, 11).await;
+        // The ring stays where it is; the journal goes on.
+        runner.stall(true);
+        runner.begin(&session, "m2", 7);
+        let head = runner.head(&session);
+        let mut client = Client::connect(&instance, &token).await;
+        let checker = client.checkers.entry(session.clone()).or_default();
+        checker.cursor = seq.map(|seq| Cursor { epoch: "e1".parse().unwrap(), seq });
+        client.attach(&session).await;
+        assert_eq!(client.seen(&session).cursor.as_ref().unwrap().seq, head, "from {seq:?}");
+        runner.stall(false);
+        let end = runner.finish(&session, "m2", "0 1 2 3 4 5 6 ");
+        client.reach(&session, end).await;
+        first.reach(&session, end).await;
+        assert_eq!(client.seen(&session).brackets, 1, "from {seq:?}: one pair of brackets, and live from there");
+        assert!(client.seen(&session).resyncs.is_empty());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_journal_started_anew_gives_every_client_the_messages_again() {
     let instance = Instance::start().await;
     let runner = instance.runner("alice");

@@ -1,6 +1,7 @@
 //! The actor that owns one agent's process.
 
 use super::{News, Plan, PlanError};
+use crate::kill_point::{self, Point};
 use crate::session::{SessionAddress, SessionMsg, deliver};
 use crate::shared::Shared;
 use bytes::{Bytes, BytesMut};
@@ -262,7 +263,10 @@ async fn write_all(mut stdin: AgentWriter, mut writes: mpsc::Receiver<Bytes>, mu
         };
         let Some(bytes) = bytes else { return };
         let written = tokio::select! {
-            written = stdin.write_all(&bytes) => written.is_ok(),
+            written = stdin.write_all(&bytes) => {
+                kill_point::reached(Point::Sent);
+                written.is_ok()
+            }
             () = async { let _ = stop.wait_for(|stop| *stop).await; tokio::time::sleep(EOF_PATIENCE).await } => false,
         };
         if !written {

@@ -2,7 +2,7 @@
 
 use octo_protocol::{ErrorCode, ProtocolError};
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Why the journal could not be opened, written or read.
 #[derive(Debug, thiserror::Error)]
@@ -53,6 +53,19 @@ pub enum JournalError {
         /// Why.
         reason: String,
     },
+    /// It turned out to be damaged while it was used.
+    #[error(
+        "{action} found {} damaged ({reason}): stop the runner, keep a copy of the file and its companions, and restore it from a backup",
+        path.display()
+    )]
+    Damaged {
+        /// What was being done.
+        action: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// SQLite's words.
+        reason: String,
+    },
     /// Another statement failed.
     #[error("{action} in the journal failed: {reason}")]
     Statement {
@@ -73,10 +86,13 @@ pub enum JournalError {
 }
 
 impl JournalError {
-    pub(super) fn sqlite(action: &'static str, error: &rusqlite::Error) -> Self {
+    pub(super) fn sqlite(action: &'static str, path: &Path, error: &rusqlite::Error) -> Self {
         match error.sqlite_error_code() {
             Some(rusqlite::ErrorCode::DiskFull | rusqlite::ErrorCode::SystemIoFailure | rusqlite::ErrorCode::ReadOnly) => {
                 Self::Full { reason: error.to_string() }
+            }
+            Some(rusqlite::ErrorCode::DatabaseCorrupt | rusqlite::ErrorCode::NotADatabase) => {
+                Self::Damaged { action, path: path.to_owned(), reason: error.to_string() }
             }
             _ => Self::Statement { action, reason: error.to_string() },
         }

@@ -5,28 +5,33 @@
 //!
 //! Promises: an event is committed before it is announced in the session's ring; sequence numbers of a (session, epoch) begin at 1 and have no gap;
 //! a finished message and the pruning of the deltas that led to it are one transaction; a batch is in the journal whole or not at all;
-//! a journal that a newer octo wrote, or that is damaged, is refused with a sentence and left as it is.
+//! a journal that a newer octo wrote, or that is damaged, is refused with a sentence and left as it is; a journal that has lost its end is
+//! noticed by its witness, a row that is not as it was written by its checksum, and each says so where it is seen.
 //!
 //! Never: decides what an event means for a session, waits for a reader of the ring, or deletes a file.
 //!
 //! An epoch. The kernel may have lost the last commits with the power, so a journal that was last written under another boot id gives every session a
-//! new epoch, called its *life* here. The rows of earlier lives stay: their messages are history and part of every snapshot; their other
+//! new epoch, called its *life* here; so does one that is behind its witness. The rows of earlier lives stay: their messages are history and part of every snapshot; their other
 //! events are out of reach of cursors, which get `EpochChanged` and attach again.
 
 mod batch;
+mod checksum;
 mod error;
 mod history;
+mod lives;
 mod log;
 mod reader;
 mod schema;
+mod witness;
 mod writer;
 
 pub use batch::{Batch, Change, Entry, FinishedMessage, NewSession, Prune, Sync};
 pub use error::JournalError;
 pub use history::chat;
+pub use lives::new_epoch;
 pub use log::{Packed, SessionLog};
 pub use reader::{InputRow, OpenItems, Page, Row, SessionRow, SnapshotPage, Totals};
-pub use schema::{BOOT_ID_FILE, SCHEMA_VERSION, new_epoch};
+pub use schema::{BOOT_ID_FILE, SCHEMA_VERSION};
 
 use crate::clock::now_ms;
 use std::path::{Path, PathBuf};
@@ -51,6 +56,7 @@ pub struct Journal {
 
 struct Inner {
     path: PathBuf,
+    gone: usize,
     queue: mpsc::Sender<writer::Operation>,
     readers: reader::Readers,
     thread: std::sync::Mutex<Option<std::thread::JoinHandle<()>>>,
@@ -63,20 +69,26 @@ impl Journal {
     /// [`JournalError`] when another runner holds it, a newer octo wrote it, or it cannot be read; nothing is changed then.
     pub fn open(directory: &Path, boot_id: &str) -> Result<Self, JournalError> {
         let path = directory.join("journal.db");
-        let connection = schema::open(&path, boot_id, now_ms())?;
+        let schema::Opened { connection, witness, gone } = schema::open(&path, boot_id, now_ms())?;
         let readers = reader::Readers::new(&path)?;
         let (queue, operations) = mpsc::channel(MAX_QUEUED);
         let thread = std::thread::Builder::new()
             .name("journal".to_owned())
-            .spawn(move || writer::run(connection, operations))
+            .spawn(move || writer::run(connection, witness, operations))
             .map_err(|source| JournalError::Thread { source })?;
-        Ok(Self { inner: Arc::new(Inner { path, queue, readers, thread: std::sync::Mutex::new(Some(thread)) }) })
+        Ok(Self { inner: Arc::new(Inner { path, gone, queue, readers, thread: std::sync::Mutex::new(Some(thread)) }) })
     }
 
     /// Where the file is.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.inner.path
+    }
+
+    /// Sessions that were written and were not there any more when it was opened.
+    #[must_use]
+    pub fn gone(&self) -> usize {
+        self.inner.gone
     }
 
     /// Operations that wait for the writer right now.

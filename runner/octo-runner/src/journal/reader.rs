@@ -1,15 +1,15 @@
 //! Reading: a few connections of their own, on blocking threads, never in the way of the writer.
 
-use super::log::kind_of;
+use super::checksum::{self, EVENT_COLUMNS};
 use super::schema::SEQ_BITS;
 use super::writer::{kind_of_input, status_of};
 use super::{Journal, JournalError, Packed, SessionKey};
 use octo_protocol::event::InputKind;
-use octo_protocol::{SessionConfig, SessionStatus};
+use octo_protocol::{Message, Part, Role, SessionConfig, SessionStatus};
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Row as SqlRow, params};
 use serde::Deserialize;
 use serde_json::value::RawValue;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::Semaphore;
@@ -22,6 +22,7 @@ const PAGE_EVENTS: i64 = 256;
 const PAGE_BYTES: usize = 512 * 1024;
 
 pub(super) struct Readers {
+    path: PathBuf,
     idle: Arc<Mutex<Vec<Connection>>>,
     permits: Arc<Semaphore>,
 }
@@ -37,9 +38,9 @@ impl Readers {
                 connection.execute_batch("PRAGMA query_only=ON; PRAGMA temp_store=MEMORY;")?;
                 Ok(connection)
             };
-            idle.push(open().map_err(|e| JournalError::sqlite("opening a reader", &e))?);
+            idle.push(open().map_err(|e| JournalError::sqlite("opening a reader", path, &e))?);
         }
-        Ok(Self { idle: Arc::new(Mutex::new(idle)), permits: Arc::new(Semaphore::new(READERS)) })
+        Ok(Self { path: path.to_owned(), idle: Arc::new(Mutex::new(idle)), permits: Arc::new(Semaphore::new(READERS)) })
     }
 
     /// Runs `work` with a connection of the pool.
@@ -49,11 +50,11 @@ impl Readers {
         work: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, JournalError> {
         let permit = Arc::clone(&self.permits).acquire_owned().await.map_err(|_| JournalError::Closed)?;
-        let idle = Arc::clone(&self.idle);
+        let (idle, path) = (Arc::clone(&self.idle), self.path.clone());
         let read = tokio::task::spawn_blocking(move || {
             let connection = idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
             let connection = connection.ok_or(JournalError::Closed)?;
-            let result = work(&connection).map_err(|e| JournalError::sqlite(action, &e));
+            let result = work(&connection).map_err(|e| JournalError::sqlite(action, &path, &e));
             idle.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
             drop(permit);
             result
@@ -239,7 +240,8 @@ impl Journal {
     /// # Errors
     /// [`JournalError`] when the journal cannot be read.
     pub async fn page(&self, life: i64, after: u64, until: Option<u64>) -> Result<Page, JournalError> {
-        self.readers().run("replaying events", move |c| page(c, life, after, until)).await
+        let path = self.path().to_owned();
+        self.readers().run("replaying events", move |c| page(c, &path, life, after, until)).await
     }
 
     /// The newest messages of a session up to `as_of` of its life, at most `limit` and `max_bytes` but at least one.
@@ -248,11 +250,10 @@ impl Journal {
     /// [`JournalError`] when the journal cannot be read.
     pub async fn snapshot(&self, key: SessionKey, as_of: u64, limit: u32, max_bytes: usize) -> Result<SnapshotPage, JournalError> {
         let upto = (key.life << SEQ_BITS) | signed(as_of);
+        let path = self.path().to_owned();
         self.readers()
             .run("reading messages", move |c| {
-                let sql = "SELECT e.payload FROM messages m JOIN events e ON e.id = m.event
-                           WHERE m.session = ?1 AND m.event <= ?2 ORDER BY m.idx DESC LIMIT ?3";
-                newest(c, sql, params![key.session, upto, i64::from(limit) + 1], limit, max_bytes)
+                newest(c, &path, "m.event <= ?2", params![key.session, upto, i64::from(limit) + 1], limit, max_bytes)
             })
             .await
     }
@@ -269,11 +270,10 @@ impl Journal {
         max_bytes: usize,
     ) -> Result<SnapshotPage, JournalError> {
         let before = before_idx.map_or(i64::MAX, signed);
+        let path = self.path().to_owned();
         self.readers()
             .run("reading messages", move |c| {
-                let sql = "SELECT e.payload FROM messages m JOIN events e ON e.id = m.event
-                           WHERE m.session = ?1 AND m.idx < ?2 ORDER BY m.idx DESC LIMIT ?3";
-                newest(c, sql, params![session, before, i64::from(limit) + 1], limit, max_bytes)
+                newest(c, &path, "m.idx < ?2", params![session, before, i64::from(limit) + 1], limit, max_bytes)
             })
             .await
     }
@@ -318,25 +318,21 @@ impl Journal {
     }
 }
 
-fn page(connection: &Connection, life: i64, after: u64, until: Option<u64>) -> rusqlite::Result<Page> {
+pub(super) fn page(connection: &Connection, path: &Path, life: i64, after: u64, until: Option<u64>) -> rusqlite::Result<Page> {
     let base = life << SEQ_BITS;
     let last = until.map_or(((life + 1) << SEQ_BITS) - 1, |u| base | signed(u));
-    let mut statement =
-        connection.prepare_cached("SELECT id, ts, kind, payload FROM events WHERE id > ?1 AND id <= ?2 ORDER BY id LIMIT ?3")?;
+    let sql = format!("SELECT {EVENT_COLUMNS} FROM events WHERE id > ?1 AND id <= ?2 ORDER BY id LIMIT ?3");
+    let mut statement = connection.prepare_cached(&sql)?;
     let mut found = statement.query(params![base | signed(after), last, PAGE_EVENTS])?;
     let mut page = Page::default();
     let mut bytes = 0;
     while let Some(row) = found.next()? {
-        let payload = row
-            .get_ref(3)?
-            .as_bytes()
-            .map_err(|e| rusqlite::Error::FromSqlConversionFailure(3, rusqlite::types::Type::Text, Box::new(e)))?;
-        bytes += payload.len();
+        let event = checksum::event_row(row, base, path)?;
+        bytes += event.packed.payload().len();
         if bytes > PAGE_BYTES && !page.rows.is_empty() {
             break;
         }
-        let seq = unsigned(row.get::<_, i64>(0)? - base);
-        page.rows.push(Row { seq, packed: Packed::new(row.get(1)?, kind_of(row.get(2)?), payload) });
+        page.rows.push(event);
     }
     Ok(page)
 }
@@ -346,31 +342,70 @@ struct EndPayload {
     message: Box<RawValue>,
 }
 
-fn newest(
+/// The newest messages of the session `?1` for which `condition` holds, at most `?3` rows.
+pub(super) fn newest(
     connection: &Connection,
-    sql: &str,
+    path: &Path,
+    condition: &str,
     values: &[&dyn rusqlite::ToSql],
     limit: u32,
     max_bytes: usize,
 ) -> rusqlite::Result<SnapshotPage> {
-    let mut statement = connection.prepare_cached(sql)?;
+    let events = EVENT_COLUMNS.split(", ").map(|column| format!("e.{column}")).collect::<Vec<_>>().join(", ");
+    // A message whose event is gone is one that says so, not one that is missing.
+    let sql = format!(
+        "SELECT {events}, m.idx, m.id, m.role, m.created_at, m.text FROM messages m LEFT JOIN events e ON e.id = m.event
+         WHERE m.session = ?1 AND {condition} ORDER BY m.idx DESC LIMIT ?3"
+    );
+    let mut statement = connection.prepare_cached(&sql)?;
     let mut found = statement.query(values)?;
     let mut page = SnapshotPage::default();
     let mut bytes = 0;
     while let Some(row) = found.next()? {
-        let payload: String = row.get(0)?;
-        bytes += payload.len();
+        let message = match checksum::intact(row, 0)?.map(serde_json::from_slice::<EndPayload>) {
+            Some(Ok(end)) => end.message,
+            _ => damaged(row, path)?,
+        };
+        bytes += message.get().len();
         if page.messages.len() >= limit as usize || (bytes > max_bytes && !page.messages.is_empty()) {
             page.has_more = true;
             break;
         }
-        match serde_json::from_str::<EndPayload>(&payload) {
-            Ok(end) => page.messages.push(end.message),
-            Err(error) => tracing::error!(%error, "a finished message in the journal cannot be read"),
-        }
+        page.messages.push(message);
     }
     page.messages.reverse();
     Ok(page)
+}
+
+/// What stands in the place of a message that the disk does not give back.
+fn damaged(row: &SqlRow<'_>, path: &Path) -> rusqlite::Result<Box<RawValue>> {
+    tracing::error!(path = %path.display(), "a finished message in the journal is damaged");
+    let text = |at: usize| row.get_ref(at).map(|v| v.as_bytes().map(|b| String::from_utf8_lossy(b).into_owned()).unwrap_or_default());
+    let kept = text(7 + 4)?;
+    let mut sentence = format!("octo: this message is damaged: {}.", checksum::sentence(path));
+    if !kept.is_empty() {
+        sentence.push_str(" The search index still has this text of it:\n\n");
+        sentence.push_str(&kept);
+    }
+    let role = text(7 + 2)?;
+    let message = Message {
+        id: text(7 + 1)?,
+        idx: row.get_ref(7)?.as_i64().map(unsigned).unwrap_or_default(),
+        role: [Role::User, Role::Assistant, Role::System, Role::Tool].into_iter().find(|r| r.as_str() == role).unwrap_or(Role::System),
+        client_id: None,
+        sender: None,
+        parts: vec![Part::text("damaged", sentence)],
+        created_at: row.get_ref(7 + 3)?.as_i64().unwrap_or_default(),
+        model: None,
+        provider: None,
+        stop_reason: None,
+        usage: None,
+        tool_call_id: None,
+        tool_name: None,
+        is_error: Some(true),
+        metadata: None,
+    };
+    serde_json::value::to_raw_value(&message).map_err(|e| rusqlite::Error::ToSqlConversionFailure(Box::new(e)))
 }
 
 fn input_row(row: &SqlRow<'_>) -> rusqlite::Result<InputRow> {

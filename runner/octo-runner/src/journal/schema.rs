@@ -1,14 +1,17 @@
-//! The file: opening it, its tables, its versions, its boot id.
+//! The file: opening it, its tables, its versions, and whether it is whole.
 
 use super::JournalError;
-use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
+use super::lives;
+use super::witness::{self, Testimony, Witness};
+use rusqlite::config::DbConfig;
+use rusqlite::{Connection, OpenFlags, OptionalExtension};
 use std::fs::OpenOptions;
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// The version that this build writes.
-pub const SCHEMA_VERSION: i64 = 1;
+pub const SCHEMA_VERSION: i64 = 2;
 /// Where Linux tells which boot this is.
 pub const BOOT_ID_FILE: &str = "/proc/sys/kernel/random/boot_id";
 /// Files up to this size are checked whole when they are opened.
@@ -94,29 +97,53 @@ CREATE TABLE inputs(
 CREATE INDEX inputs_waiting ON inputs(session, number) WHERE state <> 'delivered';
 ";
 
-/// What leads from version N to N+1, at index N; an empty file is version 0.
-const MIGRATIONS: [&str; SCHEMA_VERSION as usize] = [TABLES];
+// `sum` is the row's checksum, absent in rows of before. `commits` counts the transactions that wrote to the session.
+const SUMS: &str = "
+ALTER TABLE events ADD COLUMN sum INTEGER;
+ALTER TABLE sessions ADD COLUMN commits INTEGER NOT NULL DEFAULT 0;
+";
 
-/// Opens or makes the journal for its writer.
-pub(super) fn open(path: &Path, boot_id: &str, now: i64) -> Result<Connection, JournalError> {
+/// What leads from version N to N+1, at index N; an empty file is version 0.
+const MIGRATIONS: [&str; SCHEMA_VERSION as usize] = [TABLES, SUMS];
+
+/// Tables whose indexes are checked too: in one of them a row that is out of its index is a session or an input that nobody finds.
+const INDEXED: [&str; 4] = ["sessions", "lives", "messages", "inputs"];
+
+/// The journal opened for its writer.
+pub(super) struct Opened {
+    pub connection: Connection,
+    pub witness: Witness,
+    /// Sessions that were written and are not there any more.
+    pub gone: usize,
+}
+
+/// Opens or makes the journal.
+pub(super) fn open(path: &Path, boot_id: &str, now: i64) -> Result<Opened, JournalError> {
     let open_error = |reason: String| JournalError::Open { path: path.to_owned(), reason };
+    let told = witness::read(path);
+    refuse_what_sqlite_would_empty(path, &told)?;
     // Made here and not by SQLite, so that nobody else can read it for a moment; its companions inherit the mode.
     OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(path).map_err(|e| open_error(e.to_string()))?;
     let corrupt = |error: rusqlite::Error| match error.sqlite_error_code() {
-        Some(rusqlite::ErrorCode::DatabaseCorrupt | rusqlite::ErrorCode::NotADatabase) => {
-            JournalError::Corrupt { path: path.to_owned(), reason: error.to_string() }
-        }
+        Some(rusqlite::ErrorCode::DatabaseCorrupt | rusqlite::ErrorCode::NotADatabase) => corrupt(path, error.to_string()),
         _ => open_error(error.to_string()),
     };
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let mut connection = Connection::open_with_flags(path, flags).map_err(corrupt)?;
     connection.busy_timeout(Duration::from_secs(5)).map_err(corrupt)?;
+    // What is refused is left as it is, its write-ahead log too.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).map_err(corrupt)?;
     let tables: i64 = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |r| r.get(0)).map_err(corrupt)?;
+    if tables == 0 && !told.slots.is_empty() && size(path) > 0 {
+        return Err(emptied(path));
+    }
     let found = if tables == 0 { 0 } else { version(&connection).map_err(corrupt)?.ok_or_else(|| not_ours(path))? };
     if found > SCHEMA_VERSION {
         return Err(JournalError::Newer { path: path.to_owned(), found, known: SCHEMA_VERSION });
     }
-    check(&connection, path).map_err(corrupt)??;
+    if found > 0 {
+        check(&connection, path).map_err(corrupt)??;
+    }
     connection
         .execute_batch("PRAGMA journal_mode=WAL; PRAGMA foreign_keys=ON; PRAGMA synchronous=FULL; PRAGMA journal_size_limit=67108864; PRAGMA temp_store=MEMORY;")
         .map_err(corrupt)?;
@@ -125,13 +152,72 @@ pub(super) fn open(path: &Path, boot_id: &str, now: i64) -> Result<Connection, J
             backup(&connection, path, found)?;
         }
         migrate(&mut connection, found).map_err(corrupt)?;
+        // From here on the file itself holds the tables, whatever becomes of its write-ahead log.
+        connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).map_err(corrupt)?;
+        sync_directory(path);
     }
-    renew_epochs(&mut connection, boot_id, now).map_err(corrupt)?;
-    Ok(connection)
+    let (witness, gone) = settle(&mut connection, path, boot_id, &told, now).map_err(corrupt)?;
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false).map_err(corrupt)?;
+    Ok(Opened { connection, witness, gone })
+}
+
+/// Compares the journal with its witness, begins new lives where they are due, and brings the witness up to date.
+fn settle(connection: &mut Connection, path: &Path, boot_id: &str, told: &Testimony, now: i64) -> rusqlite::Result<(Witness, usize)> {
+    let transaction = connection.transaction()?;
+    let name: String = transaction.query_row("SELECT value FROM meta WHERE key = 'witness'", [], |r| r.get(0))?;
+    let id = u128::from_str_radix(&name, 16).unwrap_or_default();
+    let nothing = Testimony::default();
+    // One that is of another journal says nothing of this one.
+    let told = if told.of == Some(id) { told } else { &nothing };
+    let lives::Standing { sessions, gone } = lives::settle(&transaction, path, boot_id, told, now)?;
+    transaction.commit()?;
+    Ok((Witness::go_on(path, id, sessions, told), gone))
+}
+
+fn size(path: &Path) -> u64 {
+    std::fs::metadata(path).map_or(0, |m| m.len())
+}
+
+/// SQLite takes an empty file for a new one, and removes the write-ahead log that lies beside it.
+fn refuse_what_sqlite_would_empty(path: &Path, told: &Testimony) -> Result<(), JournalError> {
+    let mut log = path.as_os_str().to_owned();
+    log.push("-wal");
+    let log = PathBuf::from(log);
+    match std::fs::metadata(path) {
+        Ok(file) if file.len() > 0 => Ok(()),
+        Ok(_) if size(&log) > 0 || !told.slots.is_empty() => Err(emptied(path)),
+        Ok(_) => Ok(()),
+        Err(_) if size(&log) > 0 => {
+            let reason = format!("it is not there, but its companion {} is, which holds the newest part of it", log.display());
+            Err(corrupt(path, reason))
+        }
+        Err(_) => {
+            if !told.slots.is_empty() {
+                tracing::warn!(path = %path.display(), sessions = told.slots.len(), "there is no journal though there was one: history begins anew");
+            }
+            Ok(())
+        }
+    }
+}
+
+fn emptied(path: &Path) -> JournalError {
+    corrupt(path, "it is empty, though sessions were written to it".to_owned())
+}
+
+fn corrupt(path: &Path, reason: String) -> JournalError {
+    JournalError::Corrupt { path: path.to_owned(), reason }
+}
+
+/// The name of a new file is on the disk when its directory is.
+fn sync_directory(path: &Path) {
+    let synced = path.parent().map(|directory| std::fs::File::open(directory).and_then(|d| d.sync_all()));
+    if let Some(Err(error)) = synced {
+        tracing::warn!(path = %path.display(), %error, "the journal's directory could not be brought to the disk");
+    }
 }
 
 fn not_ours(path: &Path) -> JournalError {
-    JournalError::Corrupt { path: path.to_owned(), reason: "it holds no schema version".to_owned() }
+    corrupt(path, "it holds no schema version".to_owned())
 }
 
 fn version(connection: &Connection) -> rusqlite::Result<Option<i64>> {
@@ -147,8 +233,15 @@ fn check(connection: &Connection, path: &Path) -> rusqlite::Result<Result<(), Jo
     if std::fs::metadata(path).is_ok_and(|m| m.len() > CHECK_UP_TO_BYTES) {
         return Ok(Ok(()));
     }
-    let verdict: String = connection.query_row("PRAGMA quick_check(1)", [], |r| r.get(0))?;
-    Ok(if verdict == "ok" { Ok(()) } else { Err(JournalError::Corrupt { path: path.to_owned(), reason: verdict }) })
+    let checks =
+        std::iter::once("PRAGMA quick_check(1)".to_owned()).chain(INDEXED.map(|table| format!("PRAGMA integrity_check('{table}')")));
+    for check in checks {
+        let verdict: String = connection.query_row(&check, [], |r| r.get(0))?;
+        if verdict != "ok" {
+            return Ok(Err(corrupt(path, verdict)));
+        }
+    }
+    Ok(Ok(()))
 }
 
 /// A copy beside the file, named after the version that it still has.
@@ -168,37 +261,12 @@ fn migrate(connection: &mut Connection, found: i64) -> rusqlite::Result<()> {
     for step in MIGRATIONS.iter().skip(usize::try_from(found).unwrap_or_default()) {
         transaction.execute_batch(step)?;
     }
+    // The name by which a witness knows its journal.
+    let witness = format!("{:032x}", rand::random::<u128>());
+    transaction.execute("INSERT INTO meta(key, value) VALUES ('witness', ?1) ON CONFLICT(key) DO NOTHING", [witness])?;
     transaction.execute(
         "INSERT INTO meta(key, value) VALUES ('schema_version', ?1) ON CONFLICT(key) DO UPDATE SET value = excluded.value",
         [SCHEMA_VERSION.to_string()],
     )?;
     transaction.commit()
-}
-
-/// Under another boot id than the last, commits may be missing at the end: no number may be given twice.
-fn renew_epochs(connection: &mut Connection, boot_id: &str, now: i64) -> rusqlite::Result<()> {
-    let last: Option<String> = connection.query_row("SELECT value FROM meta WHERE key = 'boot_id'", [], |r| r.get(0)).optional()?;
-    if last.as_deref() == Some(boot_id) {
-        return Ok(());
-    }
-    let transaction = connection.transaction()?;
-    if last.is_some() {
-        let sessions: Vec<i64> =
-            transaction.prepare("SELECT n FROM sessions WHERE head > 0")?.query_map([], |r| r.get(0))?.collect::<Result<_, _>>()?;
-        for session in sessions {
-            let epoch = new_epoch(now);
-            transaction.execute("INSERT INTO lives(session, epoch) VALUES (?1, ?2)", params![session, epoch])?;
-            let life = transaction.last_insert_rowid();
-            transaction.execute("UPDATE sessions SET life = ?2, epoch = ?3, head = 0 WHERE n = ?1", params![session, life, epoch])?;
-        }
-    }
-    transaction
-        .execute("INSERT INTO meta(key, value) VALUES ('boot_id', ?1) ON CONFLICT(key) DO UPDATE SET value = excluded.value", [boot_id])?;
-    transaction.commit()
-}
-
-/// A short id that was never given before.
-#[must_use]
-pub fn new_epoch(now: i64) -> String {
-    format!("e{now:x}{:06x}", rand::random::<u32>() & 0x00ff_ffff)
 }

@@ -4,6 +4,9 @@ use octo_protocol::event::{Event, InputKind};
 use octo_protocol::{Message, SessionConfig};
 use std::os::unix::fs::PermissionsExt;
 
+mod damage;
+mod migration;
+
 fn new_session(id: &str) -> NewSession {
     NewSession {
         id: id.into(),
@@ -122,34 +125,6 @@ async fn a_newer_a_damaged_and_a_foreign_journal_are_refused_and_left_as_they_ar
         assert!(matches!(refused, JournalError::Corrupt { .. }), "{refused}");
         assert_eq!(std::fs::read(&path).unwrap(), damaged);
     }
-}
-
-#[tokio::test]
-async fn a_write_ahead_log_torn_anywhere_opens_and_loses_at_most_what_was_torn() {
-    let directory = tempfile::tempdir().unwrap();
-    let journal = Journal::open(directory.path(), "boot").unwrap();
-    let key = journal.create(new_session("s")).await.unwrap();
-    let log = log_of(key, 0);
-    for n in 0..4 {
-        journal.commit(batch(key, n + 1, vec![said(n, "words")], &log)).await.unwrap();
-    }
-    let (file, wal) =
-        (std::fs::read(directory.path().join("journal.db")).unwrap(), std::fs::read(directory.path().join("journal.db-wal")).unwrap());
-    let mut most = 0;
-    for cut in (0..wal.len()).step_by(997).chain([wal.len()]) {
-        let torn = tempfile::tempdir().unwrap();
-        std::fs::write(torn.path().join("journal.db"), &file).unwrap();
-        std::fs::write(torn.path().join("journal.db-wal"), &wal[..cut]).unwrap();
-        let Ok(journal) = Journal::open(torn.path(), "boot") else { panic!("cut at {cut}") };
-        let found = match journal.session("s").await.unwrap() {
-            Some(row) => journal.page(row.key.life, 0, None).await.unwrap().rows.len(),
-            None => 0,
-        };
-        assert!(found >= most, "cut at {cut}");
-        most = found;
-        journal.close().await;
-    }
-    assert_eq!(most, 4);
 }
 
 #[tokio::test]

@@ -1,13 +1,17 @@
 //! The one thread that writes: everything that waits goes into one transaction.
 
 use super::batch::{Batch, Change, Entry, FinishedMessage, NewSession, Sync};
-use super::log::code_of;
+use super::checksum;
 use super::schema::SEQ_BITS;
+use super::witness::{Slot, Witness};
 use super::{JournalError, SessionKey};
 use crate::clock::now_ms;
+use crate::kill_point::{self, Point};
 use octo_protocol::event::InputKind;
 use octo_protocol::{Role, SessionStatus};
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, OptionalExtension, params};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
 use tokio::sync::{mpsc, oneshot};
 
 /// Operations in one transaction at most.
@@ -23,8 +27,9 @@ pub(super) enum Operation {
 }
 
 /// Writes until it is closed or every handle is gone.
-pub(super) fn run(connection: Connection, mut queue: mpsc::Receiver<Operation>) {
-    let mut writer = Writer { connection, sync: Sync::Full };
+pub(super) fn run(connection: Connection, witness: Witness, mut queue: mpsc::Receiver<Operation>) {
+    let path = connection.path().map(PathBuf::from).unwrap_or_default();
+    let mut writer = Writer { connection, witness, path, sync: Sync::Full };
     let mut group = Vec::with_capacity(MAX_GROUP);
     while queue.blocking_recv_many(&mut group, MAX_GROUP) > 0 {
         let mut closing = None;
@@ -42,8 +47,20 @@ pub(super) fn run(connection: Connection, mut queue: mpsc::Receiver<Operation>) 
     }
 }
 
+/// What an operation has done to a session, for its witness; `None`: there is no such session any more.
+type Seen = (i64, Option<Slot>);
+
+/// What an operation came to inside of its transaction.
+#[derive(Default)]
+struct Applied {
+    created: Option<SessionKey>,
+    seen: Option<Seen>,
+}
+
 struct Writer {
     connection: Connection,
+    witness: Witness,
+    path: PathBuf,
     sync: Sync,
 }
 
@@ -72,7 +89,8 @@ impl Writer {
         if group.iter().all(|o| matches!(o, Operation::Commit { batch, .. } if batch.is_only_announced())) {
             return Ok(vec![None; group.len()]);
         }
-        let failed = |error: rusqlite::Error| JournalError::sqlite("writing", &error);
+        let path = &self.path;
+        let failed = |error: rusqlite::Error| JournalError::sqlite("writing", path, &error);
         let sync = group.iter().map(Operation::sync).max().unwrap_or(Sync::Full);
         if sync != self.sync {
             let level = if sync == Sync::Full { "PRAGMA synchronous=FULL" } else { "PRAGMA synchronous=NORMAL" };
@@ -81,10 +99,23 @@ impl Writer {
         }
         let transaction = self.connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate).map_err(failed)?;
         let mut created = Vec::with_capacity(group.len());
+        let mut seen = BTreeMap::new();
         for operation in group {
-            created.push(operation.apply(&transaction).map_err(failed)?);
+            let applied = operation.apply(&transaction).map_err(failed)?;
+            seen.extend(applied.seen);
+            created.push(applied.created);
         }
+        kill_point::reached(Point::Written);
         transaction.commit().map_err(failed)?;
+        kill_point::reached(Point::Committed);
+        // Before anybody hears of it: a journal that loses this again shall be found out.
+        for (session, slot) in seen {
+            match slot {
+                Some(slot) => self.witness.note(session, slot),
+                None => self.witness.clear(session),
+            }
+        }
+        kill_point::reached(Point::Witnessed);
         Ok(created)
     }
 }
@@ -97,12 +128,19 @@ impl Operation {
         }
     }
 
-    fn apply(&self, connection: &Connection) -> rusqlite::Result<Option<SessionKey>> {
+    fn apply(&self, connection: &Connection) -> rusqlite::Result<Applied> {
         match self {
-            Self::Commit { batch, .. } => apply_batch(connection, batch).map(|()| None),
-            Self::Create { session, .. } => create(connection, session).map(Some),
-            Self::Delete { session, .. } => delete(connection, *session).map(|()| None),
-            Self::Close { .. } => Ok(None),
+            Self::Commit { batch, .. } => Ok(Applied { created: None, seen: apply_batch(connection, batch)? }),
+            Self::Create { session, .. } => {
+                let key = create(connection, session)?;
+                let slot = Slot { life: key.life, head: 0, commits: 0 };
+                Ok(Applied { created: Some(key), seen: Some((key.session, Some(slot))) })
+            }
+            Self::Delete { session, .. } => {
+                delete(connection, *session)?;
+                Ok(Applied { created: None, seen: Some((*session, None)) })
+            }
+            Self::Close { .. } => Ok(Applied::default()),
         }
     }
 
@@ -116,6 +154,7 @@ impl Operation {
                     seq += u64::from(entry.is_journalled());
                     entry.packed.frame(number)
                 }));
+                kill_point::reached(Point::Announced);
                 let _ = reply.send(Ok(()));
             }
             Self::Create { reply, .. } => {
@@ -146,18 +185,15 @@ impl Operation {
     }
 }
 
-fn apply_batch(connection: &Connection, batch: &Batch) -> rusqlite::Result<()> {
+fn apply_batch(connection: &Connection, batch: &Batch) -> rusqlite::Result<Option<Seen>> {
     let base = batch.key.life << SEQ_BITS;
     let mut seq = i64::try_from(batch.first_seq).unwrap_or(i64::MAX >> (64 - SEQ_BITS));
-    let mut insert = connection.prepare_cached("INSERT INTO events(id, ts, kind, name, item, payload) VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?;
     for entry in &batch.entries {
         if !entry.is_journalled() {
             continue;
         }
         let id = base | seq;
-        // The payload came out of serde_json, so it is UTF-8.
-        let payload = rusqlite::types::ToSqlOutput::Borrowed(rusqlite::types::ValueRef::Text(entry.packed.payload()));
-        insert.execute(params![id, entry.packed.ts(), code_of(entry.kind), entry.name, entry.item, payload])?;
+        checksum::insert(connection, id, entry)?;
         prune(connection, base, id, entry)?;
         if let Some(message) = &entry.message {
             finish(connection, batch.key.session, id, message)?;
@@ -165,16 +201,19 @@ fn apply_batch(connection: &Connection, batch: &Batch) -> rusqlite::Result<()> {
         seq += 1;
     }
     let head = seq - 1;
-    connection.prepare_cached("UPDATE sessions SET head = max(head, ?2), updated_at = ?3 WHERE n = ?1 AND life = ?4")?.execute(params![
-        batch.key.session,
-        head,
-        now_ms(),
-        batch.key.life
-    ])?;
+    let standing = connection
+        .prepare_cached(
+            "UPDATE sessions SET head = max(head, ?2), updated_at = ?3, commits = commits + 1 WHERE n = ?1 AND life = ?4 RETURNING head, commits",
+        )?
+        .query_row(params![batch.key.session, head, now_ms(), batch.key.life], |r| Ok((r.get::<_, i64>(0)?, r.get::<_, i64>(1)?)))
+        .optional()?;
     for change in &batch.changes {
         apply_change(connection, batch.key.session, head, change)?;
     }
-    Ok(())
+    Ok(standing.map(|(head, commits)| {
+        let slot = Slot { life: batch.key.life, head: head.unsigned_abs(), commits: commits.unsigned_abs() };
+        (batch.key.session, Some(slot))
+    }))
 }
 
 fn prune(connection: &Connection, base: i64, id: i64, entry: &Entry) -> rusqlite::Result<()> {

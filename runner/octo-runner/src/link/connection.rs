@@ -4,7 +4,7 @@ use super::credit::Credit;
 use super::outbound::{QUEUE, write};
 use super::requests::Requests;
 use super::subscription::{Subscription, begin};
-use super::{LinkArgs, MAX_SUBSCRIPTIONS, PeerGuard, handshake};
+use super::{MAX_SUBSCRIPTIONS, PeerGuard, Serving, handshake};
 use bytes::BytesMut;
 use octo_actors::{Actor, Ctx, Failure};
 use octo_protocol::ErrorCode;
@@ -18,9 +18,8 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::net::UnixStream;
-use tokio::net::unix::OwnedReadHalf;
 use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, JoinSet};
 
@@ -32,7 +31,9 @@ const SESSIONS_INTERVAL: Duration = Duration::from_millis(100);
 /// What a connection needs.
 pub struct ConnectionArgs {
     pub number: u64,
-    pub link: LinkArgs,
+    pub serving: Serving,
+    /// Whether the peer may use this runner; its uid when not.
+    pub admitted: Result<(), u32>,
     pub stream: Option<UnixStream>,
 }
 
@@ -73,7 +74,11 @@ impl Actor for Connection {
         let frames = Arc::new(AtomicU64::new(0));
         let counter = Arc::clone(&frames);
         ctx.spawn_task(async move {
-            let over = serve(args.number, args.link, stream, counter).await;
+            let (from, to) = stream.into_split();
+            let over = match args.admitted {
+                Ok(()) => converse(args.number, args.serving, from, to, &counter).await,
+                Err(uid) => turn_away(uid, to).await,
+            };
             ConnectionMsg::Closed(over.to_string())
         })?;
         Ok(Self { frames })
@@ -91,13 +96,13 @@ impl Actor for Connection {
     }
 }
 
-struct Incoming {
-    half: OwnedReadHalf,
+struct Incoming<R> {
+    half: R,
     buffer: BytesMut,
     decoder: Decoder,
 }
 
-impl Incoming {
+impl<R: AsyncRead + Unpin> Incoming<R> {
     async fn next(&mut self, patience: Duration) -> Result<Frame, Over> {
         loop {
             if let Some(frame) = self.decoder.decode(&mut self.buffer)? {
@@ -114,33 +119,47 @@ impl Incoming {
     }
 }
 
-async fn serve(number: u64, link: LinkArgs, stream: UnixStream, frames: Arc<AtomicU64>) -> Over {
-    let admitted = link.listener.admit(&stream);
-    let (half, write_half) = stream.into_split();
+/// Serves a connection until it ends, over whatever carries its bytes; says why it ended. `number` is its own among this runner's connections.
+/// Whoever calls this has made sure that the peer may use the runner.
+pub async fn serve<R, W>(number: u64, serving: Serving, from: R, to: W) -> String
+where
+    R: AsyncRead + Unpin,
+    W: AsyncWrite + Unpin + Send + 'static,
+{
+    converse(number, serving, from, to, &AtomicU64::new(0)).await.to_string()
+}
+
+async fn turn_away(uid: u32, to: impl AsyncWrite + Unpin) -> Over {
+    let (out, queue) = mpsc::channel(1);
+    let reason = format!("uid {uid} may not use this runner; only its server may");
+    let _ = out.try_send(Frame::Refused(Refused { code: ErrorCode::PermissionDenied, reason }));
+    drop(out);
+    let _ = tokio::time::timeout(Duration::from_secs(1), write(to, queue)).await;
+    Over::NotAdmitted(uid)
+}
+
+async fn converse<R, W>(number: u64, serving: Serving, from: R, to: W, frames: &AtomicU64) -> Over
+where
+    R: AsyncRead + Unpin,
+    W: AsyncWrite + Unpin + Send + 'static,
+{
     let (out, queue) = mpsc::channel(QUEUE);
     let mut tasks = JoinSet::new();
-    let writer = tokio::spawn(write(write_half, queue));
-    let mut incoming = Incoming { half, buffer: BytesMut::new(), decoder: Decoder::default() };
-    let over = match admitted {
-        Err(uid) => {
-            let reason = format!("uid {uid} may not use this runner; only its server may");
-            let _ = out.send(Frame::Refused(Refused { code: ErrorCode::PermissionDenied, reason })).await;
-            Over::NotAdmitted(uid)
+    let writer = tokio::spawn(write(to, queue));
+    let mut incoming = Incoming { half: from, buffer: BytesMut::new(), decoder: Decoder::default() };
+    let over = match greet(number, &serving, &mut incoming, &out).await {
+        Ok(guard) => {
+            let mut served = Served {
+                requests: Requests::new(serving.clone(), out.clone()),
+                serving,
+                out: out.clone(),
+                subscriptions: HashMap::new(),
+                _peer: guard,
+            };
+            served.begin(&mut tasks);
+            served.run(&mut incoming, &mut tasks, frames, &writer.abort_handle()).await
         }
-        Ok(()) => match greet(number, &link, &mut incoming, &out).await {
-            Ok(guard) => {
-                let mut served = Served {
-                    requests: Requests::new(link.clone(), out.clone()),
-                    link,
-                    out: out.clone(),
-                    subscriptions: HashMap::new(),
-                    _peer: guard,
-                };
-                served.begin(&mut tasks);
-                served.run(&mut incoming, &mut tasks, &frames, &writer.abort_handle()).await
-            }
-            Err(over) => over,
-        },
+        Err(over) => over,
     };
     // Everything that belongs to the connection ends here; what is queued is still written.
     tasks.shutdown().await;
@@ -149,9 +168,14 @@ async fn serve(number: u64, link: LinkArgs, stream: UnixStream, frames: Arc<Atom
     over
 }
 
-async fn greet(number: u64, link: &LinkArgs, incoming: &mut Incoming, out: &mpsc::Sender<Frame>) -> Result<PeerGuard, Over> {
+async fn greet<R: AsyncRead + Unpin>(
+    number: u64,
+    serving: &Serving,
+    incoming: &mut Incoming<R>,
+    out: &mpsc::Sender<Frame>,
+) -> Result<PeerGuard, Over> {
     let Frame::Hello(hello) = incoming.next(HELLO_PATIENCE).await? else { return Err(Over::NoHello) };
-    match handshake::answer(&hello, number, link) {
+    match handshake::answer(&hello, number, serving) {
         Ok((welcome, guard)) => {
             tracing::info!(connection = number, software = %hello.software, instance = %hello.instance, version = welcome.version, "connected");
             out.send(Frame::Welcome(welcome)).await.map_err(|_| Over::Closed)?;
@@ -172,7 +196,7 @@ struct Running {
 
 /// A connection after its handshake.
 struct Served {
-    link: LinkArgs,
+    serving: Serving,
     out: mpsc::Sender<Frame>,
     requests: Requests,
     subscriptions: HashMap<u32, Running>,
@@ -191,7 +215,7 @@ impl Served {
                 }
             }
         });
-        let (out, registry) = (self.out.clone(), self.link.registry.clone());
+        let (out, registry) = (self.out.clone(), self.serving.registry.clone());
         tasks.spawn(async move {
             let mut changes = registry.changes();
             loop {
@@ -205,7 +229,13 @@ impl Served {
         });
     }
 
-    async fn run(&mut self, incoming: &mut Incoming, tasks: &mut JoinSet<()>, frames: &AtomicU64, writer: &AbortHandle) -> Over {
+    async fn run<R: AsyncRead + Unpin>(
+        &mut self,
+        incoming: &mut Incoming<R>,
+        tasks: &mut JoinSet<()>,
+        frames: &AtomicU64,
+        writer: &AbortHandle,
+    ) -> Over {
         loop {
             if writer.is_finished() {
                 return Over::Closed;
@@ -265,7 +295,7 @@ impl Served {
 
     fn subscribe(&mut self, wanted: &Subscribe, tasks: &mut JoinSet<()>) {
         self.subscriptions.retain(|_, running| !running.task.is_finished());
-        let entry = self.link.registry.get(wanted.session.as_str());
+        let entry = self.serving.registry.get(wanted.session.as_str());
         let refused = |reason| Frame::Ended(Ended { sub: wanted.sub, reason });
         if self.subscriptions.len() >= MAX_SUBSCRIPTIONS {
             return self.later(refused(EndReason::LimitExceeded), tasks);
@@ -281,7 +311,7 @@ impl Served {
             after: wanted.after,
             until: wanted.until,
             credit: Arc::clone(&credit),
-            journal: self.link.registry.shared().journal.clone(),
+            journal: self.serving.registry.shared().journal.clone(),
             log,
             out: self.out.clone(),
             counted: Some(counted),

@@ -1,6 +1,6 @@
 //! The first two frames of a connection.
 
-use super::{LinkArgs, PeerGuard};
+use super::{PeerGuard, Serving};
 use octo_protocol::ErrorCode;
 use octo_protocol::link::{Hello, LINK_VERSION, LINK_VERSION_MIN, Refused, Welcome};
 
@@ -8,8 +8,8 @@ use octo_protocol::link::{Hello, LINK_VERSION, LINK_VERSION_MIN, Refused, Welcom
 const MAX_INSTANCE: usize = 256;
 
 /// Whether a connection is served, and in which version.
-pub(super) fn answer(hello: &Hello, number: u64, link: &LinkArgs) -> Result<(Welcome, PeerGuard), Refused> {
-    let options = &link.registry.shared().options;
+pub(super) fn answer(hello: &Hello, number: u64, serving: &Serving) -> Result<(Welcome, PeerGuard), Refused> {
+    let options = &serving.registry.shared().options;
     let refused = |code, reason: String| Refused { code, reason };
     if hello.magic != Hello::MAGIC {
         return Err(refused(ErrorCode::InvalidRequest, "this is the link of an octo runner, and what connected is not octo".to_owned()));
@@ -29,10 +29,10 @@ pub(super) fn answer(hello: &Hello, number: u64, link: &LinkArgs) -> Result<(Wel
     if hello.instance.len() > MAX_INSTANCE {
         return Err(refused(ErrorCode::InvalidRequest, "the control plane's name is too long".to_owned()));
     }
-    let guard = link.peers.enter(number, &hello.instance).map_err(|other| {
+    let guard = serving.peers.enter(number, &hello.instance).map_err(|other| {
         refused(ErrorCode::Conflict, format!("this runner is connected to another control plane ({other}); stop that one first"))
     })?;
-    let shared = link.registry.shared();
+    let shared = serving.registry.shared();
     let welcome = Welcome {
         version,
         software: format!("octo-runner {}", env!("CARGO_PKG_VERSION")),

@@ -17,6 +17,7 @@ mod outbound;
 mod requests;
 mod subscription;
 
+pub use connection::serve;
 pub use listener::{ListenError, Listener, Lock, lock};
 
 use crate::history::HistoryMsg;
@@ -45,6 +46,12 @@ const CONNECTION: Kind = Kind::temporary("connection");
 #[derive(Clone)]
 pub struct LinkArgs {
     pub listener: Arc<Listener>,
+    pub serving: Serving,
+}
+
+/// What a connection is served with, whatever it runs over.
+#[derive(Clone)]
+pub struct Serving {
     pub registry: Registry,
     pub history: Address<HistoryMsg>,
     pub directory: Directory,
@@ -127,14 +134,19 @@ impl Actor for Link {
         }
         self.accepted += 1;
         let number = self.accepted;
-        let (stream, link) = (Arc::new(Mutex::new(Some(stream))), self.args.clone());
-        let args =
-            move || ConnectionArgs { number, link: link.clone(), stream: stream.lock().unwrap_or_else(PoisonError::into_inner).take() };
+        let admitted = self.args.listener.admit(&stream);
+        let (stream, serving) = (Arc::new(Mutex::new(Some(stream))), self.args.serving.clone());
+        let args = move || ConnectionArgs {
+            number,
+            serving: serving.clone(),
+            admitted,
+            stream: stream.lock().unwrap_or_else(PoisonError::into_inner).take(),
+        };
         ctx.children().start_child::<Connection>(CONNECTION, &number.to_string(), args).await?;
         Ok(())
     }
 
     fn inspect(&self) -> Value {
-        json!({ "accepted": self.accepted, "refused": self.refused, "connected": self.args.peers.count() })
+        json!({ "accepted": self.accepted, "refused": self.refused, "connected": self.args.serving.peers.count() })
     }
 }

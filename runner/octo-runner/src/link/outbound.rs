@@ -2,8 +2,7 @@
 
 use bytes::BytesMut;
 use octo_protocol::link::{DEAD_AFTER, Frame, LinkError, encode};
-use tokio::io::AsyncWriteExt;
-use tokio::net::unix::OwnedWriteHalf;
+use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::sync::mpsc;
 
 /// Frames that may wait for the writer; beyond it their senders wait.
@@ -14,7 +13,7 @@ const BATCH_BYTES: usize = 256 * 1024;
 const IDLE_ROOM: usize = 16 * 1024;
 
 /// Writes until the queue is closed or the peer is gone. Many frames go in one write.
-pub(super) async fn write(mut half: OwnedWriteHalf, mut queue: mpsc::Receiver<Frame>) {
+pub(super) async fn write(mut half: impl AsyncWrite + Unpin, mut queue: mpsc::Receiver<Frame>) {
     let mut message = 0;
     let mut buffer = BytesMut::with_capacity(IDLE_ROOM);
     while let Some(frame) = queue.recv().await {

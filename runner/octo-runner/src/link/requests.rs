@@ -1,6 +1,6 @@
 //! Requests: each is given to whom it concerns in the order it came, and answered when the answer is there.
 
-use super::{LinkArgs, MAX_REQUESTS};
+use super::{MAX_REQUESTS, Serving};
 use crate::history::HistoryMsg;
 use crate::session::{Answer, Answered, NewBeside, SessionMsg, json};
 use octo_actors::SendError;
@@ -19,14 +19,14 @@ const MIN_PATIENCE: Duration = Duration::from_millis(10);
 
 /// The requests of one connection.
 pub(super) struct Requests {
-    link: LinkArgs,
+    serving: Serving,
     out: mpsc::Sender<Frame>,
     free: Arc<Semaphore>,
 }
 
 impl Requests {
-    pub fn new(link: LinkArgs, out: mpsc::Sender<Frame>) -> Self {
-        Self { link, out, free: Arc::new(Semaphore::new(MAX_REQUESTS)) }
+    pub fn new(serving: Serving, out: mpsc::Sender<Frame>) -> Self {
+        Self { serving, out, free: Arc::new(Semaphore::new(MAX_REQUESTS)) }
     }
 
     /// Hands a request over before the next one is looked at; its answer is waited for elsewhere.
@@ -69,7 +69,7 @@ impl Requests {
                     Err(error) => return Err((answer, error)),
                 };
                 if matches!(frame.command, Command::ListSessions) {
-                    let _ = answer.send(json(&SessionList { sessions: self.link.registry.list() }));
+                    let _ = answer.send(json(&SessionList { sessions: self.serving.registry.list() }));
                     return Ok(());
                 }
                 let session = frame.session_id.clone();
@@ -86,7 +86,7 @@ impl Requests {
                     Ok(opening) => opening,
                     Err(error) => return Err((answer, error)),
                 };
-                let address = match self.link.registry.actor_or_new(&id).await {
+                let address = match self.serving.registry.actor_or_new(&id).await {
                     Ok(address) => address,
                     Err(error) => return Err((answer, error)),
                 };
@@ -106,7 +106,7 @@ impl Requests {
             }
             RequestBody::Snapshot { session } => self.tell(session.as_str(), answer, |answer| SessionMsg::Snapshot { answer }).await,
             RequestBody::History { json } => {
-                let _ = self.link.history.tell(HistoryMsg::Query { json, answer });
+                let _ = self.serving.history.tell(HistoryMsg::Query { json, answer });
                 Ok(())
             }
             RequestBody::Actors => {
@@ -117,7 +117,7 @@ impl Requests {
     }
 
     async fn tell(&self, session: &str, answer: Answer, message: impl FnOnce(Answer) -> SessionMsg) -> Result<(), (Answer, ProtocolError)> {
-        let address = match self.link.registry.actor(session).await {
+        let address = match self.serving.registry.actor(session).await {
             Ok(address) => address,
             Err(error) => return Err((answer, error)),
         };
@@ -143,7 +143,7 @@ impl Requests {
 
     fn actors(&self) -> Answered {
         let rows: Vec<ActorRow> = self
-            .link
+            .serving
             .directory
             .list()
             .into_iter()

@@ -4,7 +4,8 @@ use super::actor::Session;
 use super::names;
 use super::{Answer, SessionMsg, nothing, refuse};
 use crate::clock::now_ms;
-use crate::journal::Change;
+use crate::journal::{Change, InputRow};
+use crate::kill_point::{self, Point};
 use octo_actors::{Ctx, Failure};
 use octo_harness::Input;
 use octo_protocol::event::{Event, InputKind, Phase, QueuedInput};
@@ -42,6 +43,16 @@ pub struct Content {
     pub actor: String,
 }
 
+impl Content {
+    /// What the journal has of an input; `None` when that is not what the person sent.
+    pub fn kept(input: &InputRow) -> Option<Self> {
+        let content: Self = serde_json::from_str(input.content.as_deref()?).ok()?;
+        // The kind it was sent as is not kept: what it became may be another one.
+        let kinds = [InputKind::Prompt, InputKind::Steer, InputKind::FollowUp];
+        kinds.into_iter().any(|kind| hash(kind, &content) == input.hash).then_some(content)
+    }
+}
+
 impl Waiting {
     pub fn queued(&self) -> QueuedInput {
         QueuedInput { kind: self.kind, message: self.content.message.clone(), client_id: self.content.client_id.clone() }
@@ -72,7 +83,9 @@ impl Session {
     pub async fn accept(&mut self, asked: InputKind, content: Content, answer: Answer) -> Result<(), Failure> {
         match self.try_accept(asked, content).await? {
             Ok(()) => {
+                kill_point::reached(Point::Accepted);
                 let _ = answer.send(nothing());
+                kill_point::reached(Point::Answered);
             }
             Err(error) => refuse(answer, error),
         }
@@ -125,6 +138,7 @@ impl Session {
         let images = (!content.images.is_empty()).then(|| content.images.clone());
         let event = Event::InputAccepted { kind, client_id: content.client_id.clone(), message: content.message.clone(), images };
         let change = Change::InputAccepted { key: key.clone(), kind, hash, content: serde_json::to_string(&content)? };
+        kill_point::reached(Point::Checked);
         if let Err(error) = self.ledger.write_now(vec![event], vec![change]).await? {
             if begins {
                 self.ledger.turn = None;
@@ -178,6 +192,7 @@ impl Session {
         self.begin_turn()?;
         let events = if kind == InputKind::Steer { Vec::new() } else { vec![Event::MessageEnd { message: message_of(&waiting.content) }] };
         let change = Change::InputHanded { key: waiting.key.clone() };
+        kill_point::reached(Point::Ready);
         if let Err(error) = self.ledger.write_now(events, vec![change]).await? {
             if !error.is_temporary() {
                 return Err(error.into());
@@ -185,12 +200,14 @@ impl Session {
             self.retry_later(ctx)?;
             return Ok(false);
         }
+        kill_point::reached(Point::Handed);
         self.queue.remove(at);
         let token = self.token();
         let input = Input { token, kind, message: waiting.content.message.clone(), images: waiting.content.images.clone() };
         self.handed.insert(token, Waiting { kind, ..waiting });
         self.harness.input(input, now_ms(), &mut self.outbox);
         Box::pin(self.outputs(ctx)).await?;
+        kill_point::reached(Point::Given);
         Ok(true)
     }
 

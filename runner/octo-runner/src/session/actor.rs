@@ -8,6 +8,7 @@ use super::registry::{Entry, Registry, summary_of};
 use super::{Answer, SessionMsg, Tick, refuse};
 use crate::agent::{Plan, Vitals};
 use crate::journal::{Change, SessionRow};
+use crate::kill_point::{self, Point};
 use crate::shared::Shared;
 use octo_actors::{Actor, Ctx, Failure};
 use octo_harness::{Harness, Outbox};
@@ -276,8 +277,12 @@ impl Session {
             self.row.status = status;
             self.ledger.change(Change::Status(status));
         }
+        if self.unread.is_some() {
+            kill_point::reached(Point::Heard);
+        }
         if self.ledger.flush().await? {
             if let Some(done) = self.unread.take() {
+                kill_point::reached(Point::Kept);
                 let _ = done.send(());
             }
         } else if !self.retry_due {

@@ -20,17 +20,28 @@ impl Session {
             self.close_the_turn().await?;
         }
         for input in self.shared.journal.undelivered_inputs(self.row.key.session).await? {
-            let content: Content = input.content.as_deref().and_then(|c| serde_json::from_str(c).ok()).unwrap_or_default();
-            match (input.state.as_str(), input.kind) {
-                ("accepted", kind) => self.queue.push_back(Waiting { key: input.key, kind, content }),
-                ("handed", InputKind::Steer) => {
+            let content = Content::kept(&input);
+            match (input.state.as_str(), input.kind, content) {
+                ("parked", ..) => {}
+                ("accepted", kind, Some(content)) => self.queue.push_back(Waiting { key: input.key, kind, content }),
+                ("handed", InputKind::Steer, Some(content)) => {
                     let message =
                         format!("this message was with the agent when the runner ended, and may not have been read: {}", content.message);
                     self.ledger.push(Event::Notify { level: Level::Warning, message })?;
                     self.ledger.change(Change::InputParked { key: input.key });
                 }
-                ("handed", _) => self.ledger.change(Change::InputDelivered { key: input.key }),
-                _ => {}
+                ("handed", ..) => self.ledger.change(Change::InputDelivered { key: input.key }),
+                // What an agent would get is not what the person wrote, or nobody can tell whether one has got it.
+                (_, _, content) => {
+                    let path = self.shared.journal.path().display();
+                    let message = format!(
+                        "a message that waited for the agent is damaged in {path} and is not given to it: look whether it was answered, and send it \
+                         again. What is left of it: {:?}",
+                        content.map(|c| c.message).unwrap_or_default()
+                    );
+                    self.ledger.push(Event::Notify { level: Level::Error, message })?;
+                    self.ledger.change(Change::InputParked { key: input.key });
+                }
             }
         }
         self.status = self.status_now();

@@ -182,3 +182,82 @@ async fn kills_at_any_moment_of_a_stream_lose_and_double_nothing_that_was_seen()
     let users = kept.values().filter(|p| p["event"] == "stream.message_end" && p["message"]["role"] == "user").count();
     assert_eq!((accepted, users), (7, 7), "each input was handed over once");
 }
+
+/// A session with one turn, whose runner was killed; its epoch and the newest seq that somebody saw.
+async fn killed_after_a_turn() -> (TestRunner, octo_protocol::Epoch, u64) {
+    let mut runner = TestRunner::start().await;
+    let mut client = runner.client().await;
+    client.open("s1", &runner.work()).await;
+    client.subscribe(1, "s1", 0).await;
+    client.prompt("s1", "say before").await.unwrap();
+    let seen = client.until(1, "agent.idle").await;
+    let (epoch, last) = (client.begun[&1].epoch.clone(), seen.last().unwrap().0.seq);
+    runner.kill().await;
+    (runner, epoch, last)
+}
+
+#[tokio::test]
+async fn after_another_boot_a_session_has_a_new_epoch_its_whole_history_and_an_agent_that_goes_on() {
+    let (mut runner, epoch, last) = killed_after_a_turn().await;
+    let journal = rusqlite::Connection::open(runner.journal()).unwrap();
+    assert_eq!(journal.execute("UPDATE meta SET value = 'of the kernel before' WHERE key = 'boot_id'", []).unwrap(), 1);
+    drop(journal);
+    runner.spawn().await;
+    let mut client = runner.client().await;
+    client.subscribe_with(1, "s1", Some(epoch.clone()), Some(last), None, 1_000_000).await;
+    assert_eq!(client.end_of(1).await, octo_protocol::link::EndReason::EpochChanged, "an old cursor would miss what is numbered anew");
+    let attached = client.command("s1", json!({ "cmd": "session.attach" })).await.unwrap();
+    assert_ne!(attached["epoch"], epoch.as_str());
+    let page = client.command("s1", json!({ "cmd": "get_messages" })).await.unwrap();
+    assert_eq!(page["messages"].as_array().unwrap().len(), 2);
+    client.subscribe(2, "s1", 0).await;
+    client.prompt("s1", "say after").await.unwrap();
+    let events = client.until(2, "agent.idle").await;
+    assert_eq!(events.iter().map(|(event, _)| event.seq).find(|seq| *seq > 0), Some(1));
+    assert!(events.iter().any(|(_, p)| p["message"]["parts"][0]["text"] == "you said: after (resumed)"));
+    assert!(events.iter().all(|(_, p)| p["event"] != "notify"), "nothing is known to be lost, so nothing is said");
+    let page = client.command("s1", json!({ "cmd": "get_messages" })).await.unwrap();
+    let indexes: Vec<u64> = page["messages"].as_array().unwrap().iter().map(|m| m["idx"].as_u64().unwrap()).collect();
+    assert_eq!(indexes, [0, 1, 2, 3], "history goes on over the epochs");
+}
+
+#[tokio::test]
+async fn a_journal_that_lost_its_end_says_so_to_whoever_attaches_and_gives_no_number_twice() {
+    let (mut runner, epoch, last) = killed_after_a_turn().await;
+    let log = runner.data_dir().join("journal.db-wal");
+    let length = std::fs::metadata(&log).unwrap().len();
+    std::fs::OpenOptions::new().write(true).open(&log).unwrap().set_len(length - 1).unwrap();
+    runner.spawn().await;
+    let mut client = runner.client().await;
+    client.subscribe_with(1, "s1", Some(epoch), Some(last), None, 1_000_000).await;
+    assert_eq!(client.end_of(1).await, octo_protocol::link::EndReason::EpochChanged);
+    client.subscribe(2, "s1", 0).await;
+    let events = client.until(2, "notify").await;
+    let told = &events.last().unwrap().1;
+    assert_eq!((told["level"].as_str(), events.last().unwrap().0.seq), (Some("warning"), 1));
+    let sentence = told["message"].as_str().unwrap();
+    assert!(sentence.contains("of this session are gone from") && sentence.contains("journal.db"), "{sentence}");
+    assert!(runner.log().contains("a session's journal is not whole"));
+    client.prompt("s1", "say on").await.unwrap();
+    let events = client.until(2, "agent.idle").await;
+    assert!(events.iter().any(|(_, p)| p["message"]["parts"][0]["text"].as_str().is_some_and(|t| t.starts_with("you said: on"))));
+}
+
+#[tokio::test]
+async fn a_damaged_journal_ends_the_start_with_a_sentence_of_the_runners_own() {
+    let (mut runner, ..) = killed_after_a_turn().await;
+    let whole = std::fs::read(runner.journal()).unwrap();
+    std::fs::write(runner.journal(), &whole[..whole.len() - 5000]).unwrap();
+    let ended = runner.command().output().unwrap();
+    assert_eq!(ended.status.code(), Some(1));
+    let said = String::from_utf8_lossy(&ended.stderr).into_owned();
+    let last = said.lines().last().unwrap();
+    assert!(
+        last.starts_with("octo-runner: /") && last.contains("journal.db is damaged") && last.contains("restore it from a backup"),
+        "{said}"
+    );
+    std::fs::write(runner.journal(), whole).unwrap();
+    runner.spawn().await;
+    let page = runner.client().await.command("s1", json!({ "cmd": "get_messages" })).await.unwrap();
+    assert_eq!(page["messages"].as_array().unwrap().len(), 2, "nothing was changed, and the file put back is as good as before");
+}

@@ -4,6 +4,8 @@
 mod attach;
 mod crash;
 mod disk;
+mod durability;
+mod kill_points;
 mod link;
 mod real_pi;
 mod sessions;

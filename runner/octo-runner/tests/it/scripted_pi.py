@@ -99,12 +99,19 @@ def wait_for_abort():
         if command["type"] == "abort":
             return command
         if command["type"] == "prompt" and command.get("streamingBehavior") == "steer":
+            got(command["message"])
             reply(command, {"disposition": "queued"})
             out(type="queue_update", steering=[command["message"]], followUp=[])
             out(type="queue_update", steering=[], followUp=[])
             user(command["message"])
         elif not answer(command):
             reply(command)
+
+
+def got(text):
+    """What reached this agent, for those who count."""
+    with open("received.log", "a") as f:
+        f.write(text + "\n")
 
 
 def user(text):
@@ -116,6 +123,7 @@ def user(text):
 
 def run(command):
     text = command["message"]
+    got(text)
     reply(command, {"disposition": "started"})
     state["streaming"] = True
     out(type="agent_start")

@@ -245,7 +245,13 @@ impl Client {
 
     /// Takes one frame in and puts it where it belongs.
     pub async fn step(&mut self) {
-        match self.frame().await.expect("the runner closed the link") {
+        let frame = self.frame().await.expect("the runner closed the link");
+        self.take(frame).await;
+    }
+
+    /// Puts a frame where it belongs.
+    pub async fn take(&mut self, frame: Frame) {
+        match frame {
             Frame::Response(response) => {
                 self.answered.push(response.id);
                 self.responses.insert(response.id, response.body);

@@ -41,6 +41,8 @@ struct State {
     held: Vec<String>,
     seen: Vec<CommandFrame>,
     actors: Vec<String>,
+    /// Live subscriptions give nothing for now.
+    stalled: bool,
 }
 
 struct Session {
@@ -177,6 +179,12 @@ impl FakeRunner {
 
     pub fn delete(&self, session: &str) {
         self.core.state().sessions.remove(session);
+        self.core.changed.send_modify(|n| *n += 1);
+    }
+
+    /// Live subscriptions give nothing from here on, or go on; answers and replays come all the same.
+    pub fn stall(&self, stalled: bool) {
+        self.core.state().stalled = stalled;
         self.core.changed.send_modify(|n| *n += 1);
     }
 
@@ -443,8 +451,10 @@ async fn stream_events(core: Arc<Core>, send: mpsc::Sender<Frame>, subscribe: Su
     loop {
         let next = {
             let mut state = core.state();
+            let stalled = state.stalled;
             match state.sessions.get_mut(&session) {
                 None => Err(EndReason::NoSession),
+                Some(_) if stalled && until.is_none() => Ok(None),
                 Some(session) if session.epoch != now => Err(EndReason::EpochChanged),
                 Some(session) => match session.rows.range(at + 1..).next().filter(|(seq, _)| until.is_none_or(|until| **seq <= until)) {
                     Some((seq, row)) => Ok(Some((*seq, row.kind, row.payload.clone()))),

@@ -72,6 +72,16 @@ impl Instance {
         self.tokens.issue(&account).unwrap().0
     }
 
+    /// Puts a program in the place of one of octo's own binaries; its path.
+    pub fn install(&self, name: &str, text: &str) -> std::path::PathBuf {
+        use std::os::unix::fs::PermissionsExt as _;
+        let path = self.home.path().join("none").join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, text).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+        path
+    }
+
     pub fn runner(&self, user: &str) -> FakeRunner {
         FakeRunner::start(&self.state.settings.paths.runner_socket(&UserId::new(user).unwrap()), user)
     }

@@ -1,0 +1,152 @@
+//! A connection in memory with faults: it has little room, carries bytes in pieces of any size, pauses between them, and breaks at a given byte.
+//! What passes is read along and held against the rules of the link.
+
+use bytes::BytesMut;
+use octo_protocol::link::{Decoder, Frame, SUBSCRIPTION_CREDIT};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, DuplexStream, ReadHalf, WriteHalf};
+use tokio_util::sync::CancellationToken;
+
+/// A pause that is a real one; smaller numbers only let others go first.
+pub const NAP: u8 = 255;
+
+/// Where a connection breaks: before this byte of what goes in one direction.
+#[derive(Debug, Clone, Copy)]
+pub struct Cut {
+    pub towards_octo: bool,
+    pub at: usize,
+}
+
+/// How one connection behaves.
+#[derive(Debug, Clone)]
+pub struct Wire {
+    /// Bytes that fit in before a writer has to wait.
+    pub room: usize,
+    /// Sizes of the pieces, over and over.
+    pub pieces: Vec<usize>,
+    pub pauses: Vec<u8>,
+    pub cut: Option<Cut>,
+}
+
+impl Wire {
+    /// One without faults.
+    pub fn whole() -> Self {
+        Self { room: 65_536, pieces: vec![65_536], pauses: vec![0], cut: None }
+    }
+}
+
+/// The two ends of a connection.
+pub struct Ends {
+    pub octo: (ReadHalf<DuplexStream>, WriteHalf<DuplexStream>),
+    pub runner: (ReadHalf<DuplexStream>, WriteHalf<DuplexStream>),
+}
+
+/// What was read along.
+#[derive(Default)]
+struct Rules {
+    /// What each subscription may still send, at most.
+    balance: BTreeMap<u32, i64>,
+    asked: BTreeSet<u64>,
+    answered: BTreeSet<u64>,
+}
+
+impl Rules {
+    fn take(&mut self, frame: &Frame) {
+        match frame {
+            Frame::Subscribe(wanted) => {
+                self.balance.insert(wanted.sub, i64::from(wanted.credit.min(SUBSCRIPTION_CREDIT)));
+            }
+            Frame::Credit(grant) => {
+                if let Some(balance) = self.balance.get_mut(&grant.sub) {
+                    *balance = (*balance + i64::from(grant.bytes)).min(i64::from(SUBSCRIPTION_CREDIT));
+                }
+            }
+            Frame::Request(request) => assert!(self.asked.insert(request.id), "request {} was sent twice", request.id),
+            Frame::Response(response) => {
+                assert!(self.asked.contains(&response.id), "an answer to request {}, which nobody made", response.id);
+                assert!(self.answered.insert(response.id), "two answers to request {}", response.id);
+            }
+            Frame::Event(event) => {
+                let balance = self.balance.get_mut(&event.sub).expect("an event of a subscription that nobody made");
+                assert!(*balance > 0, "subscription {} sends without credit ({balance})", event.sub);
+                *balance -= i64::try_from(event.payload.len()).unwrap();
+            }
+            _ => {}
+        }
+    }
+}
+
+/// One direction, its reader along.
+struct Direction {
+    towards_octo: bool,
+    wire: Arc<Wire>,
+    rules: Arc<Mutex<Rules>>,
+    broken: CancellationToken,
+}
+
+impl Direction {
+    async fn carry(self, mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin) {
+        let (mut along, mut decoder) = (BytesMut::new(), Decoder::default());
+        let limit = self.wire.cut.filter(|cut| cut.towards_octo == self.towards_octo).map(|cut| cut.at);
+        let mut carried = 0;
+        let mut buffer = vec![0; 70_000];
+        for n in 0.. {
+            let piece = self.wire.pieces[n % self.wire.pieces.len()];
+            let read = tokio::select! {
+                read = from.read(&mut buffer[..piece]) => read.unwrap_or(0),
+                () = self.broken.cancelled() => return,
+            };
+            if read == 0 {
+                let _ = to.shutdown().await;
+                return;
+            }
+            let goes = limit.map_or(read, |limit| read.min(limit - carried));
+            let whole = goes == read;
+            along.extend_from_slice(&buffer[..goes]);
+            while let Some(frame) = decoder.decode(&mut along).expect("frames of the link") {
+                self.rules.lock().unwrap().take(&frame);
+            }
+            match self.wire.pauses[n % self.wire.pauses.len()] {
+                NAP => tokio::time::sleep(Duration::from_millis(1)).await,
+                times => {
+                    for _ in 0..times {
+                        tokio::task::yield_now().await;
+                    }
+                }
+            }
+            tokio::select! {
+                written = to.write_all(&buffer[..goes]) => if written.is_err() { return },
+                () = self.broken.cancelled() => return,
+            }
+            carried += goes;
+            if !whole || limit == Some(carried) {
+                self.broken.cancel();
+                return;
+            }
+        }
+    }
+}
+
+/// Carries what goes between two ends as `wire` says, until the connection ends; panics when a rule of the link is broken.
+pub async fn between<A, B, C, D>(wire: Wire, octo: (A, B), runner: (C, D))
+where
+    A: AsyncRead + Unpin,
+    B: AsyncWrite + Unpin,
+    C: AsyncRead + Unpin,
+    D: AsyncWrite + Unpin,
+{
+    let (wire, rules, broken) = (Arc::new(wire), Arc::<Mutex<Rules>>::default(), CancellationToken::new());
+    let direction = |towards_octo| Direction { towards_octo, wire: Arc::clone(&wire), rules: Arc::clone(&rules), broken: broken.clone() };
+    let (there, back) = (direction(false), direction(true));
+    tokio::join!(there.carry(octo.0, runner.1), back.carry(runner.0, octo.1));
+}
+
+/// Both ends of a new connection, and what carries it; that ends when the connection does.
+pub fn connection(wire: Wire) -> (Ends, tokio::task::JoinHandle<()>) {
+    let (octo, octos) = tokio::io::duplex(wire.room);
+    let (runner, runners) = tokio::io::duplex(wire.room);
+    let carrying = tokio::spawn(between(wire, tokio::io::split(octos), tokio::io::split(runners)));
+    (Ends { octo: tokio::io::split(octo), runner: tokio::io::split(runner) }, carrying)
+}
