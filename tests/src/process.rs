@@ -52,6 +52,23 @@ impl Process {
         String::from_utf8_lossy(&std::fs::read(format!("/proc/{}/environ", self.pid)).unwrap_or_default()).replace('\0', "\n")
     }
 
+    /// The most memory it ever had resident, in bytes; 0 when it is gone.
+    #[must_use]
+    pub fn peak_memory(&self) -> u64 {
+        self.status("VmHWM:").map_or(0, |kib| kib * 1024)
+    }
+
+    /// The memory it has resident now, in bytes; 0 when it is gone.
+    #[must_use]
+    pub fn memory(&self) -> u64 {
+        self.status("VmRSS:").map_or(0, |kib| kib * 1024)
+    }
+
+    fn status(&self, key: &str) -> Option<u64> {
+        let text = std::fs::read_to_string(format!("/proc/{}/status", self.pid)).ok()?;
+        text.lines().find_map(|line| line.strip_prefix(key))?.trim().trim_end_matches(" kB").parse().ok()
+    }
+
     /// Sends a signal, if it is still the same process.
     pub fn signal(&self, signal: nix::sys::signal::Signal) {
         if self.is_alive() {

@@ -8,6 +8,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{Read, Seek, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use nix::fcntl::{Flock, FlockArg};
 use serde::de::DeserializeOwned;
@@ -16,6 +17,11 @@ use crate::record::{KeyRecord, Usage};
 
 /// Version of the layout above.
 pub const SCHEMA: u32 = 1;
+/// Room that the disk must have for a write, in bytes: some of sled's segments of 512 KiB. sled fails for good once a write of it has failed, so it is
+/// not let near the end of the disk.
+const MIN_FREE_BYTES: u64 = 4 * 1024 * 1024;
+/// How long the disk may take for a flush.
+const FLUSH_PATIENCE: Duration = Duration::from_secs(20);
 
 /// Why the store cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -58,6 +64,9 @@ pub enum StoreError {
         /// What is damaged.
         detail: String,
     },
+    /// The disk has no room for a write.
+    #[error("nothing can be written to {}: its disk is full; make room there, then try again", .0.display())]
+    Full(PathBuf),
     /// A write failed.
     #[error("could not write to the store {path}: {detail}; check free space and permissions")]
     Write {
@@ -99,6 +108,9 @@ impl Store {
         });
         let (db, meta, keys, usage) = match opened {
             Ok(Ok(trees)) => trees,
+            // A store is not damaged because its disk is full: whoever moved it away then would lose it.
+            Ok(Err(sled::Error::Io(e))) if e.kind() == std::io::ErrorKind::StorageFull => return Err(StoreError::Full(path)),
+            Ok(Err(_)) | Err(_) if !has_room(data_dir) => return Err(StoreError::Full(path)),
             Ok(Err(e)) => return Err(damaged(e.to_string())),
             Err(_) => return Err(damaged("its log cannot be read back".into())),
         };
@@ -107,6 +119,7 @@ impl Store {
         let existed = note.exists();
         match meta.get("schema").map_err(|e| damaged(e.to_string()))? {
             None if existed => return Err(damaged("its content is gone".into())),
+            None if !has_room(data_dir) => return Err(StoreError::Full(path)),
             None => {
                 let done = meta.insert("schema", SCHEMA.to_string().as_bytes()).and_then(|_| db.flush());
                 done.map_err(|e| damaged(e.to_string()))?;
@@ -141,6 +154,7 @@ impl Store {
 
     /// Writes a key; it is on the disk when this returns.
     pub async fn put_key(&self, record: &KeyRecord) -> Result<(), StoreError> {
+        self.room()?;
         let bytes = serde_json::to_vec(record).map_err(|e| self.failed(e.to_string()))?;
         self.keys.insert(record.name.as_str(), bytes).map_err(|e| self.failed(e.to_string()))?;
         self.flush().await
@@ -148,6 +162,7 @@ impl Store {
 
     /// Removes a key and its usage; they are off the disk when this returns.
     pub async fn remove_key(&self, name: &str) -> Result<(), StoreError> {
+        self.room()?;
         self.keys.remove(name).map_err(|e| self.failed(e.to_string()))?;
         self.usage.remove(name).map_err(|e| self.failed(e.to_string()))?;
         self.flush().await
@@ -155,6 +170,7 @@ impl Store {
 
     /// Writes counters. Buffered: sled flushes twice a second, [`Store::flush`] at once.
     pub fn put_usage(&self, name: &str, usage: &Usage) -> Result<(), StoreError> {
+        self.room()?;
         let bytes = serde_json::to_vec(usage).map_err(|e| self.failed(e.to_string()))?;
         self.usage.insert(name, bytes).map_err(|e| self.failed(e.to_string()))?;
         Ok(())
@@ -162,8 +178,19 @@ impl Store {
 
     /// Waits until all that was written is on the disk.
     pub async fn flush(&self) -> Result<(), StoreError> {
-        self.db.flush_async().await.map_err(|e| self.failed(e.to_string()))?;
-        Ok(())
+        match tokio::time::timeout(FLUSH_PATIENCE, self.db.flush_async()).await {
+            Ok(flushed) => flushed.map(drop).map_err(|e| self.failed(e.to_string())),
+            Err(_) => Err(self.failed(format!("the disk did not answer within {FLUSH_PATIENCE:?}"))),
+        }
+    }
+
+    /// Whether a write may be tried now.
+    pub fn has_room(&self) -> bool {
+        has_room(&self.path)
+    }
+
+    fn room(&self) -> Result<(), StoreError> {
+        if self.has_room() { Ok(()) } else { Err(StoreError::Full(self.path.clone())) }
     }
 
     fn read<T: DeserializeOwned>(&self, name: &[u8], bytes: &[u8]) -> Result<T, StoreError> {
@@ -177,6 +204,10 @@ impl Store {
     fn failed(&self, detail: String) -> StoreError {
         StoreError::Write { path: self.path.clone(), detail }
     }
+}
+
+fn has_room(path: &Path) -> bool {
+    nix::sys::statvfs::statvfs(path).is_ok_and(|disk| disk.blocks_available().saturating_mul(disk.fragment_size()) >= MIN_FREE_BYTES)
 }
 
 fn lock(data_dir: &Path) -> Result<Flock<File>, StoreError> {

@@ -9,6 +9,8 @@ use super::schema::{META, MIGRATIONS, Migration, SCHEMA_VERSION, VERSION_KEY};
 
 /// Memory that sled may use for pages, in bytes.
 const CACHE_BYTES: u64 = 16 * 1024 * 1024;
+/// Room that the disk must have for a write, in bytes: some of sled's segments of 512 KiB.
+const MIN_FREE_BYTES: u64 = 4 * 1024 * 1024;
 
 /// Opens the store in `dir`, making or migrating it. Blocks.
 pub(super) fn open(dir: &Path) -> Result<sled::Db, StoreError> {
@@ -23,7 +25,7 @@ fn open_as(dir: &Path, known: u32, migrations: &[Migration]) -> Result<sled::Db,
     match found {
         None if existed => Err(StoreError::Corrupt { path: dir.to_owned(), reason: "it has no schema version".to_owned() }),
         None => {
-            write_version(&db, known)?;
+            write_version(dir, &db, known)?;
             Ok(db)
         }
         Some(found) if found == known => Ok(db),
@@ -39,7 +41,7 @@ fn open_as(dir: &Path, known: u32, migrations: &[Migration]) -> Result<sled::Db,
                     reason: format!("it could not be migrated: {reason}"),
                 })?;
             }
-            write_version(&db, known)?;
+            write_version(dir, &db, known)?;
             Ok(db)
         }
     }
@@ -64,11 +66,20 @@ fn open_db(dir: &Path) -> Result<sled::Db, StoreError> {
         Ok(Err(sled::Error::Io(error))) if error.kind() == io::ErrorKind::PermissionDenied => {
             Err(StoreError::Io(format!("{} belongs to another user or is read-only: {error}", dir.display())))
         }
+        // A store is not damaged because its disk is full: whoever moved it away then would lose it.
+        Ok(Err(sled::Error::Io(error))) if error.kind() == io::ErrorKind::StorageFull => Err(StoreError::Full(dir.to_owned())),
+        Ok(Err(sled::Error::Io(error))) if error.kind() == io::ErrorKind::QuotaExceeded => Err(StoreError::Full(dir.to_owned())),
+        Err(_) | Ok(Err(_)) if !has_room(dir) => Err(StoreError::Full(dir.to_owned())),
         Ok(Err(error)) => Err(corrupt(error.to_string())),
         Err(panic) => Err(corrupt(
             panic.downcast_ref::<String>().cloned().or_else(|| panic.downcast_ref::<&str>().map(|t| (*t).to_owned())).unwrap_or_default(),
         )),
     }
+}
+
+/// Whether the store may be written. sled fails for good once a write of it has failed, so it is not let near the end of the disk.
+pub(super) fn has_room(dir: &Path) -> bool {
+    crate::paths::free_bytes(dir).is_none_or(|free| free >= MIN_FREE_BYTES)
 }
 
 fn is_lock(error: &io::Error) -> bool {
@@ -84,7 +95,10 @@ fn version(dir: &Path, db: &sled::Db) -> Result<Option<u32>, StoreError> {
     Ok(Some(u32::from_be_bytes(bytes)))
 }
 
-fn write_version(db: &sled::Db, version: u32) -> Result<(), StoreError> {
+fn write_version(dir: &Path, db: &sled::Db, version: u32) -> Result<(), StoreError> {
+    if !has_room(dir) {
+        return Err(StoreError::Full(dir.to_owned()));
+    }
     db.open_tree(META)?.insert(VERSION_KEY, &version.to_be_bytes())?;
     db.flush()?;
     Ok(())

@@ -8,10 +8,13 @@ use crate::clock::now_ms;
 use octo_protocol::event::InputKind;
 use octo_protocol::{Role, SessionStatus};
 use rusqlite::{Connection, params};
+use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot};
 
 /// Operations in one transaction at most.
 const MAX_GROUP: usize = 256;
+/// A disk that takes no writes is said to the log this often, however many sessions try.
+const TOLD_EVERY: Duration = Duration::from_secs(60);
 
 type Outcome<T> = Result<T, JournalError>;
 
@@ -24,7 +27,7 @@ pub(super) enum Operation {
 
 /// Writes until it is closed or every handle is gone.
 pub(super) fn run(connection: Connection, mut queue: mpsc::Receiver<Operation>) {
-    let mut writer = Writer { connection, sync: Sync::Full };
+    let mut writer = Writer { connection, sync: Sync::Full, refusing: None };
     let mut group = Vec::with_capacity(MAX_GROUP);
     while queue.blocking_recv_many(&mut group, MAX_GROUP) > 0 {
         let mut closing = None;
@@ -45,6 +48,13 @@ pub(super) fn run(connection: Connection, mut queue: mpsc::Receiver<Operation>) 
 struct Writer {
     connection: Connection,
     sync: Sync,
+    refusing: Option<Refusing>,
+}
+
+/// Since when the disk takes no writes, and when the log last heard of it.
+struct Refusing {
+    since: Instant,
+    told: Instant,
 }
 
 impl Writer {
@@ -61,9 +71,39 @@ impl Writer {
                 for operation in group.drain(..) {
                     match self.transaction(std::slice::from_ref(&operation)) {
                         Ok(mut created) => operation.succeed(created.pop().flatten()),
-                        Err(error) => operation.fail(error),
+                        Err(error) => {
+                            self.refused(&error);
+                            operation.fail(error);
+                        }
                     }
                 }
+            }
+        }
+    }
+
+    fn wrote(&mut self) {
+        if let Some(refusing) = self.refusing.take() {
+            tracing::info!(after = ?refusing.since.elapsed(), "the journal takes writes again");
+        }
+    }
+
+    fn refused(&mut self, error: &JournalError) {
+        if !error.is_temporary() {
+            tracing::error!(%error, "the journal did not take a write");
+            return;
+        }
+        // What is in the log of the database already may free room there for what comes: the file has pages for it.
+        let _ = self.connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()));
+        let now = Instant::now();
+        match &mut self.refusing {
+            Some(refusing) if now.duration_since(refusing.told) < TOLD_EVERY => {}
+            Some(refusing) => {
+                refusing.told = now;
+                tracing::error!(%error, since = ?refusing.since.elapsed(), "the journal still takes no writes");
+            }
+            None => {
+                self.refusing = Some(Refusing { since: now, told: now });
+                tracing::error!(%error, "the journal takes no writes; agents are held back until it does");
             }
         }
     }
@@ -85,6 +125,7 @@ impl Writer {
             created.push(operation.apply(&transaction).map_err(failed)?);
         }
         transaction.commit().map_err(failed)?;
+        self.wrote();
         Ok(created)
     }
 }
@@ -131,7 +172,6 @@ impl Operation {
     }
 
     fn fail(self, error: JournalError) {
-        tracing::warn!(%error, "the journal did not take a write");
         match self {
             Self::Commit { reply, .. } | Self::Delete { reply, .. } => {
                 let _ = reply.send(Err(error));

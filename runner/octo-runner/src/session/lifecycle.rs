@@ -367,7 +367,7 @@ impl Session {
 
     /// An abort that the agent does not carry out is carried out on the agent.
     pub fn abort_due(&mut self, token: u64) {
-        if self.aborts.contains_key(&token) && self.agent.is_ready() {
+        if (self.aborts.contains_key(&token) || self.cutting.contains(&token)) && self.agent.is_ready() {
             self.agent.state = State::Stopping(Vec::new());
             self.stop_now();
         }
@@ -388,8 +388,11 @@ impl Session {
                 self.failed = false;
                 // What was not handed over waits for the next start, as a person's next prompt brings it.
                 self.ledger.push(Event::SessionClosed { reason: None })?;
-                self.ledger.flush().await?;
-                let _ = answer.send(nothing());
+                if self.ledger.flush().await? {
+                    let _ = answer.send(nothing());
+                } else {
+                    refuse(answer, self.ledger.why_stalled());
+                }
             }
             After::Restart(answer) => {
                 self.opening.push((answer, true));
@@ -431,6 +434,11 @@ impl Session {
 
     pub async fn handshake_due(&mut self, incarnation: u64, ctx: &Ctx<SessionMsg>) -> Result<(), Failure> {
         if matches!(self.agent.state, State::Starting) && self.agent.is_current(incarnation) {
+            if self.ledger.is_stalled() {
+                // Its answer cannot be read while the journal takes no writes.
+                ctx.tell_after(HANDSHAKE_PATIENCE, SessionMsg::Tick(Tick::Handshake { incarnation }))?;
+                return Ok(());
+            }
             if let Some(address) = &self.agent.address {
                 let _ = address.tell(AgentMsg::Stop);
             }
