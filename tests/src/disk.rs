@@ -31,7 +31,10 @@ pub fn elsewhere() -> bool {
         .stdin(Stdio::null())
         .status()
         .unwrap_or_else(|error| panic!("this test has to mount a tmpfs: run it as root, or install unshare (util-linux): {error}"));
-    assert!(status.success(), "in namespaces of its own {test} failed, or user namespaces are not allowed here (then run it as root): {status}");
+    assert!(
+        status.success(),
+        "in namespaces of its own {test} failed, or user namespaces are not allowed here (then run it as root): {status}"
+    );
     true
 }
 

@@ -14,12 +14,10 @@ use nix::fcntl::{Flock, FlockArg};
 use serde::de::DeserializeOwned;
 
 use crate::record::{KeyRecord, Usage};
+use crate::room::{Room, has_room};
 
 /// Version of the layout above.
 pub const SCHEMA: u32 = 1;
-/// Room that the disk must have for a write, in bytes: some of sled's segments of 512 KiB. sled fails for good once a write of it has failed, so it is
-/// not let near the end of the disk.
-const MIN_FREE_BYTES: u64 = 4 * 1024 * 1024;
 /// How long the disk may take for a flush.
 const FLUSH_PATIENCE: Duration = Duration::from_secs(20);
 
@@ -80,6 +78,7 @@ pub enum StoreError {
 /// The open store. Dropping it releases the lock.
 pub struct Store {
     path: PathBuf,
+    room: Room,
     db: sled::Db,
     keys: sled::Tree,
     usage: sled::Tree,
@@ -134,7 +133,7 @@ impl Store {
                 }
             }
         }
-        Ok(Self { path, db, keys, usage, _lock: lock })
+        Ok(Self { room: Room::of(&path), path, db, keys, usage, _lock: lock })
     }
 
     /// Everything in it, for the registry.
@@ -186,7 +185,7 @@ impl Store {
 
     /// Whether a write may be tried now.
     pub fn has_room(&self) -> bool {
-        has_room(&self.path)
+        self.room.is_there()
     }
 
     fn room(&self) -> Result<(), StoreError> {
@@ -204,10 +203,6 @@ impl Store {
     fn failed(&self, detail: String) -> StoreError {
         StoreError::Write { path: self.path.clone(), detail }
     }
-}
-
-fn has_room(path: &Path) -> bool {
-    nix::sys::statvfs::statvfs(path).is_ok_and(|disk| disk.blocks_available().saturating_mul(disk.fragment_size()) >= MIN_FREE_BYTES)
 }
 
 fn lock(data_dir: &Path) -> Result<Flock<File>, StoreError> {

@@ -11,8 +11,8 @@ use serde_json::Value;
 
 use crate::auth::{Action, Object, Principal, UserId, authorize};
 use crate::eavs::{EavsError, ModelDefaults};
-use crate::store::StoreError;
 use crate::state::AppState;
+use crate::store::StoreError;
 
 /// Patience for opening a session: an agent may take its time to start.
 pub const OPEN_DEADLINE: Duration = Duration::from_secs(60);

@@ -89,7 +89,9 @@ impl Daemon {
     fn full_disk(&self) -> String {
         let mut places = self.private.iter().map(PathBuf::as_path).chain(self.log.parent());
         let full = places.find(|path| free_bytes(path).is_some_and(|free| free < MIN_FREE_BYTES));
-        full.map_or_else(String::new, |path| format!("; the disk of {} is full: make room there, it is tried again by itself", path.display()))
+        full.map_or_else(String::new, |path| {
+            format!("; the disk of {} is full: make room there, it is tried again by itself", path.display())
+        })
     }
 
     async fn ready(&self, child: &mut Child) -> Result<(), String> {

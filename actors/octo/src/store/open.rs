@@ -5,12 +5,11 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
 use super::error::StoreError;
+use super::room::has_room;
 use super::schema::{META, MIGRATIONS, Migration, SCHEMA_VERSION, VERSION_KEY};
 
 /// Memory that sled may use for pages, in bytes.
 const CACHE_BYTES: u64 = 16 * 1024 * 1024;
-/// Room that the disk must have for a write, in bytes: some of sled's segments of 512 KiB.
-const MIN_FREE_BYTES: u64 = 4 * 1024 * 1024;
 
 /// Opens the store in `dir`, making or migrating it. Blocks.
 pub(super) fn open(dir: &Path) -> Result<sled::Db, StoreError> {
@@ -75,11 +74,6 @@ fn open_db(dir: &Path) -> Result<sled::Db, StoreError> {
             panic.downcast_ref::<String>().cloned().or_else(|| panic.downcast_ref::<&str>().map(|t| (*t).to_owned())).unwrap_or_default(),
         )),
     }
-}
-
-/// Whether the store may be written. sled fails for good once a write of it has failed, so it is not let near the end of the disk.
-pub(super) fn has_room(dir: &Path) -> bool {
-    crate::paths::free_bytes(dir).is_none_or(|free| free >= MIN_FREE_BYTES)
 }
 
 fn is_lock(error: &io::Error) -> bool {

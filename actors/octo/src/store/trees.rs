@@ -1,6 +1,7 @@
 //! The trees, typed.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use secrecy::SecretString;
@@ -10,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::account::Account;
 use super::error::StoreError;
 use super::open;
+use super::room::Room;
 use crate::auth::{TokenId, UserId};
 
 const JWT_SECRET: &str = "jwt";
@@ -20,6 +22,7 @@ const FLUSH_PATIENCE: Duration = Duration::from_secs(20);
 #[derive(Clone)]
 pub struct Store {
     dir: PathBuf,
+    room: Arc<Room>,
     db: sled::Db,
     /// User id → account.
     accounts: sled::Tree,
@@ -69,13 +72,14 @@ impl Store {
             provisions: db.open_tree("provisions")?,
             secrets: db.open_tree("secrets")?,
             db,
+            room: Arc::new(Room::of(&dir)),
             dir,
         })
     }
 
     /// Before every write.
     fn room(&self) -> Result<(), StoreError> {
-        if open::has_room(&self.dir) { Ok(()) } else { Err(StoreError::Full(self.dir.clone())) }
+        if self.room.is_there() { Ok(()) } else { Err(StoreError::Full(self.dir.clone())) }
     }
 
     /// Every account.

@@ -258,7 +258,8 @@ impl Pi {
         }
         out.push(Output::Ready);
         if let Some(wanted) = self.options.resume.clone().filter(|_| state.message_count == 0) {
-            let message = || format!("{NAME} could not continue the conversation in {wanted}: it is missing or empty, and a new one begins");
+            let message =
+                || format!("{NAME} could not continue the conversation in {wanted}: it is missing or empty, and a new one begins");
             self.notice(message, out);
         }
         self.requests.send(Purpose::Models { token: None }, "get_available_models", json!({}), out);

@@ -1,28 +1,17 @@
 //! A disk that is full.
 
+use crate::small_disk::{SmallDisk, elsewhere};
 use crate::support::*;
-use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use octo_protocol::ErrorCode;
 use serde_json::json;
-use std::path::PathBuf;
-
-struct Mounted(PathBuf);
-
-impl Drop for Mounted {
-    fn drop(&mut self) {
-        let _ = umount2(&self.0, MntFlags::MNT_DETACH);
-    }
-}
 
 #[tokio::test]
 async fn a_full_disk_refuses_input_keeps_reading_and_recovers_by_itself() {
-    let mut runner = TestRunner::prepare();
-    std::fs::create_dir_all(runner.data_dir()).unwrap();
-    if let Err(error) = mount(Some("tmpfs"), &runner.data_dir(), Some("tmpfs"), MsFlags::empty(), Some("size=3m,mode=0700")) {
-        eprintln!("skipped: a small tmpfs cannot be mounted here ({error})");
+    if elsewhere() {
         return;
     }
-    let _mounted = Mounted(runner.data_dir());
+    let mut runner = TestRunner::prepare();
+    let disk = SmallDisk::mount(&runner.data_dir(), 3);
     runner.spawn().await;
     let mut client = runner.client().await;
     client.open("s1", &runner.work()).await;
@@ -30,17 +19,7 @@ async fn a_full_disk_refuses_input_keeps_reading_and_recovers_by_itself() {
     client.prompt("s1", "say one").await.unwrap();
     let mut seen = client.until(1, "agent.idle").await;
 
-    let ballast = runner.data_dir().join("ballast");
-    let mut size = 3 << 20;
-    while size > 1024 {
-        let mut bytes = std::fs::read(&ballast).unwrap_or_default();
-        bytes.resize(bytes.len() + size, 1);
-        if std::fs::write(&ballast, &bytes).is_err() {
-            bytes.truncate(bytes.len() - size);
-            std::fs::write(&ballast, &bytes).unwrap();
-            size /= 2;
-        }
-    }
+    disk.fill();
     // Some of what SQLite has reserved may still take a few: then it is full.
     let mut refused = None;
     for n in 0..2000 {
@@ -61,7 +40,7 @@ async fn a_full_disk_refuses_input_keeps_reading_and_recovers_by_itself() {
     assert!(client.command("s1", json!({ "cmd": "get_messages" })).await.is_ok());
     assert_eq!(client.command("s1", json!({ "cmd": "get_state" })).await.unwrap()["sessionId"], "s1");
 
-    std::fs::remove_file(&ballast).unwrap();
+    disk.make_room();
     let began = std::time::Instant::now();
     loop {
         match client.command("s1", json!({ "cmd": "prompt", "message": "say again", "client_id": "again" })).await {

@@ -7,4 +7,6 @@ mod disk;
 mod link;
 mod real_pi;
 mod sessions;
+#[path = "../../../../tests/src/disk.rs"]
+mod small_disk;
 mod support;
