@@ -87,20 +87,17 @@ async fn while_the_disk_is_full_agents_are_held_back_reading_goes_on_and_nothing
     late.command("ses_1", json!({"cmd": "get_models"})).await;
 
     // What has to be written is refused with a sentence that says what to do, and none of it happens.
-    for session in ["ses_1", "ses_2"] {
-        for command in [
-            json!({"cmd": "prompt", "message": "refused", "client_id": "refused"}),
-            json!({"cmd": "steer", "message": "refused too"}),
-            json!({"cmd": "follow_up", "message": "refused as well"}),
-            json!({"cmd": "set_session_name", "name": "a name that finds no room"}),
-            json!({"cmd": "session.close"}),
-            json!({"cmd": "session.restart"}),
-            json!({"cmd": "session.delete"}),
-        ] {
-            let response = late.try_command(session, command.clone()).await.unwrap();
-            assert_eq!(response["success"], false, "{command} → {response}");
-            assert_full(&response);
-        }
+    let inputs = [
+        json!({"cmd": "prompt", "message": "refused", "client_id": "refused"}),
+        json!({"cmd": "steer", "message": "refused too"}),
+        json!({"cmd": "follow_up", "message": "refused as well"}),
+        json!({"cmd": "set_session_name", "name": "a name that finds no room"}),
+    ];
+    let ends = ["session.close", "session.restart", "session.delete"].map(|cmd| json!({"cmd": cmd}));
+    for (session, command) in inputs.iter().map(|c| ("ses_2", c)).chain(inputs.iter().chain(&ends).map(|c| ("ses_1", c))) {
+        let response = late.try_command(session, command.clone()).await.unwrap();
+        assert_eq!(response["success"], false, "{session}: {command} → {response}");
+        assert_full(&response);
     }
     let (code, sentence) = late.refused("ses_1", json!({"cmd": "compact"})).await;
     assert!(code == "limit_exceeded" && sentence.contains("make room"), "its answer could not be read: {sentence}");
@@ -195,17 +192,18 @@ async fn end(daemons: Vec<Process>) {
     until("it has ended", || (!daemons.iter().any(Process::is_alive)).then_some(())).await;
 }
 
-/// Sends a query until it is answered; the last refusal before that.
-async fn answered_at_last(client: &mut Client, session: &str) -> Option<Value> {
+/// Asks until the runner answers, or says that its disk is full: that refusal.
+async fn answered_at_last(client: &mut Client, session: &str, disk: &SmallDisk) -> Option<Value> {
     let end = tokio::time::Instant::now() + octo_e2e::PATIENCE;
-    let mut refused = None;
     loop {
         let response = client.try_command(session, json!({"cmd": "get_messages"})).await.unwrap();
         if response["success"] == true {
-            return refused;
+            return None;
+        }
+        if disk.free() == 0 && response["error"].as_str().is_some_and(|error| error.contains("make room")) {
+            return Some(response);
         }
         assert!(tokio::time::Instant::now() < end, "it is not tried again: {response}");
-        refused = Some(response);
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }
@@ -223,20 +221,23 @@ async fn what_is_started_again_on_a_full_disk_says_so_and_works_when_there_is_ro
     client.idle("ses_1").await;
     let history = client.history("ses_1").await;
 
-    // The runner: it needs a page for what its readers share. It is tried again by itself.
-    end(instance.daemons("octo-runner")).await;
+    // The runner: what was reserved for it is still there after a kill, so it reads; or it says why it does not, and is tried again.
     disk.fill();
-    let response = client.try_command("ses_1", json!({"cmd": "get_messages"})).await.unwrap();
-    let sentence = response["error"].as_str().unwrap_or_default();
-    println!("the runner: {sentence}");
-    assert!(response["code"] == "runner_unavailable" && sentence.contains("full") && sentence.contains("make room"), "{response}");
+    instance.runner().kill();
+    let refused = answered_at_last(&mut client, "ses_1", &disk).await;
+    println!("the runner: {refused:?}");
+    if let Some(refused) = refused {
+        let sentence = refused["error"].as_str().unwrap_or_default();
+        assert!(refused["code"] == "runner_unavailable" && sentence.contains("full"), "{refused}");
+    }
     disk.make_room();
-    answered_at_last(&mut client, "ses_1").await;
+    assert!(answered_at_last(&mut client, "ses_1", &disk).await.is_none());
     assert_eq!(client.history("ses_1").await, history);
+    client.attach("ses_1").await.unwrap();
 
     // octo-eavs: sessions go on, new ones are refused with its sentence.
-    end(instance.daemons("octo-eavs")).await;
     disk.fill();
+    end(instance.daemons("octo-eavs")).await;
     let config = json!({"harness": "pi", "cwd": instance.workspace(), "provider": "demo", "model": "scripted"});
     let (code, sentence) = client.refused("ses_2", json!({"cmd": "session.create", "config": config})).await;
     println!("octo-eavs: {code}: {sentence}");

@@ -13,8 +13,8 @@ use tokio::sync::{mpsc, oneshot};
 
 /// Operations in one transaction at most.
 const MAX_GROUP: usize = 256;
-/// A disk that takes no writes is said to the log this often, however many sessions try.
-const TOLD_EVERY: Duration = Duration::from_secs(60);
+/// A disk that refused nothing for so long takes writes again. On one that is almost full small ones still pass now and then.
+const CALM: Duration = Duration::from_secs(1);
 
 type Outcome<T> = Result<T, JournalError>;
 
@@ -51,10 +51,10 @@ struct Writer {
     refusing: Option<Refusing>,
 }
 
-/// Since when the disk takes no writes, and when the log last heard of it.
+/// Since when the disk takes no writes, as the log has heard once, and when it last refused one.
 struct Refusing {
     since: Instant,
-    told: Instant,
+    last: Instant,
 }
 
 impl Writer {
@@ -82,7 +82,7 @@ impl Writer {
     }
 
     fn wrote(&mut self) {
-        if let Some(refusing) = self.refusing.take() {
+        if let Some(refusing) = self.refusing.take_if(|refusing| refusing.last.elapsed() >= CALM) {
             tracing::info!(after = ?refusing.since.elapsed(), "the journal takes writes again");
         }
     }
@@ -96,13 +96,9 @@ impl Writer {
         let _ = self.connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()));
         let now = Instant::now();
         match &mut self.refusing {
-            Some(refusing) if now.duration_since(refusing.told) < TOLD_EVERY => {}
-            Some(refusing) => {
-                refusing.told = now;
-                tracing::error!(%error, since = ?refusing.since.elapsed(), "the journal still takes no writes");
-            }
+            Some(refusing) => refusing.last = now,
             None => {
-                self.refusing = Some(Refusing { since: now, told: now });
+                self.refusing = Some(Refusing { since: now, last: now });
                 tracing::error!(%error, "the journal takes no writes; agents are held back until it does");
             }
         }

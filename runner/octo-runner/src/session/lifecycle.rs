@@ -4,6 +4,7 @@ use super::actor::Session;
 use super::{Answer, SessionMsg, Tick, json, nothing, refuse};
 use crate::agent::{AGENT, AgentMsg, AgentProcess, AgentStart, News, Plan, Vitals};
 use crate::clock::now_ms;
+use crate::journal::JournalError;
 use bytes::Bytes;
 use octo_actors::{ActorState, Address, Ctx, Failure, StartError};
 use octo_harness::ExitReport;
@@ -391,7 +392,7 @@ impl Session {
                 if self.ledger.flush().await? {
                     let _ = answer.send(nothing());
                 } else {
-                    refuse(answer, self.ledger.why_stalled());
+                    refuse(answer, stopped_all_the_same(self.ledger.why_stalled()));
                 }
             }
             After::Restart(answer) => {
@@ -406,7 +407,7 @@ impl Session {
                     self.deleted = true;
                     let _ = answer.send(nothing());
                 }
-                Err(error) => refuse(answer, error),
+                Err(error) => refuse(answer, stopped_all_the_same(error)),
             },
             After::Shutdown(answer) => {
                 let _ = self.ledger.flush().await?;
@@ -447,6 +448,12 @@ impl Session {
         }
         Ok(())
     }
+}
+
+/// What followed the end of the agent could not be written.
+fn stopped_all_the_same(error: JournalError) -> ProtocolError {
+    let error = ProtocolError::from(error);
+    ProtocolError::new(error.code, format!("the agent was stopped, but {error}"))
 }
 
 fn how(report: &ExitReport) -> String {
