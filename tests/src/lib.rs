@@ -7,6 +7,7 @@
 mod checker;
 mod client;
 mod demo;
+pub mod disk;
 mod http;
 mod instance;
 mod process;

@@ -52,6 +52,42 @@ impl Process {
         String::from_utf8_lossy(&std::fs::read(format!("/proc/{}/environ", self.pid)).unwrap_or_default()).replace('\0', "\n")
     }
 
+    /// The most memory it ever had resident, in bytes; 0 when it is gone.
+    #[must_use]
+    pub fn peak_memory(&self) -> u64 {
+        self.status("VmHWM:").map_or(0, |kib| kib * 1024)
+    }
+
+    /// The memory it has resident now, in bytes; 0 when it is gone.
+    #[must_use]
+    pub fn memory(&self) -> u64 {
+        self.status("VmRSS:").map_or(0, |kib| kib * 1024)
+    }
+
+    /// Bytes that it has written so far, to files and pipes; 0 when it is gone.
+    #[must_use]
+    pub fn written(&self) -> u64 {
+        let io = std::fs::read_to_string(format!("/proc/{}/io", self.pid)).unwrap_or_default();
+        io.lines().find_map(|line| line.strip_prefix("wchar: ")).and_then(|n| n.parse().ok()).unwrap_or_default()
+    }
+
+    /// Waits until it writes nothing for a while: it has no more to say, or nobody takes it.
+    pub async fn quiet(&self) {
+        let (mut before, mut same) = (0, 0);
+        crate::until("a process writes nothing any more", || {
+            let now = self.written();
+            same = if now == before { same + 1 } else { 0 };
+            before = now;
+            (same > 20).then_some(())
+        })
+        .await;
+    }
+
+    fn status(&self, key: &str) -> Option<u64> {
+        let text = std::fs::read_to_string(format!("/proc/{}/status", self.pid)).ok()?;
+        text.lines().find_map(|line| line.strip_prefix(key))?.trim().trim_end_matches(" kB").parse().ok()
+    }
+
     /// Sends a signal, if it is still the same process.
     pub fn signal(&self, signal: nix::sys::signal::Signal) {
         if self.is_alive() {

@@ -26,6 +26,10 @@ pub struct Script {
     pub thinking: u64,
     /// Tools called after the text; then one more short answer follows.
     pub tools: u32,
+    /// Live outputs of each of them while it runs, as fast as they are read.
+    pub tool_updates: u64,
+    /// Bytes of each of these.
+    pub tool_update_bytes: usize,
     /// Bytes on stdout, before the deltas, that are no events.
     pub raw_bytes: u64,
     /// A newline after so many of them; without it they are one line.
@@ -53,6 +57,8 @@ impl Default for Script {
             stamp: false,
             thinking: 0,
             tools: 0,
+            tool_updates: 0,
+            tool_update_bytes: 0,
             raw_bytes: 0,
             newline_every: None,
             stderr_bytes: 0,

@@ -34,6 +34,7 @@ use crate::key::{KeyHash, KeyName, Permissions, VirtualKey};
 use crate::limits::ADMIN_BODY_LIMIT_BYTES;
 use crate::record::KeyRecord;
 use crate::registry::RegistryError;
+use crate::store::StoreError;
 
 /// Routes of the admin listener.
 pub fn router(app: Arc<App>, directory: Directory) -> Router {
@@ -75,6 +76,7 @@ impl From<RegistryError> for AdminError {
             RegistryError::HashTaken => (StatusCode::CONFLICT, "hash_taken"),
             RegistryError::Full => (StatusCode::INSUFFICIENT_STORAGE, "too_many_keys"),
             RegistryError::Busy => (StatusCode::SERVICE_UNAVAILABLE, "busy"),
+            RegistryError::Store(StoreError::Full(_)) => (StatusCode::INSUFFICIENT_STORAGE, "disk_full"),
             RegistryError::Store(_) => (StatusCode::INTERNAL_SERVER_ERROR, "store_failed"),
         };
         tracing::warn!(code, "{error}");

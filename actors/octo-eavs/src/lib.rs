@@ -33,6 +33,7 @@ pub mod models;
 pub mod proxy;
 pub mod record;
 pub mod registry;
+pub mod room;
 pub mod server;
 pub mod sniff;
 pub mod store;

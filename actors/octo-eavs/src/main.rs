@@ -1,5 +1,6 @@
 //! `octo-eavs serve`: the LLM proxy as a process. It detaches itself from its starter's session, logs to a file and outlives octo.
 
+use std::io::Write;
 use std::net::SocketAddr;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -86,7 +87,8 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!("{error:#}");
-            eprintln!("octo-eavs: {error:#}");
+            // Not `eprintln`, which panics where nothing can be written.
+            let _ = writeln!(std::io::stderr(), "octo-eavs: {error:#}");
             if error.is::<TreeDown>() { ExitCode::from(70) } else { ExitCode::FAILURE }
         }
     }
@@ -140,7 +142,8 @@ async fn serve_until_told(serve: Serve) -> anyhow::Result<()> {
 
 fn log(file: Option<&Path>, format: LogFormat) -> anyhow::Result<()> {
     let filter = EnvFilter::try_from_env("OCTO_LOG").unwrap_or_else(|_| EnvFilter::new("info,sled=warn"));
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(false);
+    // A log that cannot be written loses lines and nothing else: said on stderr, it would panic there on the same full disk.
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(false).log_internal_errors(false);
     match (file, format) {
         (Some(path), format) => {
             if let Some(dir) = path.parent().filter(|d| !d.as_os_str().is_empty()) {

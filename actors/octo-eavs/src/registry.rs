@@ -5,7 +5,7 @@
 //! request at most.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
@@ -115,21 +115,27 @@ pub struct Registry {
     /// The turn of one admin write, so that memory and store agree. Whoever waits for it longer than [`TURN`] is refused.
     turn: Semaphore,
     reservations: AtomicU64,
+    /// Counters were not written for want of room; [`Registry::catch_up`] writes them.
+    missed: AtomicBool,
 }
 
 impl Registry {
     /// Loads the keys; reservations that a crash left open are counted as spent.
     pub fn open(store: Store) -> Result<Self, StoreError> {
         let mut index = Index::default();
+        let mut missed = false;
         for (record, mut usage) in store.load()? {
             if usage.recover() {
-                store.put_usage(record.name.as_str(), &usage)?;
+                match store.put_usage(record.name.as_str(), &usage) {
+                    Err(StoreError::Full(_)) => missed = true,
+                    written => written?,
+                }
             }
             let key = Key::new(record.clone(), usage);
             index.by_hash.insert(record.key_hash, Arc::clone(&key));
             index.by_name.insert(record.name, key);
         }
-        Ok(Self { store, index: RwLock::new(index), turn: Semaphore::new(1), reservations: AtomicU64::new(1) })
+        Ok(Self { store, index: RwLock::new(index), turn: Semaphore::new(1), reservations: AtomicU64::new(1), missed: missed.into() })
     }
 
     /// The key of a presented secret.
@@ -166,6 +172,9 @@ impl Registry {
         if let Some(key) = old {
             let before = key.record();
             record.created_at = before.created_at;
+            if record == *before {
+                return Ok((key, false));
+            }
             self.store.put_key(&record).await?;
             if before.key_hash == record.key_hash {
                 key.record.store(Arc::new(record));
@@ -250,8 +259,22 @@ impl Registry {
         Ok(Ticket { registry: Arc::clone(self), key: Arc::clone(key), id, settled: false })
     }
 
+    /// Writes the counters that found no room, when there is some again.
+    pub fn catch_up(&self) {
+        if !self.store.has_room() || !self.missed.swap(false, Ordering::AcqRel) {
+            return;
+        }
+        for key in self.list() {
+            self.save(&key, &key.state().usage);
+        }
+        if !self.missed.load(Ordering::Acquire) {
+            tracing::info!("the counters that found no room are in the store");
+        }
+    }
+
     /// Waits until all counters are on the disk.
     pub async fn flush(&self) -> Result<(), StoreError> {
+        self.catch_up();
         self.store.flush().await
     }
 
@@ -261,8 +284,16 @@ impl Registry {
             return;
         }
         let record = key.record();
-        if let Err(error) = self.store.put_usage(record.name.as_str(), usage) {
-            tracing::error!(key = %record.name, %error, "usage was counted in memory only");
+        match self.store.put_usage(record.name.as_str(), usage) {
+            Ok(()) => {}
+            // Said once; every request would say it again.
+            Err(StoreError::Full(path)) => {
+                if !self.missed.swap(true, Ordering::AcqRel) {
+                    let error = StoreError::Full(path);
+                    tracing::error!(key = %record.name, %error, "usage is counted in memory until there is room");
+                }
+            }
+            Err(error) => tracing::error!(key = %record.name, %error, "usage was counted in memory only"),
         }
     }
 

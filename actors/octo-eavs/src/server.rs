@@ -16,6 +16,9 @@ use crate::registry::Registry;
 use crate::store::{Store, StoreError};
 use crate::{admin, proxy};
 
+/// How often counters that found no room on the disk are tried again.
+const CATCH_UP_EVERY: Duration = Duration::from_secs(5);
+
 /// Where an instance lives.
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -93,6 +96,16 @@ impl Server {
     pub async fn start(options: Options) -> Result<Self, StartError> {
         let store = Store::open(&options.data_dir)?;
         let app = Arc::new(App::new(options.config, Registry::open(store)?)?);
+        let of_app = Arc::downgrade(&app);
+        tokio::spawn(async move {
+            loop {
+                tokio::time::sleep(CATCH_UP_EVERY).await;
+                match of_app.upgrade() {
+                    Some(app) => app.registry.catch_up(),
+                    None => return,
+                }
+            }
+        });
         let admin_listener = Listener::unix(&options.admin_socket).await?;
         let llm_listener = Listener::unix(&options.llm_socket).await?;
         let tcp = match options.listen {

@@ -8,14 +8,18 @@ use std::fs::{File, OpenOptions};
 use std::io::{Read, Seek, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use nix::fcntl::{Flock, FlockArg};
 use serde::de::DeserializeOwned;
 
 use crate::record::{KeyRecord, Usage};
+use crate::room::{Room, has_room};
 
 /// Version of the layout above.
 pub const SCHEMA: u32 = 1;
+/// How long the disk may take for a flush.
+const FLUSH_PATIENCE: Duration = Duration::from_secs(20);
 
 /// Why the store cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -58,6 +62,9 @@ pub enum StoreError {
         /// What is damaged.
         detail: String,
     },
+    /// The disk has no room for a write.
+    #[error("nothing can be written to {}: its disk is full; make room there, then try again", .0.display())]
+    Full(PathBuf),
     /// A write failed.
     #[error("could not write to the store {path}: {detail}; check free space and permissions")]
     Write {
@@ -71,6 +78,7 @@ pub enum StoreError {
 /// The open store. Dropping it releases the lock.
 pub struct Store {
     path: PathBuf,
+    room: Room,
     db: sled::Db,
     keys: sled::Tree,
     usage: sled::Tree,
@@ -99,6 +107,9 @@ impl Store {
         });
         let (db, meta, keys, usage) = match opened {
             Ok(Ok(trees)) => trees,
+            // A store is not damaged because its disk is full: whoever moved it away then would lose it.
+            Ok(Err(sled::Error::Io(e))) if e.kind() == std::io::ErrorKind::StorageFull => return Err(StoreError::Full(path)),
+            Ok(Err(_)) | Err(_) if !has_room(data_dir) => return Err(StoreError::Full(path)),
             Ok(Err(e)) => return Err(damaged(e.to_string())),
             Err(_) => return Err(damaged("its log cannot be read back".into())),
         };
@@ -107,6 +118,7 @@ impl Store {
         let existed = note.exists();
         match meta.get("schema").map_err(|e| damaged(e.to_string()))? {
             None if existed => return Err(damaged("its content is gone".into())),
+            None if !has_room(data_dir) => return Err(StoreError::Full(path)),
             None => {
                 let done = meta.insert("schema", SCHEMA.to_string().as_bytes()).and_then(|_| db.flush());
                 done.map_err(|e| damaged(e.to_string()))?;
@@ -121,7 +133,7 @@ impl Store {
                 }
             }
         }
-        Ok(Self { path, db, keys, usage, _lock: lock })
+        Ok(Self { room: Room::of(&path), path, db, keys, usage, _lock: lock })
     }
 
     /// Everything in it, for the registry.
@@ -141,6 +153,7 @@ impl Store {
 
     /// Writes a key; it is on the disk when this returns.
     pub async fn put_key(&self, record: &KeyRecord) -> Result<(), StoreError> {
+        self.room()?;
         let bytes = serde_json::to_vec(record).map_err(|e| self.failed(e.to_string()))?;
         self.keys.insert(record.name.as_str(), bytes).map_err(|e| self.failed(e.to_string()))?;
         self.flush().await
@@ -148,6 +161,7 @@ impl Store {
 
     /// Removes a key and its usage; they are off the disk when this returns.
     pub async fn remove_key(&self, name: &str) -> Result<(), StoreError> {
+        self.room()?;
         self.keys.remove(name).map_err(|e| self.failed(e.to_string()))?;
         self.usage.remove(name).map_err(|e| self.failed(e.to_string()))?;
         self.flush().await
@@ -155,6 +169,7 @@ impl Store {
 
     /// Writes counters. Buffered: sled flushes twice a second, [`Store::flush`] at once.
     pub fn put_usage(&self, name: &str, usage: &Usage) -> Result<(), StoreError> {
+        self.room()?;
         let bytes = serde_json::to_vec(usage).map_err(|e| self.failed(e.to_string()))?;
         self.usage.insert(name, bytes).map_err(|e| self.failed(e.to_string()))?;
         Ok(())
@@ -162,8 +177,19 @@ impl Store {
 
     /// Waits until all that was written is on the disk.
     pub async fn flush(&self) -> Result<(), StoreError> {
-        self.db.flush_async().await.map_err(|e| self.failed(e.to_string()))?;
-        Ok(())
+        match tokio::time::timeout(FLUSH_PATIENCE, self.db.flush_async()).await {
+            Ok(flushed) => flushed.map(drop).map_err(|e| self.failed(e.to_string())),
+            Err(_) => Err(self.failed(format!("the disk did not answer within {FLUSH_PATIENCE:?}"))),
+        }
+    }
+
+    /// Whether a write may be tried now.
+    pub fn has_room(&self) -> bool {
+        self.room.is_there()
+    }
+
+    fn room(&self) -> Result<(), StoreError> {
+        if self.has_room() { Ok(()) } else { Err(StoreError::Full(self.path.clone())) }
     }
 
     fn read<T: DeserializeOwned>(&self, name: &[u8], bytes: &[u8]) -> Result<T, StoreError> {

@@ -187,6 +187,14 @@ pub fn private_dir(dir: &Path) -> Result<(), PathsError> {
     Ok(())
 }
 
+/// Free room on the disk of `path`, or of its nearest ancestor that exists, in bytes; `None` when the system does not tell.
+#[must_use]
+pub fn free_bytes(path: &Path) -> Option<u64> {
+    let there = path.ancestors().find(|p| p.exists())?;
+    let disk = nix::sys::statvfs::statvfs(there).ok()?;
+    Some(disk.blocks_available().saturating_mul(disk.fragment_size()))
+}
+
 /// The uid that octo runs as.
 #[must_use]
 pub fn own_uid() -> u32 {

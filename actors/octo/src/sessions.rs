@@ -12,6 +12,7 @@ use serde_json::Value;
 use crate::auth::{Action, Object, Principal, UserId, authorize};
 use crate::eavs::{EavsError, ModelDefaults};
 use crate::state::AppState;
+use crate::store::StoreError;
 
 /// Patience for opening a session: an agent may take its time to start.
 pub const OPEN_DEADLINE: Duration = Duration::from_secs(60);
@@ -165,6 +166,7 @@ fn encode(value: &impl serde::Serialize) -> Result<Vec<u8>, ProtocolError> {
 fn unprovisioned(error: EavsError) -> ProtocolError {
     match error {
         EavsError::Unknown(sentence) => ProtocolError::new(ErrorCode::InvalidRequest, sentence),
+        error @ EavsError::Store(StoreError::Full(_)) => ProtocolError::new(ErrorCode::LimitExceeded, error.to_string()),
         error => ProtocolError::new(ErrorCode::NotReady, format!("the session has no way to its models: {error}")),
     }
 }

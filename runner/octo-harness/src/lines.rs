@@ -44,7 +44,7 @@ impl Lines {
 
     /// Takes bytes and gives each line that they complete to `each`, in order.
     pub fn push(&mut self, mut bytes: &[u8], mut each: impl FnMut(Line<'_>)) {
-        while let Some(end) = bytes.iter().position(|byte| *byte == b'\n') {
+        while let Some(end) = memchr::memchr(b'\n', bytes) {
             let (head, rest) = (&bytes[..end], &bytes[end + 1..]);
             bytes = rest;
             if let Some(skipped) = self.skipped.take() {

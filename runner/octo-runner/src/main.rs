@@ -5,6 +5,7 @@ use clap::{Parser, Subcommand};
 use octo_runner::options::Options;
 use octo_runner::runner::Runner;
 use std::fs::OpenOptions;
+use std::io::Write;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::process::ExitCode;
 use tokio::signal::unix::{SignalKind, signal};
@@ -34,7 +35,8 @@ fn main() -> ExitCode {
         Ok(code) => code,
         Err(error) => {
             tracing::error!("{error:#}");
-            eprintln!("octo-runner: {error:#}");
+            // Not `eprintln`, which panics where nothing can be written.
+            let _ = writeln!(std::io::stderr(), "octo-runner: {error:#}");
             ExitCode::FAILURE
         }
     }
@@ -76,7 +78,8 @@ async fn serve(options: Options) -> anyhow::Result<ExitCode> {
 
 fn log_to(options: &Options) -> anyhow::Result<()> {
     let filter = tracing_subscriber::EnvFilter::try_from_env("OCTO_LOG").unwrap_or_else(|_| "info".into());
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(false);
+    // A log that cannot be written loses lines and nothing else: said on stderr, it would panic there on the same full disk.
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(false).log_internal_errors(false);
     if options.foreground {
         log.with_writer(std::io::stderr).init();
         return Ok(());

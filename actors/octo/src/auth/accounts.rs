@@ -155,7 +155,12 @@ impl Accounts {
                 a.password_hash.clone_from(hash);
             }
         });
-        let account = updated.await?.ok_or(LoginError::Wrong)?;
+        let account = match updated.await {
+            Ok(updated) => updated.ok_or(LoginError::Wrong)?,
+            // Whoever has to make room has to get in; only the time of this login is lost.
+            Err(StoreError::Full(_)) => account,
+            Err(error) => return Err(error.into()),
+        };
         self.issue(account)
     }
 
@@ -165,9 +170,9 @@ impl Accounts {
     /// The store.
     pub async fn logout(&self, principal: &Principal) -> Result<(), StoreError> {
         let expires = principal.expires_at.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-        self.0.store.revoke_token(&principal.token_id, expires).await?;
+        // In force whatever the disk says; an error then says that a restart would forget it.
         self.0.auth.revocations().revoke(&principal.token_id, expires);
-        Ok(())
+        self.0.store.revoke_token(&principal.token_id, expires).await
     }
 
     /// Changes the password, revokes every token of the account, and gives a new one.

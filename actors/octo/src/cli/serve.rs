@@ -109,7 +109,8 @@ fn log(settings: &Settings) -> Result<(), Failure> {
     let default = format!("warn,octo={level},octo_actors={level}");
     let default = if matches!(level.as_str(), "off" | "error" | "warn") { level.clone() } else { default };
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
-    let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_target(false).with_ansi(false);
+    // A log that cannot be written loses lines and nothing else: said on stderr, it would panic there on the same full disk.
+    let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_target(false).with_ansi(false).log_internal_errors(false);
     match &settings.logging.file {
         None => subscriber.with_writer(std::io::stderr).init(),
         Some(path) => {

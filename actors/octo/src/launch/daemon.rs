@@ -12,12 +12,14 @@ use tokio::process::{Child, Command};
 
 use super::error::LaunchError;
 use super::process::answers;
-use crate::paths::private_dir;
+use crate::paths::{free_bytes, private_dir};
 
 /// How long a daemon may take until it answers: on a slow disk its store has to be opened first.
 pub const START_DEADLINE: Duration = Duration::from_secs(30);
 /// How often it is asked meanwhile.
 const POLL: Duration = Duration::from_millis(20);
+/// A disk with less free room than this, in bytes, is called full.
+const MIN_FREE_BYTES: u64 = 1024 * 1024;
 /// Lines and bytes of its log that an error shows.
 const SHOWN_LINES: usize = 12;
 const SHOWN_BYTES: u64 = 8 * 1024;
@@ -88,9 +90,18 @@ impl Daemon {
                 } else {
                     format!("; the end of {}:\n{said}", self.log.display())
                 };
-                Err(LaunchError::NotReady { binary: self.binary, socket: self.socket.clone(), reason: format!("{reason}{end}") })
+                Err(LaunchError::NotReady { binary: self.binary, socket: self.socket.clone(), reason: format!("{reason}{end}{}", self.full_disk()) })
             }
         }
+    }
+
+    /// A daemon on a full disk may have had nowhere to say so.
+    fn full_disk(&self) -> String {
+        let mut places = self.private.iter().map(PathBuf::as_path).chain(self.log.parent());
+        let full = places.find(|path| free_bytes(path).is_some_and(|free| free < MIN_FREE_BYTES));
+        full.map_or_else(String::new, |path| {
+            format!("; the disk of {} is full: make room there, it is tried again by itself", path.display())
+        })
     }
 
     async fn ready(&self, child: &mut Child) -> Result<(), Unready> {

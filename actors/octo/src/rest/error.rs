@@ -102,6 +102,7 @@ impl From<StoreError> for ApiError {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::Conflict | StoreError::Taken(_) => Self::new(StatusCode::CONFLICT, error.to_string()),
+            StoreError::Full(_) => Self::new(StatusCode::INSUFFICIENT_STORAGE, error.to_string()),
             error => Self::internal(&error),
         }
     }

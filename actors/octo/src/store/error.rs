@@ -26,11 +26,14 @@ pub enum StoreError {
         /// What was found.
         reason: String,
     },
+    /// The disk has no room for a write.
+    #[error("nothing can be written to {}: its disk is full; make room there, then try again", .0.display())]
+    Full(PathBuf),
     /// A value of it cannot be read.
     #[error("a record of the store is damaged: {0}")]
     Record(String),
     /// The disk.
-    #[error("the store cannot be written: {0}; is the disk full?")]
+    #[error("the store cannot be written: {0}; look at its disk, then start octo again")]
     Io(String),
     /// The account exists already.
     #[error("there is an account {0} already")]

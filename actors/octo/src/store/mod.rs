@@ -7,6 +7,7 @@
 mod account;
 mod error;
 mod open;
+mod room;
 mod schema;
 mod trees;
 

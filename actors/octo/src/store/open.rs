@@ -5,6 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
 use super::error::StoreError;
+use super::room::has_room;
 use super::schema::{META, MIGRATIONS, Migration, SCHEMA_VERSION, VERSION_KEY};
 
 /// Memory that sled may use for pages, in bytes.
@@ -23,7 +24,7 @@ fn open_as(dir: &Path, known: u32, migrations: &[Migration]) -> Result<sled::Db,
     match found {
         None if existed => Err(StoreError::Corrupt { path: dir.to_owned(), reason: "it has no schema version".to_owned() }),
         None => {
-            write_version(&db, known)?;
+            write_version(dir, &db, known)?;
             Ok(db)
         }
         Some(found) if found == known => Ok(db),
@@ -39,7 +40,7 @@ fn open_as(dir: &Path, known: u32, migrations: &[Migration]) -> Result<sled::Db,
                     reason: format!("it could not be migrated: {reason}"),
                 })?;
             }
-            write_version(&db, known)?;
+            write_version(dir, &db, known)?;
             Ok(db)
         }
     }
@@ -64,6 +65,10 @@ fn open_db(dir: &Path) -> Result<sled::Db, StoreError> {
         Ok(Err(sled::Error::Io(error))) if error.kind() == io::ErrorKind::PermissionDenied => {
             Err(StoreError::Io(format!("{} belongs to another user or is read-only: {error}", dir.display())))
         }
+        // A store is not damaged because its disk is full: whoever moved it away then would lose it.
+        Ok(Err(sled::Error::Io(error))) if error.kind() == io::ErrorKind::StorageFull => Err(StoreError::Full(dir.to_owned())),
+        Ok(Err(sled::Error::Io(error))) if error.kind() == io::ErrorKind::QuotaExceeded => Err(StoreError::Full(dir.to_owned())),
+        Err(_) | Ok(Err(_)) if !has_room(dir) => Err(StoreError::Full(dir.to_owned())),
         Ok(Err(error)) => Err(corrupt(error.to_string())),
         Err(panic) => Err(corrupt(
             panic.downcast_ref::<String>().cloned().or_else(|| panic.downcast_ref::<&str>().map(|t| (*t).to_owned())).unwrap_or_default(),
@@ -84,7 +89,10 @@ fn version(dir: &Path, db: &sled::Db) -> Result<Option<u32>, StoreError> {
     Ok(Some(u32::from_be_bytes(bytes)))
 }
 
-fn write_version(db: &sled::Db, version: u32) -> Result<(), StoreError> {
+fn write_version(dir: &Path, db: &sled::Db, version: u32) -> Result<(), StoreError> {
+    if !has_room(dir) {
+        return Err(StoreError::Full(dir.to_owned()));
+    }
     db.open_tree(META)?.insert(VERSION_KEY, &version.to_be_bytes())?;
     db.flush()?;
     Ok(())

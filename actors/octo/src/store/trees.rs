@@ -1,6 +1,8 @@
 //! The trees, typed.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
 
 use secrecy::SecretString;
 use serde::de::DeserializeOwned;
@@ -9,13 +11,18 @@ use serde::{Deserialize, Serialize};
 use super::account::Account;
 use super::error::StoreError;
 use super::open;
+use super::room::Room;
 use crate::auth::{TokenId, UserId};
 
 const JWT_SECRET: &str = "jwt";
+/// How long the disk may take for a flush.
+const FLUSH_PATIENCE: Duration = Duration::from_secs(20);
 
 /// The store. Clones share it; it closes, flushed, with the last one.
 #[derive(Clone)]
 pub struct Store {
+    dir: PathBuf,
+    room: Arc<Room>,
     db: sled::Db,
     /// User id → account.
     accounts: sled::Tree,
@@ -52,9 +59,10 @@ impl Store {
     /// [`StoreError`].
     pub async fn open(dir: &Path) -> Result<Self, StoreError> {
         let dir = dir.to_owned();
+        let place = dir.clone();
         let opened = tokio::task::spawn_blocking(move || {
-            crate::paths::private_dir(&dir).map_err(|e| StoreError::Io(e.to_string()))?;
-            open::open(&dir)
+            crate::paths::private_dir(&place).map_err(|e| StoreError::Io(e.to_string()))?;
+            open::open(&place)
         });
         let db = opened.await.map_err(|e| StoreError::Io(e.to_string()))??;
         Ok(Self {
@@ -64,7 +72,14 @@ impl Store {
             provisions: db.open_tree("provisions")?,
             secrets: db.open_tree("secrets")?,
             db,
+            room: Arc::new(Room::of(&dir)),
+            dir,
         })
+    }
+
+    /// Before every write.
+    fn room(&self) -> Result<(), StoreError> {
+        if self.room.is_there() { Ok(()) } else { Err(StoreError::Full(self.dir.clone())) }
     }
 
     /// Every account.
@@ -98,6 +113,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::Taken`].
     pub async fn add_account(&self, account: &Account) -> Result<(), StoreError> {
+        self.room()?;
         let name = account.username.to_lowercase();
         let reserved = self.usernames.compare_and_swap(&name, None::<&[u8]>, Some(account.id.as_str().as_bytes()))?;
         if reserved.is_err() {
@@ -117,6 +133,7 @@ impl Store {
     /// [`StoreError`].
     pub async fn update_account(&self, id: &UserId, mut change: impl FnMut(&mut Account)) -> Result<Option<Account>, StoreError> {
         const ATTEMPTS: usize = 64;
+        self.room()?;
         for _ in 0..ATTEMPTS {
             let Some(old) = self.accounts.get(id.as_str())? else { return Ok(None) };
             let mut account: Account = decode(&old)?;
@@ -134,6 +151,7 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub async fn revoke_token(&self, token: &TokenId, expires: u64) -> Result<(), StoreError> {
+        self.room()?;
         self.revoked.insert(token.as_str(), &expires.to_be_bytes())?;
         self.flush().await
     }
@@ -148,7 +166,9 @@ impl Store {
             let (id, expires) = entry?;
             let expires = expires.as_ref().try_into().map(u64::from_be_bytes).unwrap_or(u64::MAX);
             if expires < now {
-                self.revoked.remove(id)?;
+                if self.room().is_ok() {
+                    self.revoked.remove(id)?;
+                }
             } else {
                 tokens.push((TokenId(String::from_utf8_lossy(&id).into_owned()), expires));
             }
@@ -164,6 +184,7 @@ impl Store {
         if let Some(bytes) = self.secrets.get(JWT_SECRET)? {
             return Ok(text(&bytes)?.into());
         }
+        self.room()?;
         let made = make();
         self.secrets.insert(JWT_SECRET, made.as_bytes())?;
         self.flush().await?;
@@ -183,6 +204,10 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub async fn keep_provision(&self, name: &str, provision: Provisioned) -> Result<Provisioned, StoreError> {
+        if let Some(known) = self.provision(name)? {
+            return Ok(known);
+        }
+        self.room()?;
         match self.provisions.compare_and_swap(name, None::<&[u8]>, Some(encode(&provision)?))? {
             Ok(()) => {
                 self.flush().await?;
@@ -197,6 +222,7 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub async fn set_provision(&self, name: &str, provision: &Provisioned) -> Result<(), StoreError> {
+        self.room()?;
         self.provisions.insert(name, encode(provision)?)?;
         self.flush().await
     }
@@ -206,6 +232,7 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub async fn remove_provision(&self, name: &str) -> Result<(), StoreError> {
+        self.room()?;
         self.provisions.remove(name)?;
         self.flush().await
     }
@@ -230,8 +257,10 @@ impl Store {
     /// # Errors
     /// [`StoreError::Io`].
     pub async fn flush(&self) -> Result<(), StoreError> {
-        self.db.flush_async().await?;
-        Ok(())
+        match tokio::time::timeout(FLUSH_PATIENCE, self.db.flush_async()).await {
+            Ok(flushed) => flushed.map(drop).map_err(Into::into),
+            Err(_) => Err(StoreError::Io(format!("the disk did not answer within {FLUSH_PATIENCE:?}"))),
+        }
     }
 }
 

@@ -23,13 +23,13 @@ impl Pi {
             Line::Whole(bytes) => bytes,
             Line::TooLong { bytes } => {
                 let message =
-                    format!("{NAME} wrote a line of {bytes} bytes, more than the {MAX_LINE_BYTES} that octo takes; it was skipped");
+                    || format!("{NAME} wrote a line of {bytes} bytes, more than the {MAX_LINE_BYTES} that octo takes; it was skipped");
                 return self.notice(message, out);
             }
         };
         let (text, replaced) = text(bytes);
         if replaced {
-            self.notice(format!("{NAME} wrote a line that is not UTF-8; what could not be read was replaced"), out);
+            self.notice(|| format!("{NAME} wrote a line that is not UTF-8; what could not be read was replaced"), out);
         }
         // Almost always a line is one object.
         if let Ok(head) = serde_json::from_str::<wire::Head<'_>>(&text) {
@@ -57,7 +57,7 @@ impl Pi {
     }
 
     pub(super) fn not_understood(&mut self, line: &str, why: &str, out: &mut Outbox) {
-        self.notice(format!("{NAME} wrote what octo does not understand ({why}): {}", excerpt(line, EXCERPT)), out);
+        self.notice(|| format!("{NAME} wrote what octo does not understand ({why}): {}", excerpt(line, EXCERPT)), out);
     }
 
     fn value(&mut self, kind: &str, text: &str, now: i64, out: &mut Outbox) {

@@ -115,11 +115,11 @@ impl Pi {
         self.ignored
     }
 
-    /// Says once in a while that output was not understood; a flood of it is cut off.
-    fn notice(&mut self, message: String, out: &mut Outbox) {
+    /// Says once in a while that output was not understood; a flood of it is cut off, and then costs no more than reading it.
+    fn notice(&mut self, message: impl FnOnce() -> String, out: &mut Outbox) {
         self.notices = self.notices.saturating_add(1);
         if self.notices <= MAX_NOTICES {
-            out.event(Event::Notify { level: Level::Warning, message });
+            out.event(Event::Notify { level: Level::Warning, message: message() });
         } else if self.notices == MAX_NOTICES + 1 {
             let message = "pi keeps writing what octo does not understand; further lines are dropped silently".to_owned();
             out.event(Event::Notify { level: Level::Warning, message });

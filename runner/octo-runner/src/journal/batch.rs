@@ -180,6 +180,22 @@ pub enum Change {
     },
 }
 
+impl Change {
+    /// Whether nothing is left of `earlier` once this is written after it.
+    #[must_use]
+    pub fn supersedes(&self, earlier: &Self) -> bool {
+        let of_an_input = matches!(
+            self,
+            Self::InputAccepted { .. }
+                | Self::InputHanded { .. }
+                | Self::InputDelivered { .. }
+                | Self::InputReturned { .. }
+                | Self::InputParked { .. }
+        );
+        !of_an_input && std::mem::discriminant(self) == std::mem::discriminant(earlier)
+    }
+}
+
 /// Events and changes of one session that are written together.
 #[derive(Clone)]
 pub struct Batch {

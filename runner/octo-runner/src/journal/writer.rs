@@ -12,10 +12,13 @@ use octo_protocol::{Role, SessionStatus};
 use rusqlite::{Connection, OptionalExtension, params};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot};
 
 /// Operations in one transaction at most.
 const MAX_GROUP: usize = 256;
+/// A disk that refused nothing for so long takes writes again. On one that is almost full small ones still pass now and then.
+const CALM: Duration = Duration::from_secs(1);
 
 type Outcome<T> = Result<T, JournalError>;
 
@@ -29,7 +32,7 @@ pub(super) enum Operation {
 /// Writes until it is closed or every handle is gone.
 pub(super) fn run(connection: Connection, witness: Witness, mut queue: mpsc::Receiver<Operation>) {
     let path = connection.path().map(PathBuf::from).unwrap_or_default();
-    let mut writer = Writer { connection, witness, path, sync: Sync::Full };
+    let mut writer = Writer { connection, witness, path, sync: Sync::Full, refusing: None };
     let mut group = Vec::with_capacity(MAX_GROUP);
     while queue.blocking_recv_many(&mut group, MAX_GROUP) > 0 {
         let mut closing = None;
@@ -62,6 +65,13 @@ struct Writer {
     witness: Witness,
     path: PathBuf,
     sync: Sync,
+    refusing: Option<Refusing>,
+}
+
+/// Since when the disk takes no writes, as the log has heard once, and when it last refused one.
+struct Refusing {
+    since: Instant,
+    last: Instant,
 }
 
 impl Writer {
@@ -78,9 +88,35 @@ impl Writer {
                 for operation in group.drain(..) {
                     match self.transaction(std::slice::from_ref(&operation)) {
                         Ok(mut created) => operation.succeed(created.pop().flatten()),
-                        Err(error) => operation.fail(error),
+                        Err(error) => {
+                            self.refused(&error);
+                            operation.fail(error);
+                        }
                     }
                 }
+            }
+        }
+    }
+
+    fn wrote(&mut self) {
+        if let Some(refusing) = self.refusing.take_if(|refusing| refusing.last.elapsed() >= CALM) {
+            tracing::info!(after = ?refusing.since.elapsed(), "the journal takes writes again");
+        }
+    }
+
+    fn refused(&mut self, error: &JournalError) {
+        if !error.is_temporary() {
+            tracing::error!(%error, "the journal did not take a write");
+            return;
+        }
+        // What is in the log of the database already may free room there for what comes: the file has pages for it.
+        let _ = self.connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()));
+        let now = Instant::now();
+        match &mut self.refusing {
+            Some(refusing) => refusing.last = now,
+            None => {
+                self.refusing = Some(Refusing { since: now, last: now });
+                tracing::error!(%error, "the journal takes no writes; agents are held back until it does");
             }
         }
     }
@@ -116,6 +152,7 @@ impl Writer {
             }
         }
         kill_point::reached(Point::Witnessed);
+        self.wrote();
         Ok(created)
     }
 }
@@ -170,7 +207,6 @@ impl Operation {
     }
 
     fn fail(self, error: JournalError) {
-        tracing::warn!(%error, "the journal did not take a write");
         match self {
             Self::Commit { reply, .. } | Self::Delete { reply, .. } => {
                 let _ = reply.send(Err(error));

@@ -148,7 +148,7 @@ impl Session {
         if self.row.title.is_none()
             && let Some(title) = names::title_of(&content.message)
         {
-            self.set_title(title, false)?;
+            self.set_title(&title, false)?;
         }
         self.failed = false;
         self.closed = false;

@@ -16,7 +16,7 @@ use octo_protocol::event::{Event, QueuedInput};
 use octo_protocol::provision::Provision;
 use octo_protocol::{Command, Model, ProtocolError, SessionStatus};
 use serde_json::{Value, json};
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::oneshot;
@@ -54,6 +54,8 @@ pub(super) struct Session {
     pub replies: HashMap<u64, Answer>,
     /// Aborts at the agent, with what they have parked so far.
     pub aborts: HashMap<u64, (Answer, Vec<QueuedInput>)>,
+    /// Aborts at the agent whose person has been told already that they cannot be written.
+    pub cutting: HashSet<u64>,
     /// Commands that wait for the agent's handshake.
     pub held: VecDeque<(Command, Answer)>,
     /// Clients that wait for the agent's handshake, and whether the session was there before them.
@@ -205,6 +207,7 @@ impl Session {
             next_token: 1,
             replies: HashMap::new(),
             aborts: HashMap::new(),
+            cutting: HashSet::new(),
             held: VecDeque::new(),
             opening: Vec::new(),
             is_new: false,
@@ -225,9 +228,8 @@ impl Session {
             SessionMsg::Open { provision, answer, .. } => self.attach_or_wait(*provision, answer)?,
             SessionMsg::Snapshot { answer } => self.snapshot(answer, ctx)?,
             SessionMsg::Rename { title, answer } => {
-                self.set_title(title, true)?;
-                self.ledger.flush().await?;
-                let _ = answer.send(super::nothing());
+                let renamed = self.rename(&title).await?;
+                let _ = answer.send(renamed.and_then(|()| super::nothing()));
             }
             SessionMsg::Agent(news) => self.news(news, ctx).await?,
             SessionMsg::Stdout { incarnation, bytes, done } => {
@@ -280,7 +282,12 @@ impl Session {
         if self.unread.is_some() {
             kill_point::reached(Point::Heard);
         }
+        let stalled = self.ledger.is_stalled();
         if self.ledger.flush().await? {
+            if stalled {
+                // It could not be heard meanwhile.
+                self.probe.asked_anew();
+            }
             if let Some(done) = self.unread.take() {
                 kill_point::reached(Point::Kept);
                 let _ = done.send(());

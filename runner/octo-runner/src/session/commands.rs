@@ -17,7 +17,7 @@ use std::time::Duration;
 /// Commands that may wait for an agent's handshake.
 const MAX_HELD: usize = 64;
 /// How long an agent may take to end its run when it is told to; then it is ended itself, and resumes with the next prompt.
-const ABORT_PATIENCE: Duration = Duration::from_secs(15);
+pub(super) const ABORT_PATIENCE: Duration = Duration::from_secs(15);
 /// Commands that may wait for an agent's answers.
 const MAX_AT_AGENT: usize = 256;
 
@@ -25,6 +25,10 @@ impl Session {
     /// Carries a command out, or says why not. The answer may come later.
     pub async fn command(&mut self, frame: CommandFrame, actor: &str, answer: Answer, ctx: &Ctx<SessionMsg>) -> Result<(), Failure> {
         let actor = actor.to_owned();
+        if let Some(error) = self.unwritable(&frame.command).await? {
+            refuse(answer, error);
+            return Ok(());
+        }
         match frame.command {
             Command::Prompt { message, images, client_id } => {
                 let content = Content { message, images: images.unwrap_or_default(), client_id, actor };
@@ -56,7 +60,8 @@ impl Session {
             }
             Command::SessionRestart => self.stop_agent(After::Restart(answer), ctx).await,
             Command::SessionDelete => {
-                self.queue.clear();
+                // What waits starts no agent any more, and is still there when the journal does not delete.
+                self.closed = true;
                 self.stop_agent(After::Delete(answer), ctx).await
             }
             Command::SetSessionName { name } => {
@@ -64,8 +69,10 @@ impl Session {
                     refuse(answer, ProtocolError::new(ErrorCode::InvalidRequest, "a session's name cannot be empty"));
                     return Ok(());
                 }
-                self.set_title(name.clone(), true)?;
-                self.ledger.flush().await?;
+                if let Err(error) = self.rename(&name).await? {
+                    refuse(answer, error);
+                    return Ok(());
+                }
                 if self.agent.is_ready() {
                     // The agent may keep a name of its own; whether it can does not matter to whoever names the session.
                     let token = self.token();
@@ -113,12 +120,15 @@ impl Session {
             return Ok(());
         }
         match command {
-            Command::SetModel { provider, model_id } => self.set_model_asleep(provider, model_id, answer),
+            Command::SetModel { provider, model_id } => self.set_model_asleep(provider, model_id, answer).await,
             Command::SetThinkingLevel { level } => {
+                let (event, change) = (Event::ThinkingLevelChanged { level }, Change::Thinking(level.as_str().to_owned()));
+                if let Err(error) = self.ledger.write_now(vec![event], vec![change]).await? {
+                    refuse(answer, error);
+                    return Ok(());
+                }
                 self.agent.plan().thinking = Some(level);
                 self.row.thinking = Some(level.as_str().to_owned());
-                self.ledger.change(Change::Thinking(level.as_str().to_owned()));
-                self.ledger.push(Event::ThinkingLevelChanged { level })?;
                 let _ = answer.send(json(&value!({ "level": level })));
                 Ok(())
             }
@@ -149,10 +159,16 @@ impl Session {
         self.harness.command(token, command, now_ms(), &mut self.outbox);
     }
 
-    fn set_model_asleep(&mut self, provider: String, model: String, answer: Answer) -> Result<(), Failure> {
+    async fn set_model_asleep(&mut self, provider: String, model: String, answer: Answer) -> Result<(), Failure> {
         if !self.known_models().iter().any(|m| m.provider == provider && m.id == model) {
             let message = format!("there is no model {provider}/{model}; get_models lists those that are configured");
             refuse(answer, ProtocolError::new(ErrorCode::InvalidRequest, message));
+            return Ok(());
+        }
+        let event = Event::ModelChanged { provider: provider.clone(), model_id: model.clone() };
+        let change = Change::Model { provider: provider.clone(), model: model.clone() };
+        if let Err(error) = self.ledger.write_now(vec![event], vec![change]).await? {
+            refuse(answer, error);
             return Ok(());
         }
         {
@@ -160,13 +176,15 @@ impl Session {
             (plan.provider, plan.model) = (provider.clone(), model.clone());
         }
         (self.row.provider, self.row.model) = (provider.clone(), model.clone());
-        self.ledger.change(Change::Model { provider: provider.clone(), model: model.clone() });
         let _ = answer.send(json(&value!({ "provider": provider, "model_id": model })));
-        self.ledger.push(Event::ModelChanged { provider, model_id: model })?;
         Ok(())
     }
 
     async fn abort(&mut self, answer: Answer, ctx: &Ctx<SessionMsg>) -> Result<(), Failure> {
+        let status = self.status;
+        if let Err(error) = self.ledger.write_now(Vec::new(), vec![Change::Status(status)]).await? {
+            return self.abort_unwritten(&error.into(), answer, ctx).await;
+        }
         let parked = self.park_queue();
         if self.agent.is_ready() && (self.harness.is_working() || !self.handed.is_empty()) {
             let token = self.token();

@@ -70,8 +70,8 @@ pub struct Ledger {
     pub questions: BTreeMap<String, OpenQuestion>,
     pending: Vec<Entry>,
     changes: Vec<Change>,
-    /// A batch that the journal did not take for now. Its numbers are given; nothing overtakes it.
-    stuck: Option<Batch>,
+    /// A batch that the journal did not take for now, and why. Its numbers are given; nothing overtakes it.
+    stuck: Option<(Batch, String)>,
 }
 
 impl Ledger {
@@ -110,6 +110,11 @@ impl Ledger {
         self.stuck.is_some()
     }
 
+    /// Why the journal takes no writes at the moment.
+    pub fn why_stalled(&self) -> JournalError {
+        JournalError::Full { reason: self.stuck.as_ref().map(|(_, why)| why.clone()).unwrap_or_default() }
+    }
+
     /// Messages begun and not ended, in the order of their start; those included whose events wait for the journal.
     pub fn open_messages(&self) -> Vec<String> {
         let mut open: Vec<(u64, &String)> = self.messages.iter().map(|(id, seq)| (*seq, id)).collect();
@@ -142,8 +147,9 @@ impl Ledger {
         Ok(())
     }
 
-    /// Adds a change that goes with the next events.
+    /// Adds a change that goes with the next events. It replaces what it supersedes, so that a disk that takes no writes heaps up none of them.
     pub fn change(&mut self, change: Change) {
+        self.changes.retain(|waiting| !change.supersedes(waiting));
         self.changes.push(change);
     }
 
@@ -179,9 +185,12 @@ impl Ledger {
     /// # Errors
     /// When waiting on cannot help.
     pub async fn flush(&mut self) -> Result<bool, LedgerError> {
-        if let Some(batch) = &self.stuck {
+        if let Some((batch, _)) = &self.stuck {
             let batch = batch.clone();
-            if !self.write(batch).await? {
+            if let Some(why) = self.write(batch).await? {
+                if let Some((_, known)) = &mut self.stuck {
+                    *known = why;
+                }
                 return Ok(false);
             }
             self.stuck = None;
@@ -191,11 +200,13 @@ impl Ledger {
         }
         let (entries, changes) = (std::mem::take(&mut self.pending), std::mem::take(&mut self.changes));
         let batch = self.batch(entries, changes);
-        if self.write(batch.clone()).await? {
-            return Ok(true);
+        match self.write(batch.clone()).await? {
+            None => Ok(true),
+            Some(why) => {
+                self.stuck = Some((batch, why));
+                Ok(false)
+            }
         }
-        self.stuck = Some(batch);
-        Ok(false)
     }
 
     /// Writes these events now or not at all.
@@ -204,7 +215,7 @@ impl Ledger {
     /// The journal's refusal inside `Ok`; nothing of it is kept then.
     pub async fn write_now(&mut self, events: Vec<Event>, changes: Vec<Change>) -> Result<Result<(), JournalError>, LedgerError> {
         if !self.flush().await? {
-            return Ok(Err(JournalError::Full { reason: "earlier events are still waiting".to_owned() }));
+            return Ok(Err(self.why_stalled()));
         }
         let (idx, kept_turn) = (self.next_idx, self.kept_turn.clone());
         let entries = events.into_iter().map(|e| self.entry(e)).collect::<Result<Vec<_>, _>>()?;
@@ -220,10 +231,11 @@ impl Ledger {
         }
     }
 
-    async fn write(&mut self, batch: Batch) -> Result<bool, LedgerError> {
+    /// `Some`: why the journal does not take it for now.
+    async fn write(&mut self, batch: Batch) -> Result<Option<String>, LedgerError> {
         match self.commit(batch).await {
-            Ok(()) => Ok(true),
-            Err(LedgerError::Journal(error)) if error.is_temporary() => Ok(false),
+            Ok(()) => Ok(None),
+            Err(LedgerError::Journal(JournalError::Full { reason })) => Ok(Some(reason)),
             Err(error) => Err(error),
         }
     }

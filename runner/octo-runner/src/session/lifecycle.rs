@@ -4,6 +4,7 @@ use super::actor::Session;
 use super::{Answer, SessionMsg, Tick, json, nothing, refuse};
 use crate::agent::{AGENT, AgentMsg, AgentProcess, AgentStart, News, Plan, Vitals};
 use crate::clock::now_ms;
+use crate::journal::JournalError;
 use bytes::Bytes;
 use octo_actors::{ActorState, Address, Ctx, Failure, StartError};
 use octo_harness::ExitReport;
@@ -367,7 +368,7 @@ impl Session {
 
     /// An abort that the agent does not carry out is carried out on the agent.
     pub fn abort_due(&mut self, token: u64) {
-        if self.aborts.contains_key(&token) && self.agent.is_ready() {
+        if (self.aborts.contains_key(&token) || self.cutting.contains(&token)) && self.agent.is_ready() {
             self.agent.state = State::Stopping(Vec::new());
             self.stop_now();
         }
@@ -388,8 +389,11 @@ impl Session {
                 self.failed = false;
                 // What was not handed over waits for the next start, as a person's next prompt brings it.
                 self.ledger.push(Event::SessionClosed { reason: None })?;
-                self.ledger.flush().await?;
-                let _ = answer.send(nothing());
+                if self.ledger.flush().await? {
+                    let _ = answer.send(nothing());
+                } else {
+                    refuse(answer, stopped_all_the_same(self.ledger.why_stalled()));
+                }
             }
             After::Restart(answer) => {
                 self.opening.push((answer, true));
@@ -403,7 +407,7 @@ impl Session {
                     self.deleted = true;
                     let _ = answer.send(nothing());
                 }
-                Err(error) => refuse(answer, error),
+                Err(error) => refuse(answer, stopped_all_the_same(error)),
             },
             After::Shutdown(answer) => {
                 let _ = self.ledger.flush().await?;
@@ -431,6 +435,11 @@ impl Session {
 
     pub async fn handshake_due(&mut self, incarnation: u64, ctx: &Ctx<SessionMsg>) -> Result<(), Failure> {
         if matches!(self.agent.state, State::Starting) && self.agent.is_current(incarnation) {
+            if self.ledger.is_stalled() {
+                // Its answer cannot be read while the journal takes no writes.
+                ctx.tell_after(HANDSHAKE_PATIENCE, SessionMsg::Tick(Tick::Handshake { incarnation }))?;
+                return Ok(());
+            }
             if let Some(address) = &self.agent.address {
                 let _ = address.tell(AgentMsg::Stop);
             }
@@ -439,6 +448,12 @@ impl Session {
         }
         Ok(())
     }
+}
+
+/// What followed the end of the agent could not be written.
+fn stopped_all_the_same(error: JournalError) -> ProtocolError {
+    let error = ProtocolError::from(error);
+    ProtocolError::new(error.code, format!("the agent was stopped, but {error}"))
 }
 
 fn how(report: &ExitReport) -> String {

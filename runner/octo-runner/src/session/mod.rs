@@ -14,6 +14,7 @@ mod actor;
 mod answers;
 mod beside;
 mod commands;
+mod disk;
 pub(crate) mod ledger;
 mod lifecycle;
 mod names;

@@ -84,7 +84,6 @@ impl Session {
                 self.ledger.change(Change::Thinking(level.as_str().to_owned()));
             }
             Event::SessionTitleChanged { title, .. } => {
-                let title = title.clone();
                 return self.set_title(title, false);
             }
             _ => {}
@@ -93,12 +92,16 @@ impl Session {
         Ok(())
     }
 
-    /// A title, and the readable id with it.
-    pub fn set_title(&mut self, title: String, given: bool) -> Result<(), Failure> {
+    /// What becomes of a title that is given or found; `None` when nothing changes.
+    pub fn new_title(&self, title: &str, given: bool) -> Option<String> {
         let title: String = title.trim().chars().filter(|c| !c.is_control()).take(200).collect();
-        if title.is_empty() || self.row.title.as_ref() == Some(&title) || (self.row.title_given && !given) {
-            return Ok(());
-        }
+        let same = title.is_empty() || self.row.title.as_ref() == Some(&title) || (self.row.title_given && !given);
+        (!same).then_some(title)
+    }
+
+    /// A title, and the readable id with it.
+    pub fn set_title(&mut self, title: &str, given: bool) -> Result<(), Failure> {
+        let Some(title) = self.new_title(title, given) else { return Ok(()) };
         self.row.title_given = given;
         self.row.title = Some(title.clone());
         self.ledger.change(Change::Title { title: title.clone(), given });
@@ -145,6 +148,9 @@ impl Session {
 
     fn replied(&mut self, token: u64, result: CommandResult) {
         if self.probe.answered(token) {
+            return;
+        }
+        if self.cutting.remove(&token) {
             return;
         }
         if let Some((answer, parked)) = self.aborts.remove(&token) {
@@ -224,6 +230,7 @@ impl Session {
         for (_, answer) in self.held.drain(..) {
             refuse(answer, error.clone());
         }
+        self.cutting.clear();
         for (_, (answer, parked)) in self.aborts.drain() {
             let _ = answer.send(json(&Aborted { parked }));
         }

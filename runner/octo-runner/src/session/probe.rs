@@ -28,6 +28,13 @@ struct Asked {
 }
 
 impl Probe {
+    /// What went before does not count: the patience begins now.
+    pub fn asked_anew(&mut self) {
+        if let Some(asked) = &mut self.asked {
+            asked.at = Instant::now();
+        }
+    }
+
     /// A token's answer came. True when it was the probe's.
     pub fn answered(&mut self, token: u64) -> bool {
         let ours = self.asked.as_ref().is_some_and(|asked| asked.token == token);

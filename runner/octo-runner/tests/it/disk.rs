@@ -1,28 +1,17 @@
 //! A disk that is full.
 
+use crate::small_disk::{SmallDisk, elsewhere};
 use crate::support::*;
-use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use octo_protocol::ErrorCode;
 use serde_json::json;
-use std::path::PathBuf;
-
-struct Mounted(PathBuf);
-
-impl Drop for Mounted {
-    fn drop(&mut self) {
-        let _ = umount2(&self.0, MntFlags::MNT_DETACH);
-    }
-}
 
 #[tokio::test]
 async fn a_full_disk_refuses_input_keeps_reading_and_recovers_by_itself() {
-    let mut runner = TestRunner::prepare();
-    std::fs::create_dir_all(runner.data_dir()).unwrap();
-    if let Err(error) = mount(Some("tmpfs"), &runner.data_dir(), Some("tmpfs"), MsFlags::empty(), Some("size=3m,mode=0700")) {
-        eprintln!("skipped: a small tmpfs cannot be mounted here ({error})");
+    if elsewhere() {
         return;
     }
-    let _mounted = Mounted(runner.data_dir());
+    let mut runner = TestRunner::prepare();
+    let disk = SmallDisk::mount(&runner.data_dir(), 3);
     runner.spawn().await;
     let mut client = runner.client().await;
     client.open("s1", &runner.work()).await;
@@ -30,17 +19,7 @@ async fn a_full_disk_refuses_input_keeps_reading_and_recovers_by_itself() {
     client.prompt("s1", "say one").await.unwrap();
     let mut seen = client.until(1, "agent.idle").await;
 
-    let ballast = runner.data_dir().join("ballast");
-    let mut size = 3 << 20;
-    while size > 1024 {
-        let mut bytes = std::fs::read(&ballast).unwrap_or_default();
-        bytes.resize(bytes.len() + size, 1);
-        if std::fs::write(&ballast, &bytes).is_err() {
-            bytes.truncate(bytes.len() - size);
-            std::fs::write(&ballast, &bytes).unwrap();
-            size /= 2;
-        }
-    }
+    disk.fill();
     // Some of what SQLite has reserved may still take a few: then it is full.
     let mut refused = None;
     for n in 0..2000 {
@@ -61,7 +40,7 @@ async fn a_full_disk_refuses_input_keeps_reading_and_recovers_by_itself() {
     assert!(client.command("s1", json!({ "cmd": "get_messages" })).await.is_ok());
     assert_eq!(client.command("s1", json!({ "cmd": "get_state" })).await.unwrap()["sessionId"], "s1");
 
-    std::fs::remove_file(&ballast).unwrap();
+    disk.make_room();
     let began = std::time::Instant::now();
     loop {
         match client.command("s1", json!({ "cmd": "prompt", "message": "say again", "client_id": "again" })).await {
@@ -79,4 +58,70 @@ async fn a_full_disk_refuses_input_keeps_reading_and_recovers_by_itself() {
         }
     }
     assert_contiguous(&seen, 1);
+}
+
+/// Started where there is no room at all, it serves or ends with a sentence; either way the journal is what it was.
+#[tokio::test]
+async fn a_start_on_a_full_disk_says_what_to_do_and_leaves_the_journal_as_it_is() {
+    if elsewhere() {
+        return;
+    }
+    let mut runner = TestRunner::prepare();
+    let disk = SmallDisk::mount(&runner.data_dir(), 3);
+    runner.spawn().await;
+    let mut client = runner.client().await;
+    client.open("s1", &runner.work()).await;
+    client.subscribe(1, "s1", 0).await;
+    client.prompt("s1", "say one").await.unwrap();
+    client.until(1, "agent.idle").await;
+    let history = client.command("s1", json!({ "cmd": "get_messages" })).await.unwrap();
+    drop(client);
+    // Ended in peace it gives back what its readers share; there is no page for it now.
+    runner.signal(nix::sys::signal::Signal::SIGTERM);
+    assert!(runner.wait().await.success());
+    disk.fill();
+    let output = runner.command().output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    let sentence = said.lines().find(|line| line.starts_with("octo-runner: ")).unwrap();
+    assert!(sentence.contains("make room") && !sentence.contains("damaged"), "{sentence}");
+    disk.make_room();
+    runner.spawn().await;
+    let mut client = runner.client().await;
+    assert_eq!(client.command("s1", json!({ "cmd": "get_messages" })).await.unwrap(), history);
+    client.subscribe(1, "s1", 0).await;
+    client.prompt("s1", "say two").await.unwrap();
+    client.until(1, "agent.idle").await;
+}
+
+/// However many sessions wait for room, the log hears of it once and not twice a second from each.
+#[tokio::test]
+async fn the_log_hears_once_that_the_disk_is_full() {
+    if elsewhere() {
+        return;
+    }
+    let mut runner = TestRunner::prepare();
+    let disk = SmallDisk::mount(&runner.data_dir(), 3);
+    runner.spawn().await;
+    let mut client = runner.client().await;
+    client.open("s1", &runner.work()).await;
+    disk.fill();
+    let mut refused = 0;
+    while refused < 50 {
+        let rename = json!({ "cmd": "set_session_name", "name": format!("name {refused} {}", "y".repeat(150)) });
+        refused += u32::from(client.command("s1", rename).await.is_err());
+    }
+    let said = || runner.log().matches("the journal takes no writes").count();
+    assert_eq!(said(), 1, "{}", runner.log());
+    disk.make_room();
+    let began = std::time::Instant::now();
+    while !runner.log().contains("the journal takes writes again") {
+        let rename = json!({ "cmd": "set_session_name", "name": format!("again {:?}", began.elapsed()) });
+        client.command("s1", rename).await.unwrap();
+        assert!(began.elapsed() < PATIENCE, "{}", runner.log());
+    }
+    assert_eq!(said(), 1, "{}", runner.log());
+    client.command("s1", json!({ "cmd": "set_session_name", "name": "at last" })).await.unwrap();
+    let list = client.command("", json!({ "cmd": "list_sessions" })).await.unwrap();
+    assert_eq!(list["sessions"][0]["title"], "at last");
 }

@@ -9,4 +9,6 @@ mod kill_points;
 mod link;
 mod real_pi;
 mod sessions;
+#[path = "../../../../tests/src/disk.rs"]
+mod small_disk;
 mod support;

@@ -122,7 +122,7 @@ impl Agent {
             return self.end_message(script, &said, End::Error(error.clone()));
         }
         self.end_message(script, &said, End::Stop);
-        (0..script.tools).for_each(|number| self.tool(number));
+        (0..script.tools).for_each(|number| self.tool(script, number));
         End::Stop
     }
 
@@ -210,12 +210,19 @@ impl Agent {
         }
     }
 
-    fn tool(&mut self, number: u32) {
+    fn tool(&mut self, script: &Script, number: u32) {
         let id = call_id(self.conversation.messages() - 1 - u64::from(number), number);
         let output = json!({"content": [{"type": "text", "text": format!("tool {number} is done\n")}], "details": {}});
         let arguments = json!({"command": "true"});
         self.out.event("tool_execution_start", json!({"toolCallId": id, "toolName": "bash", "args": arguments}));
         self.out.event("tool_execution_update", json!({"toolCallId": id, "toolName": "bash", "args": arguments, "partialResult": output}));
+        for update in 0..script.tool_updates {
+            let mut text = format!("{update} ");
+            text.extend(std::iter::repeat_n('.', script.tool_update_bytes.saturating_sub(text.len())));
+            let partial = json!({"content": [{"type": "text", "text": text}], "details": {}});
+            self.out
+                .event("tool_execution_update", json!({"toolCallId": id, "toolName": "bash", "args": arguments, "partialResult": partial}));
+        }
         self.out.event("tool_execution_end", json!({"toolCallId": id, "toolName": "bash", "result": output, "isError": false}));
         let message = json!({"role": "toolResult", "toolCallId": id, "toolName": "bash", "content": output["content"], "isError": false, "timestamp": now_ms()});
         self.message("toolResult", &message);

@@ -48,3 +48,14 @@ async fn the_turn_of_the_journal_is_the_one_of_its_newest_event_after_every_comm
     assert!(ledger.flush().await.unwrap());
     assert_eq!(kept().await, None);
 }
+
+/// Whatever sessions are told while the disk takes no writes, only inputs heap up, and those have a limit of their own.
+#[test]
+fn a_change_replaces_what_it_supersedes_and_inputs_are_all_kept() {
+    let parked = |key: &str| Change::InputParked { key: key.to_owned() };
+    let title = |title: &str| Change::Title { title: title.to_owned(), given: true };
+    assert!(title("b").supersedes(&title("a")));
+    assert!(Change::Thinking("low".into()).supersedes(&Change::Thinking("high".into())));
+    assert!(!title("b").supersedes(&Change::Thinking("high".into())));
+    assert!(!parked("a").supersedes(&parked("a")) && !parked("b").supersedes(&parked("a")));
+}
