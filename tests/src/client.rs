@@ -1,6 +1,6 @@
 //! A client of the mux: one WebSocket, commands with their responses, and every event that came.
 
-use crate::checker::Checker;
+use crate::checker::{Checker, NEIGHBOURS};
 use crate::{Instance, PATIENCE, request};
 use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
@@ -100,8 +100,11 @@ impl Client {
                     if frame["channel"] == "session" && frame["type"] == "ping" {
                         continue;
                     }
-                    if frame["channel"] == "agent" {
-                        self.checker.see(&frame);
+                    if frame["channel"] == "agent"
+                        && let Err(mut verdict) = self.checker.judge(&frame)
+                    {
+                        verdict.after = self.peek().await;
+                        panic!("{verdict}");
                     }
                     return Some(frame);
                 }
@@ -115,6 +118,20 @@ impl Client {
         }
     }
 
+    /// What comes next by itself, unjudged: the neighbours of a wrong frame.
+    async fn peek(&mut self) -> Vec<Value> {
+        let mut frames = Vec::new();
+        while frames.len() < NEIGHBOURS
+            && let Some(socket) = self.socket.as_mut()
+            && let Ok(Some(Ok(message))) = tokio::time::timeout(std::time::Duration::from_millis(300), socket.next()).await
+        {
+            if let Message::Text(text) = message {
+                frames.extend(serde_json::from_str(&text).ok().filter(|frame: &Value| frame["channel"] == "agent"));
+            }
+        }
+        frames
+    }
+
     /// The next frame that no command was waiting for; `None` when the connection is gone.
     pub async fn next(&mut self) -> Option<Value> {
         if let Some(frame) = self.unread.pop_front() {
@@ -126,6 +143,7 @@ impl Client {
     /// Sends any text.
     pub async fn send_text(&mut self, text: String) -> bool {
         let Some(socket) = self.socket.as_mut() else { return false };
+        self.checker.sent(&text);
         socket.send(Message::text(text)).await.is_ok()
     }
 

@@ -10,7 +10,7 @@ mod http;
 mod instance;
 mod process;
 
-pub use checker::{Checker, Totals};
+pub use checker::{Checker, Rule, Totals, Verdict};
 pub use client::{Client, LoginError};
 pub use demo::{Turn, demo_prompt};
 pub use http::{Answer, request};
