@@ -5,6 +5,7 @@ mod attach;
 mod crash;
 mod disk;
 mod link;
+mod power;
 mod real_pi;
 mod sessions;
 mod support;
