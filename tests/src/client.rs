@@ -19,6 +19,7 @@ pub struct Client {
     url: String,
     token: String,
     socket: Option<Socket>,
+    receive_buffer: Option<u32>,
     next_id: u64,
     /// Frames read while waiting for something else.
     unread: VecDeque<Value>,
@@ -30,8 +31,15 @@ impl Client {
     pub async fn connect(instance: &Instance) -> Self {
         let (username, password) = instance.credentials();
         let token = Self::log_in(&instance.url(), &username, &password).await.expect("the first admin can log in");
-        let mut client =
-            Self { url: instance.url(), token, socket: None, next_id: 0, unread: VecDeque::new(), checker: Checker::default() };
+        let mut client = Self {
+            url: instance.url(),
+            token,
+            socket: None,
+            receive_buffer: None,
+            next_id: 0,
+            unread: VecDeque::new(),
+            checker: Checker::default(),
+        };
         client.reconnect().await;
         client
     }
@@ -64,8 +72,8 @@ impl Client {
         loop {
             let mut request = format!("{}/api/ws/mux", self.url.replace("http://", "ws://")).into_client_request().unwrap();
             request.headers_mut().insert("authorization", format!("Bearer {}", self.token).parse().unwrap());
-            match tokio_tungstenite::connect_async(request).await {
-                Ok((socket, _)) => {
+            match self.open(request).await {
+                Ok(socket) => {
                     self.socket = Some(socket);
                     break;
                 }
@@ -80,6 +88,29 @@ impl Client {
         assert_eq!(first["resume"], true);
         let second = self.read().await.expect("a greeting");
         assert_eq!((second["channel"].as_str(), second["type"].as_str()), (Some("session"), Some("connected")), "{second}");
+    }
+
+    async fn open(&self, request: tokio_tungstenite::tungstenite::handshake::client::Request) -> Result<Socket, String> {
+        let address = self.url.trim_start_matches("http://").parse().map_err(|error| format!("{}: {error}", self.url))?;
+        let socket = tokio::net::TcpSocket::new_v4().map_err(|error| error.to_string())?;
+        if let Some(bytes) = self.receive_buffer {
+            socket.set_recv_buffer_size(bytes).map_err(|error| error.to_string())?;
+        }
+        let stream = socket.connect(address).await.map_err(|error| error.to_string())?;
+        let stream = tokio_tungstenite::MaybeTlsStream::Plain(stream);
+        let (socket, _) = tokio_tungstenite::client_async(request, stream).await.map_err(|error| error.to_string())?;
+        Ok(socket)
+    }
+
+    /// Later connections take so many bytes before somebody reads them; what is more stays at the server.
+    pub fn receive_buffer(&mut self, bytes: u32) {
+        self.receive_buffer = Some(bytes);
+    }
+
+    /// It has a connection, as far as it knows.
+    #[must_use]
+    pub fn is_connected(&self) -> bool {
+        self.socket.is_some()
     }
 
     /// Drops the socket without a word, as a crashed browser does.

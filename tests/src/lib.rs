@@ -4,14 +4,17 @@
 //! slow or too well-behaved, `octo-scripted-agent` takes its place: it speaks pi's RPC and does what a [`Script`] in the prompt says.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on says where")]
 
+mod census;
 mod checker;
 mod client;
 mod demo;
 mod http;
 mod instance;
 mod process;
+pub mod rounds;
 mod script;
 
+pub use census::{Census, Member};
 pub use checker::{Checker, Rule, Totals, Verdict};
 pub use client::{Client, LoginError};
 pub use demo::{Turn, demo_prompt};

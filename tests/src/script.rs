@@ -26,6 +26,8 @@ pub struct Script {
     pub thinking: u64,
     /// Tools called after the text; then one more short answer follows.
     pub tools: u32,
+    /// Processes that it starts before the deltas and forgets: double-forked, in sessions of their own, without an environment.
+    pub runaways: u32,
     /// Bytes on stdout, before the deltas, that are no events.
     pub raw_bytes: u64,
     /// A newline after so many of them; without it they are one line.
@@ -53,6 +55,7 @@ impl Default for Script {
             stamp: false,
             thinking: 0,
             tools: 0,
+            runaways: 0,
             raw_bytes: 0,
             newline_every: None,
             stderr_bytes: 0,

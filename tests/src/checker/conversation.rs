@@ -62,7 +62,8 @@ impl Conversation {
     /// `messages`: the newest ones, whether there are older, and whether a turn is under way.
     pub fn snapshot(&mut self, messages: &[Value], has_more: bool, under_way: bool) -> Judged {
         self.moved(under_way);
-        let first = messages.first().map_or(Some(0), |m| m["idx"].as_u64()).ok_or_else(|| Fault::new(Rule::Shape, "a message has an idx"))?;
+        let first =
+            messages.first().map_or(Some(0), |m| m["idx"].as_u64()).ok_or_else(|| Fault::new(Rule::Shape, "a message has an idx"))?;
         ensure(has_more || first == 0, Rule::Lost, || format!("a snapshot that has no more begins with message {first}"))?;
         if has_more {
             self.left_out.push((0, first));
@@ -95,7 +96,7 @@ impl Conversation {
             "stream.message_start" => {
                 let open = Open { text: String::new(), thinking: String::new(), whole: true };
                 ensure(self.open.insert(id.to_owned(), open).is_none(), Rule::Doubled, || format!("message {id} began twice"))?;
-                ensure(!self.ids.contains_key(id), Rule::Reordered, || format!("message {id} began after its end"))?;
+                ensure(!self.has_passed(id), Rule::Reordered, || format!("message {id} began after its end"))?;
             }
             "stream.text_delta" => self.begun(id)?.text.push_str(frame["delta"].as_str().unwrap_or_default()),
             "stream.thinking_delta" => self.begun(id)?.thinking.push_str(frame["delta"].as_str().unwrap_or_default()),
@@ -126,8 +127,13 @@ impl Conversation {
         self.turn_ends(event, frame, totals)
     }
 
+    /// The message has ended, and the client has not gone back before that.
+    fn has_passed(&self, id: &str) -> bool {
+        self.ids.get(id).is_some_and(|idx| self.next.is_some_and(|next| *idx < next))
+    }
+
     fn begun(&mut self, id: &str) -> Result<&mut Open, Fault> {
-        let ended = self.ids.contains_key(id);
+        let ended = self.has_passed(id);
         self.open.get_mut(id).ok_or_else(|| match ended {
             true => Fault::new(Rule::Reordered, format!("a piece of message {id} came after its end")),
             false => Fault::new(Rule::Lost, format!("a piece of message {id} came, and its beginning did not")),
@@ -195,7 +201,9 @@ impl Conversation {
         for (at, stored) in history.iter().enumerate() {
             let judge = |verdict: Judged| verdict.map_err(|fault| Verdict::within(fault, session, history, Some(at)));
             let idx = at as u64;
-            judge(ensure(stored["idx"].as_u64() == Some(idx), Rule::History, || format!("history has no message {idx}, but {}", stored["idx"])))?;
+            judge(ensure(stored["idx"].as_u64() == Some(idx), Rule::History, || {
+                format!("history has no message {idx}, but {}", stored["idx"])
+            }))?;
             let id = stored["id"].as_str().unwrap_or_default();
             judge(ensure(ids.insert(id), Rule::Doubled, || format!("message {id} stands twice in history")))?;
             match self.known.get(&idx) {
@@ -206,7 +214,8 @@ impl Conversation {
             }
         }
         if let Some((idx, message)) = self.known.range(history.len() as u64..).next() {
-            let fault = Fault::new(Rule::History, format!("the client saw message {idx}, and history ends at {}: {message}", history.len()));
+            let fault =
+                Fault::new(Rule::History, format!("the client saw message {idx}, and history ends at {}: {message}", history.len()));
             return Err(Verdict::within(fault, session, history, history.len().checked_sub(1)));
         }
         // What was known from before a resync has to be given again, or to stand in the snapshot.
@@ -218,7 +227,9 @@ impl Conversation {
     /// Compares with the chat history that REST serves, oldest first and whole.
     pub fn agrees_with_rest(&self, session: &str, rest: &[Value]) -> Result<(), Verdict> {
         let texts = |message: &Value| -> Vec<String> {
-            let parts = message["parts"].as_array().into_iter().flatten().filter(|part| part["type"] == "text");
+            // REST calls the kind of a part otherwise, for the clients that it is for.
+            let is_text = |part: &&Value| part["type"] == "text" || part["part_type"] == "text";
+            let parts = message["parts"].as_array().into_iter().flatten().filter(is_text);
             parts.filter_map(|part| part["text"].as_str().map(str::to_owned)).collect()
         };
         for (at, stored) in rest.iter().enumerate() {

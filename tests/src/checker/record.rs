@@ -84,13 +84,21 @@ impl Record {
                 let seen = self.rows.get(seq);
                 judge(
                     ensure(seen.is_some(), Rule::Lost, || {
-                        format!("the journal has {} as number {seq}, and the client, who saw {} to {upto}, did not get it", row.name, after + 1)
+                        format!(
+                            "the journal has {} as number {seq}, and the client, who saw {} to {upto}, did not get it",
+                            row.name,
+                            after + 1
+                        )
                     }),
                     Some(*at),
                 )?;
                 judge(
                     ensure(seen == Some(row), Rule::Changed, || {
-                        format!("number {seq} is another event in the journal ({}) than the client saw ({:?})", row.name, seen.map(|s| &s.name))
+                        format!(
+                            "number {seq} is another event in the journal ({}) than the client saw ({:?})",
+                            row.name,
+                            seen.map(|s| &s.name)
+                        )
                     }),
                     Some(*at),
                 )?;
@@ -100,7 +108,10 @@ impl Record {
             let beside = rows.range(..=*seq).next_back().map(|(_, (at, _))| *at);
             judge(
                 ensure(*seq <= head, Rule::Unjournalled, || {
-                    format!("the client saw {} as number {seq}, and the journal ends at {head}: it was announced before it was journalled", row.name)
+                    format!(
+                        "the client saw {} as number {seq}, and the journal ends at {head}: it was announced before it was journalled",
+                        row.name
+                    )
                 }),
                 beside,
             )?;

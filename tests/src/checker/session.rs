@@ -175,7 +175,9 @@ impl Seen {
                 }
             }
             Place::Live => ensure(seq == at + 1, Rule::Lost, || format!("the client stands at {at}, then came {seq}"))?,
-            Place::Away | Place::Attached | Place::Placed => return Err(Fault::new(Rule::Bracket, "what follows an attach stands in brackets first")),
+            Place::Away | Place::Attached | Place::Placed => {
+                return Err(Fault::new(Rule::Bracket, "what follows an attach stands in brackets first"));
+            }
         }
         record.keep(seq, frame)?;
         self.stand(seq);

@@ -12,7 +12,8 @@ enum Step {
 }
 
 fn event(seq: u64, name: &str, more: Value) -> Value {
-    let mut frame = json!({"channel": "agent", "session_id": "s", "runner_id": "local", "ts": 1000 + seq, "epoch": "e1", "seq": seq, "event": name});
+    let mut frame =
+        json!({"channel": "agent", "session_id": "s", "runner_id": "local", "ts": 1000 + seq, "epoch": "e1", "seq": seq, "event": name});
     frame.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
     frame
 }
@@ -41,7 +42,9 @@ fn sends(id: &str, cmd: &str, more: Value) -> Step {
 }
 
 fn response(id: &str, cmd: &str) -> Step {
-    Step::Gets(json!({"channel": "agent", "session_id": "s", "runner_id": "local", "ts": 1, "event": "response", "id": id, "cmd": cmd, "success": true}))
+    Step::Gets(
+        json!({"channel": "agent", "session_id": "s", "runner_id": "local", "ts": 1, "event": "response", "id": id, "cmd": cmd, "success": true}),
+    )
 }
 
 /// The journal: two turns, of which the second was missed and is replayed, without its deltas.
@@ -159,7 +162,8 @@ fn refused(steps: &[Step], what: &str) -> Verdict {
 /// `good()` with the event `seq` put elsewhere or made something else.
 fn with(seq: u64, change: impl Fn(&mut Vec<Step>, usize)) -> Vec<Step> {
     let mut steps = good();
-    let at = steps.iter().position(|step| matches!(step, Step::Gets(frame) if frame["seq"] == seq && frame["event"] != "replay.end")).unwrap();
+    let at =
+        steps.iter().position(|step| matches!(step, Step::Gets(frame) if frame["seq"] == seq && frame["event"] != "replay.end")).unwrap();
     change(&mut steps, at);
     steps
 }
@@ -226,7 +230,10 @@ fn whichever_frames_change_places_it_is_noticed() {
         let mut steps = good();
         let (Step::Gets(first), Step::Gets(second)) = (&steps[at - 1], &steps[at]) else { continue };
         // Responses overtake events, and events them, except that of an attach.
-        if (first["event"] == "response" || second["event"] == "response") && first["cmd"] != "session.attach" && first["cmd"] != "session.create" {
+        if (first["event"] == "response" || second["event"] == "response")
+            && first["cmd"] != "session.attach"
+            && first["cmd"] != "session.create"
+        {
             continue;
         }
         let what = format!("{first} after {second}");
@@ -452,7 +459,11 @@ fn brackets_stand_where_they_belong() {
     assert_eq!(rule(end, event(23, "replay.end", json!({"count": 0}))), Rule::Bracket, "an end without a beginning");
     assert_eq!(rule(end, beside("replay.start", json!({"after": 23}))), Rule::Bracket, "a beginning without an end");
     assert_eq!(rule(end, beside("replay.start", json!({"after": 22}))), Rule::Bracket, "a beginning elsewhere");
-    assert_eq!(rule(end, beside("messages", json!({"messages": [], "as_of": 0, "has_more": false}))), Rule::Bracket, "messages in mid-stream");
+    assert_eq!(
+        rule(end, beside("messages", json!({"messages": [], "as_of": 0, "has_more": false}))),
+        Rule::Bracket,
+        "messages in mid-stream"
+    );
     let mut away = good();
     away.push(Step::Cut);
     away.push(Step::Gets(event(24, "notify", json!({}))));
