@@ -196,7 +196,7 @@ impl Conversation {
     }
 
     /// Compares with history in its canonical form, oldest first and whole.
-    pub fn agrees_with(&self, session: &str, history: &[Value]) -> Result<(), Verdict> {
+    pub fn agrees_with(&self, session: &str, history: &[Value]) -> Result<(), Box<Verdict>> {
         let mut ids = HashSet::new();
         for (at, stored) in history.iter().enumerate() {
             let judge = |verdict: Judged| verdict.map_err(|fault| Verdict::within(fault, session, history, Some(at)));
@@ -225,7 +225,7 @@ impl Conversation {
     }
 
     /// Compares with the chat history that REST serves, oldest first and whole.
-    pub fn agrees_with_rest(&self, session: &str, rest: &[Value]) -> Result<(), Verdict> {
+    pub fn agrees_with_rest(&self, session: &str, rest: &[Value]) -> Result<(), Box<Verdict>> {
         let texts = |message: &Value| -> Vec<String> {
             // REST calls the kind of a part otherwise, for the clients that it is for.
             let is_text = |part: &&Value| part["type"] == "text" || part["part_type"] == "text";

@@ -194,7 +194,7 @@ impl Checker {
         self.history_verdict(session, history).unwrap_or_else(|verdict| panic!("{verdict}"));
     }
 
-    fn history_verdict(&self, session: &str, history: &[Value]) -> Result<(), Verdict> {
+    fn history_verdict(&self, session: &str, history: &[Value]) -> Result<(), Box<Verdict>> {
         let seen = self.seen(session);
         seen.conversation.agrees_with(session, history)?;
         seen.at_rest().map_err(|fault| Verdict::within(fault, session, history, None))
@@ -217,7 +217,7 @@ impl Checker {
         self.journal_verdict(session, journal).unwrap_or_else(|verdict| panic!("{verdict}"));
     }
 
-    fn journal_verdict(&self, session: &str, journal: &[Value]) -> Result<(), Verdict> {
+    fn journal_verdict(&self, session: &str, journal: &[Value]) -> Result<(), Box<Verdict>> {
         let epoch = journal.first().map_or(self.seen(session).epoch.as_str(), |row| row["epoch"].as_str().unwrap_or_default());
         let seen = self.seen(session);
         if let Some(record) = seen.records.get(epoch) {

@@ -72,7 +72,7 @@ impl Record {
     }
 
     /// Compares with the whole journal of the epoch, as a replay from its beginning gives it.
-    pub fn agrees_with(&self, session: &str, journal: &[Value]) -> Result<(), Verdict> {
+    pub fn agrees_with(&self, session: &str, journal: &[Value]) -> Result<(), Box<Verdict>> {
         let mut rows = BTreeMap::new();
         for (at, frame) in journal.iter().enumerate() {
             rows.insert(frame["seq"].as_u64().unwrap_or_default(), (at, Row::of(frame)));

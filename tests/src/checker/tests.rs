@@ -143,10 +143,10 @@ fn run(checker: &mut Checker, steps: &[Step]) -> Result<(), Box<Verdict>> {
 }
 
 /// Everything that a test asks at its end.
-fn verdict(steps: &[Step]) -> Option<Verdict> {
+fn verdict(steps: &[Step]) -> Option<Box<Verdict>> {
     let mut checker = Checker::default();
     if let Err(verdict) = run(&mut checker, steps) {
-        return Some(*verdict);
+        return Some(verdict);
     }
     let last = [checker.history_verdict("s", &history()), checker.journal_verdict("s", &journal())].into_iter().find_map(Result::err);
     last.or_else(|| {
@@ -155,7 +155,7 @@ fn verdict(steps: &[Step]) -> Option<Verdict> {
     })
 }
 
-fn refused(steps: &[Step], what: &str) -> Verdict {
+fn refused(steps: &[Step], what: &str) -> Box<Verdict> {
     verdict(steps).unwrap_or_else(|| panic!("the checker accepts {what}"))
 }
 

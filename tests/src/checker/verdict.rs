@@ -82,14 +82,15 @@ pub struct Verdict {
 impl Verdict {
     /// A fault found by comparing lists: `at` is the wrong one of `list`.
     #[must_use]
-    pub fn within(fault: Fault, session: &str, list: &[Value], at: Option<usize>) -> Self {
+    pub fn within(fault: Fault, session: &str, list: &[Value], at: Option<usize>) -> Box<Self> {
         let (mut before, mut after, mut frame) = (Vec::new(), Vec::new(), None);
         if let Some(at) = at {
             frame = list.get(at).cloned();
             before = list.get(at.saturating_sub(NEIGHBOURS)..at.min(list.len())).unwrap_or_default().to_vec();
             after = list.get(at + 1..list.len().min(at + 1 + NEIGHBOURS)).unwrap_or_default().to_vec();
         }
-        Self { rule: fault.rule, sentence: fault.sentence, session: session.to_owned(), connection: 0, number: 0, before, frame, after }
+        let (rule, sentence, session) = (fault.rule, fault.sentence, session.to_owned());
+        Box::new(Self { rule, sentence, session, connection: 0, number: 0, before, frame, after })
     }
 }
 
