@@ -71,4 +71,9 @@ step "Tests"
 [ -z "$full" ] || export OCTO_FULL=1
 cargo nextest run --workspace ${CI:+--profile ci}
 
+if [ -n "$full" ]; then
+  step "A thousand kill rounds"
+  OCTO_ROUNDS="${OCTO_ROUNDS:-1000}" cargo nextest run -p octo-e2e --profile full --test kill_rounds --no-capture seeded_rounds
+fi
+
 printf '%s✓ all green in %d min %d s%s\n' "$green" $(((SECONDS - began) / 60)) $(((SECONDS - began) % 60)) "$plain"

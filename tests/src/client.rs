@@ -1,6 +1,6 @@
 //! A client of the mux: one WebSocket, commands with their responses, and every event that came.
 
-use crate::checker::Checker;
+use crate::checker::{Checker, NEIGHBOURS};
 use crate::{Instance, PATIENCE, request};
 use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
@@ -19,6 +19,7 @@ pub struct Client {
     url: String,
     token: String,
     socket: Option<Socket>,
+    receive_buffer: Option<u32>,
     next_id: u64,
     /// Frames read while waiting for something else.
     unread: VecDeque<Value>,
@@ -30,8 +31,15 @@ impl Client {
     pub async fn connect(instance: &Instance) -> Self {
         let (username, password) = instance.credentials();
         let token = Self::log_in(&instance.url(), &username, &password).await.expect("the first admin can log in");
-        let mut client =
-            Self { url: instance.url(), token, socket: None, next_id: 0, unread: VecDeque::new(), checker: Checker::default() };
+        let mut client = Self {
+            url: instance.url(),
+            token,
+            socket: None,
+            receive_buffer: None,
+            next_id: 0,
+            unread: VecDeque::new(),
+            checker: Checker::default(),
+        };
         client.reconnect().await;
         client
     }
@@ -64,8 +72,8 @@ impl Client {
         loop {
             let mut request = format!("{}/api/ws/mux", self.url.replace("http://", "ws://")).into_client_request().unwrap();
             request.headers_mut().insert("authorization", format!("Bearer {}", self.token).parse().unwrap());
-            match tokio_tungstenite::connect_async(request).await {
-                Ok((socket, _)) => {
+            match self.open(request).await {
+                Ok(socket) => {
                     self.socket = Some(socket);
                     break;
                 }
@@ -80,6 +88,29 @@ impl Client {
         assert_eq!(first["resume"], true);
         let second = self.read().await.expect("a greeting");
         assert_eq!((second["channel"].as_str(), second["type"].as_str()), (Some("session"), Some("connected")), "{second}");
+    }
+
+    async fn open(&self, request: tokio_tungstenite::tungstenite::handshake::client::Request) -> Result<Socket, String> {
+        let address = self.url.trim_start_matches("http://").parse().map_err(|error| format!("{}: {error}", self.url))?;
+        let socket = tokio::net::TcpSocket::new_v4().map_err(|error| error.to_string())?;
+        if let Some(bytes) = self.receive_buffer {
+            socket.set_recv_buffer_size(bytes).map_err(|error| error.to_string())?;
+        }
+        let stream = socket.connect(address).await.map_err(|error| error.to_string())?;
+        let stream = tokio_tungstenite::MaybeTlsStream::Plain(stream);
+        let (socket, _) = tokio_tungstenite::client_async(request, stream).await.map_err(|error| error.to_string())?;
+        Ok(socket)
+    }
+
+    /// Later connections take so many bytes before somebody reads them; what is more stays at the server.
+    pub fn receive_buffer(&mut self, bytes: u32) {
+        self.receive_buffer = Some(bytes);
+    }
+
+    /// It has a connection, as far as it knows.
+    #[must_use]
+    pub fn is_connected(&self) -> bool {
+        self.socket.is_some()
     }
 
     /// Drops the socket without a word, as a crashed browser does.
@@ -100,8 +131,11 @@ impl Client {
                     if frame["channel"] == "session" && frame["type"] == "ping" {
                         continue;
                     }
-                    if frame["channel"] == "agent" {
-                        self.checker.see(&frame);
+                    if frame["channel"] == "agent"
+                        && let Err(mut verdict) = self.checker.judge(&frame)
+                    {
+                        verdict.after = self.peek().await;
+                        panic!("{verdict}");
                     }
                     return Some(frame);
                 }
@@ -115,6 +149,20 @@ impl Client {
         }
     }
 
+    /// What comes next by itself, unjudged: the neighbours of a wrong frame.
+    async fn peek(&mut self) -> Vec<Value> {
+        let mut frames = Vec::new();
+        while frames.len() < NEIGHBOURS
+            && let Some(socket) = self.socket.as_mut()
+            && let Ok(Some(Ok(message))) = tokio::time::timeout(std::time::Duration::from_millis(300), socket.next()).await
+        {
+            if let Message::Text(text) = message {
+                frames.extend(serde_json::from_str(&text).ok().filter(|frame: &Value| frame["channel"] == "agent"));
+            }
+        }
+        frames
+    }
+
     /// The next frame that no command was waiting for; `None` when the connection is gone.
     pub async fn next(&mut self) -> Option<Value> {
         if let Some(frame) = self.unread.pop_front() {
@@ -126,6 +174,7 @@ impl Client {
     /// Sends any text.
     pub async fn send_text(&mut self, text: String) -> bool {
         let Some(socket) = self.socket.as_mut() else { return false };
+        self.checker.sent(&text);
         socket.send(Message::text(text)).await.is_ok()
     }
 

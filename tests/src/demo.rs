@@ -15,6 +15,12 @@ impl Turn {
         turn
     }
 
+    /// What it says.
+    #[must_use]
+    pub fn said(&self) -> String {
+        self.0.get("text").and_then(Value::as_str).unwrap_or_default().to_owned()
+    }
+
     /// Said in so many pieces with so many milliseconds between them.
     #[must_use]
     pub fn slowly(mut self, chunks: u32, delay_ms: u32) -> Self {

@@ -171,10 +171,12 @@ impl Instance {
                 let _ = say.send(line);
             }
         });
+        // A round waits here in a task that moves between threads.
+        let hear = std::sync::Mutex::new(hear);
         self.octo = Some(child);
         let mut said = Vec::new();
         self.port = until("octo prints its URL", || {
-            while let Ok(line) = hear.try_recv() {
+            while let Ok(line) = hear.lock().unwrap().try_recv() {
                 if let Some(port) =
                     line.split("http://127.0.0.1:").nth(1).and_then(|rest| rest.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok())
                 {

@@ -4,6 +4,7 @@
 //! slow or too well-behaved, `octo-scripted-agent` takes its place: it speaks pi's RPC and does what a [`Script`] in the prompt says.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on says where")]
 
+mod census;
 mod checker;
 mod client;
 mod demo;
@@ -11,9 +12,11 @@ pub mod disk;
 mod http;
 mod instance;
 mod process;
+pub mod rounds;
 mod script;
 
-pub use checker::{Checker, Totals};
+pub use census::{Census, Member};
+pub use checker::{Checker, Rule, Totals, Verdict};
 pub use client::{Client, LoginError};
 pub use demo::{Turn, demo_prompt};
 pub use http::{Answer, request};

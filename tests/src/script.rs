@@ -30,6 +30,8 @@ pub struct Script {
     pub tool_updates: u64,
     /// Bytes of each of these.
     pub tool_update_bytes: usize,
+    /// Processes that it starts before the deltas and forgets: double-forked, in sessions of their own, without an environment.
+    pub runaways: u32,
     /// Bytes on stdout, before the deltas, that are no events.
     pub raw_bytes: u64,
     /// A newline after so many of them; without it they are one line.
@@ -59,6 +61,7 @@ impl Default for Script {
             tools: 0,
             tool_updates: 0,
             tool_update_bytes: 0,
+            runaways: 0,
             raw_bytes: 0,
             newline_every: None,
             stderr_bytes: 0,

@@ -39,7 +39,8 @@ async fn a_script_is_said_delta_by_delta_with_its_tools_and_is_what_history_has(
     let history = client.history("ses_1").await;
     let roles: Vec<_> = history.iter().map(|m| m["role"].as_str().unwrap()).collect();
     assert_eq!(roles, ["user", "assistant", "tool", "tool", "assistant"]);
-    assert_eq!(history[1]["parts"][0]["text"], script.text());
+    assert_eq!(history[1]["parts"][0]["text"], "thought 0. thought 1. thought 2. ");
+    assert_eq!(history[1]["parts"][1]["text"], script.text());
     client.checker.agrees_with("ses_1", &history);
     assert_eq!(client.checker.totals.whole_messages, 2, "{:?}", client.checker.totals);
 }

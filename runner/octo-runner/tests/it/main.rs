@@ -7,6 +7,7 @@ mod disk;
 mod durability;
 mod kill_points;
 mod link;
+mod power;
 mod real_pi;
 mod sessions;
 #[path = "../../../../tests/src/disk.rs"]

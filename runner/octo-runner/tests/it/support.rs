@@ -35,6 +35,8 @@ fn build_launcher() {
 
 pub struct TestRunner {
     pub root: PathBuf,
+    /// Further environment of the process.
+    pub env: Vec<(String, std::ffi::OsString)>,
     process: Option<Child>,
     agents: PathBuf,
     _directory: tempfile::TempDir,
@@ -51,7 +53,7 @@ impl TestRunner {
         let pi = root.join("data/octo/agents/node_modules/.bin/pi");
         std::fs::write(&pi, include_str!("scripted_pi.py")).unwrap();
         std::fs::set_permissions(&pi, PermissionsExt::from_mode(0o755)).unwrap();
-        Self { agents: root.join("data/octo/agents"), root, process: None, _directory: directory }
+        Self { agents: root.join("data/octo/agents"), root, env: Vec::new(), process: None, _directory: directory }
     }
 
     /// With a running process that answers.
@@ -92,6 +94,7 @@ impl TestRunner {
         command.arg("--socket").arg(self.socket()).arg("--data-dir").arg(self.data_dir()).arg("--state-dir").arg(at("state"));
         command.arg("--config-dir").arg(at("config")).arg("--agents-dir").arg(&self.agents).arg("--eavs-dir").arg(at("run/llm"));
         command.env("HOME", at("home")).env_remove("OCTO_AGENTS_DIR").env("OCTO_LOG", "info");
+        command.envs(self.env.iter().map(|(name, value)| (name, value)));
         command.stdin(Stdio::null());
         command
     }

@@ -38,6 +38,8 @@ struct Agent {
     aborts: Vec<Value>,
     auto_compaction: bool,
     thinking_level: String,
+    /// What was thought in the message under way.
+    thought: String,
 }
 
 fn main() {
@@ -67,6 +69,7 @@ fn main() {
         aborts: Vec::new(),
         auto_compaction: true,
         thinking_level: option("--thinking").unwrap_or_else(|| "off".to_owned()),
+        thought: String::new(),
     };
     while let Ok(command) = agent.commands.recv() {
         agent.obey(&command);

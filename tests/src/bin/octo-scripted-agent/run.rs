@@ -3,6 +3,7 @@
 use super::Agent;
 use octo_e2e::{MESSAGE_BYTES, Script, monotonic_ns};
 use serde_json::{Value, json};
+use std::process::Stdio;
 use std::sync::mpsc::RecvTimeoutError;
 use std::time::{Duration, Instant};
 
@@ -84,6 +85,10 @@ impl Agent {
         if script.stderr_bytes > 0 {
             let _ = std::io::copy(&mut std::io::Read::take(std::io::repeat(b'e'), script.stderr_bytes), &mut std::io::stderr());
         }
+        for _ in 0..script.runaways {
+            let away = "(setsid env -i sleep 300 >/dev/null 2>&1 </dev/null &)";
+            let _ = std::process::Command::new("sh").args(["-c", away]).stdin(Stdio::null()).stdout(Stdio::null()).status();
+        }
         self.begin_message();
         self.think(script.thinking);
         let (mut said, mut from) = (String::new(), 0);
@@ -101,7 +106,7 @@ impl Agent {
                 from = 0;
             }
             script.write_delta(index, if script.stamp { monotonic_ns() } else { 0 }, &mut said);
-            self.delta("text_delta", &said[from..]);
+            self.delta("text_delta", u8::from(!self.thought.is_empty()), &said[from..]);
             from = said.len();
             if garbage < script.garbage && (index + 1) % garbage_every == 0 {
                 self.out.buffer.extend_from_slice(GARBAGE[garbage as usize % GARBAGE.len()]);
@@ -140,7 +145,9 @@ impl Agent {
             End::Aborted => ("aborted", Some("Request was aborted")),
             End::Error(error) => ("error", Some(error.as_str())),
         };
-        let mut content = vec![json!({"type": "text", "text": text})];
+        let thought = std::mem::take(&mut self.thought);
+        let mut content: Vec<Value> = (!thought.is_empty()).then(|| json!({"type": "thinking", "thinking": thought})).into_iter().collect();
+        content.push(json!({"type": "text", "text": text}));
         if reason == "toolUse" {
             let call = |number| json!({"type": "toolCall", "id": call_id(self.conversation.messages(), number), "name": "bash", "arguments": {"command": "true"}});
             content.extend((0..script.tools).map(call));
@@ -158,19 +165,24 @@ impl Agent {
 
     fn think(&mut self, deltas: u64) {
         for index in 0..deltas {
-            self.delta("thinking_delta", &format!("thought {index}. "));
+            let thought = format!("thought {index}. ");
+            self.delta("thinking_delta", 0, &thought);
+            self.thought.push_str(&thought);
         }
     }
 
     /// The text needs no escapes: scripts say digits and dots.
-    fn delta(&mut self, kind: &str, text: &str) {
+    fn delta(&mut self, kind: &str, index: u8, text: &str) {
+        let index = if index == 0 { "0" } else { "1" };
         let line = &mut self.out.buffer;
         for piece in [
             r#"{"type":"message_update","usage":"#,
             USAGE,
             r#","assistantMessageEvent":{"type":""#,
             kind,
-            r#"","contentIndex":0,"delta":""#,
+            r#"","contentIndex":"#,
+            index,
+            r#","delta":""#,
             text,
             "\"}}\n",
         ] {

@@ -1,0 +1,157 @@
+//! What a round is judged by: one more client, who was not there, and what the server has when all is over.
+
+use super::plan::{Agent, Plan};
+use super::player::{Sent, session_id};
+use crate::{Client, Instance, PATIENCE, Script, Turn, demo_prompt, request};
+use serde_json::{Value, json};
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// What the last answer of every session says.
+const WELL: &str = "All is well.";
+
+/// One session as the server has it in the end.
+#[derive(Debug)]
+pub struct Journal {
+    pub session: String,
+    pub number: usize,
+    pub head: u64,
+    /// Every row of the present epoch, as a replay from its beginning gives it.
+    pub rows: Vec<Value>,
+    pub history: Vec<Value>,
+    pub rest: Vec<Value>,
+}
+
+/// The client who comes last.
+pub struct Judge {
+    client: Client,
+    url: String,
+}
+
+impl Judge {
+    /// Connects.
+    pub async fn connect(instance: &Instance) -> Self {
+        Self { client: Client::connect(instance).await, url: instance.url() }
+    }
+
+    /// Waits until nothing runs in a session, asks it one thing more, and reads all that there is of it.
+    pub async fn at_rest(&mut self, plan: &Plan, number: usize) -> Journal {
+        let session = session_id(number);
+        self.rests(&session, false).await;
+        let message = match plan.agent {
+            Agent::Scripted => Script::default().prompt("Are you well?"),
+            Agent::Pi => demo_prompt("Are you well?", &[Turn::text(WELL)]),
+        };
+        let end = json!({"cmd": "prompt", "message": message, "client_id": format!("round-{}-end-{number}", plan.seed)});
+        self.insist(&session, &end).await;
+        self.rests(&session, true).await;
+
+        // The newest messages first, then everything from the first number on.
+        self.client.attach(&session).await.expect("nobody kills any more");
+        self.client.event(&session, |frame| frame["event"] == "replay.end").await.expect("nobody kills any more");
+        let epoch = self.client.checker.cursor(&session).expect("it is attached")["epoch"].clone();
+        let from = json!({"cmd": "session.attach", "cursor": {"epoch": epoch, "seq": 0}});
+        let opened = self.insist(&session, &from).await;
+        let mut rows = Vec::new();
+        let replay = self.client.event(&session, |frame| {
+            if frame["seq"].as_u64() > Some(0) && frame["event"] != "replay.end" {
+                rows.push(frame.clone());
+            }
+            frame["event"] == "replay.end"
+        });
+        let end = replay.await.expect("nobody kills any more");
+        let head = end["seq"].as_u64().unwrap_or_default();
+        assert!(Some(head) >= opened["seq"].as_u64(), "a replay ends before the head: {end}, {opened}");
+        let history = self.client.history(&session).await;
+        let rest = format!("{}/api/chat-history/{session}/messages", self.url);
+        let rest = request("GET", &rest, Some(self.client.token()), None).await.expect("octo answers");
+        assert_eq!(rest.status, 200, "{}", rest.json());
+        let rest = rest.json().as_array().cloned().unwrap_or_default();
+        Journal { session, number, head, rows, history, rest }
+    }
+
+    /// Waits until no turn is under way and, when asked, nothing waits for one.
+    async fn rests(&mut self, session: &str, whole: bool) {
+        let end = Instant::now() + PATIENCE;
+        loop {
+            let state = self.insist(session, &json!({"cmd": "get_state"})).await;
+            let failed = state["status"] == "error" && !whole;
+            let waits = state["pendingMessageCount"] != 0 && !failed;
+            if state["isStreaming"] == false && !waits && state["status"] != "starting" {
+                return;
+            }
+            assert!(Instant::now() < end, "session {session} does not come to rest: {state}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// Sends `command` until it is taken: the runner may be on its way back.
+    async fn insist(&mut self, session: &str, command: &Value) -> Value {
+        let end = Instant::now() + PATIENCE;
+        loop {
+            let response = self.client.try_command(session, command.clone()).await.expect("nobody kills any more");
+            if response["success"] == true {
+                return response["data"].clone();
+            }
+            assert!(Instant::now() < end, "{command} is never taken: {response}");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    /// Everybody saw the same, which is what there is, and every input is where it belongs.
+    pub async fn judge(&mut self, plan: &Plan, journal: &Journal, sent: &[Sent], clients: &[Client]) {
+        let Journal { session, rows, history, rest, .. } = journal;
+        for checker in clients.iter().map(|client| &client.checker).chain([&self.client.checker]) {
+            checker.agrees_with_journal(session, rows);
+            checker.agrees_with(session, history);
+            checker.agrees_with_rest(session, rest);
+        }
+        let last = history.last().unwrap_or(&Value::Null);
+        let well = if plan.agent == Agent::Pi { WELL.to_owned() } else { Script::default().text() };
+        assert_eq!(last["parts"][0]["text"], well, "session {session} works again: {last}");
+        let of_session = || sent.iter().filter(|sent| sent.session == journal.number);
+        for input in of_session() {
+            let accepted: Vec<_> =
+                rows.iter().filter(|r| r["event"] == "input.accepted" && r["client_id"] == input.client_id.as_str()).collect();
+            assert_eq!(accepted.len(), 1, "{} was accepted {} times: {accepted:?}", input.client_id, accepted.len());
+            let kind = accepted[0]["kind"].as_str().unwrap_or_default();
+            let said = history.iter().filter(|m| m["client_id"] == input.client_id.as_str()).count();
+            assert!(said <= 1, "{} stands {said} times in the conversation", input.client_id);
+            assert!(
+                said == 1 || plan.may_lose(journal.number, kind),
+                "{} ({kind}) was accepted and is not in the conversation",
+                input.client_id
+            );
+            if said == 1 && input.cmd == "prompt" && !plan.is_disturbed(journal.number) {
+                let at = history.iter().position(|m| m["client_id"] == input.client_id.as_str()).unwrap_or_default();
+                let answer = history[at + 1..].iter().take_while(|m| m["role"] != "user").filter(|m| m["role"] == "assistant").last();
+                let words = answer.and_then(|m| m["parts"].as_array()?.iter().find(|p| p["type"] == "text")?["text"].as_str());
+                let expected = input.shape.last_words(plan.agent, &input.lead);
+                assert_eq!(
+                    words,
+                    Some(expected.as_str()),
+                    "nobody touched the agent of {session}, and its answer to {} is not whole",
+                    input.client_id
+                );
+            }
+        }
+        // What waits for its turn keeps its order.
+        let order = |list: &mut dyn Iterator<Item = &Value>| -> Vec<String> {
+            list.filter_map(|m| m["client_id"].as_str().map(str::to_owned)).collect()
+        };
+        let queued = order(&mut rows.iter().filter(|r| r["event"] == "input.accepted" && r["kind"] != "steer"));
+        let steered = order(&mut rows.iter().filter(|r| r["event"] == "input.accepted" && r["kind"] == "steer"));
+        let said = order(&mut history.iter().filter(|m| m["role"] == "user"));
+        let said: Vec<_> = said.into_iter().filter(|id| !steered.contains(id)).collect();
+        let queued: Vec<_> = queued.into_iter().filter(|id| said.contains(id)).collect();
+        assert_eq!(said, queued, "inputs of session {session} changed places");
+    }
+
+    /// Ends every agent; the client with what it saw.
+    pub async fn close(mut self, journals: &[Journal]) -> Client {
+        for journal in journals {
+            self.insist(&journal.session, &json!({"cmd": "session.close"})).await;
+        }
+        self.client
+    }
+}

@@ -1,0 +1,247 @@
+//! A client of a round, in a task of its own: it follows every session, comes back by itself, and sends again what was not answered.
+
+use super::board::Board;
+use super::plan::Reader;
+use crate::{Client, PATIENCE};
+use serde_json::{Value, json};
+use std::time::Duration;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
+
+/// The wait before something refused for now is tried again.
+const RETRY: Duration = Duration::from_millis(100);
+/// Codes of refusals that pass.
+const PASSING: [&str; 7] = ["runner_unavailable", "not_ready", "timeout", "busy", "internal", "cancelled", "agent_failed"];
+
+/// What the player wants of a client.
+#[derive(Debug)]
+enum Order {
+    Send {
+        session: String,
+        command: Value,
+    },
+    Cut,
+    Sleep,
+    Wake,
+    /// Answer when everything that was sent is answered.
+    Flush(oneshot::Sender<()>),
+    /// Answer when `session` was seen up to this `seq`.
+    Reach(String, u64, oneshot::Sender<()>),
+}
+
+/// The player's hand on a client.
+pub struct Watcher {
+    orders: mpsc::UnboundedSender<Order>,
+    task: tokio::task::JoinHandle<Client>,
+}
+
+impl Watcher {
+    /// Starts a client that follows `sessions`.
+    pub fn start(client: Client, reader: Reader, sessions: Vec<String>, board: Board) -> Self {
+        let (orders, inbox) = mpsc::unbounded_channel();
+        let run = Run { client, reader, sessions, board, inbox, outbox: Vec::new(), sent: 0, flushes: Vec::new(), goals: Vec::new() };
+        Self { orders, task: tokio::spawn(run.run()) }
+    }
+
+    /// Sends a command; again after a reconnect, until it is answered.
+    pub fn send(&self, session: &str, command: Value) {
+        let _ = self.orders.send(Order::Send { session: session.to_owned(), command });
+    }
+
+    /// Breaks its connection.
+    pub fn cut(&self) {
+        let _ = self.orders.send(Order::Cut);
+    }
+
+    /// It reads nothing from now on.
+    pub fn sleep(&self) {
+        let _ = self.orders.send(Order::Sleep);
+    }
+
+    /// It reads like everybody else from now on.
+    pub fn wake(&self) {
+        let _ = self.orders.send(Order::Wake);
+    }
+
+    /// It has broken off: a promise was broken, and it says which.
+    pub fn is_broken(&self) -> bool {
+        self.task.is_finished()
+    }
+
+    /// Waits until all that was sent is answered.
+    pub async fn flush(&mut self) {
+        let (say, hear) = oneshot::channel();
+        let _ = self.orders.send(Order::Flush(say));
+        self.hear(hear, "every command is answered").await;
+    }
+
+    /// Waits until it has seen `session` up to `seq`.
+    pub async fn reach(&mut self, session: &str, seq: u64) {
+        let (say, hear) = oneshot::channel();
+        let _ = self.orders.send(Order::Reach(session.to_owned(), seq, say));
+        self.hear(hear, "a client catches up").await;
+    }
+
+    async fn hear(&mut self, hear: oneshot::Receiver<()>, what: &str) {
+        match tokio::time::timeout(PATIENCE, hear).await {
+            Ok(Ok(())) => {}
+            Ok(Err(_)) => self.rethrow().await,
+            Err(_) => panic!("waited {PATIENCE:?} in vain: {what}"),
+        }
+    }
+
+    /// Panics with what the client panicked with.
+    pub async fn rethrow(&mut self) {
+        if let Err(error) = (&mut self.task).await
+            && error.is_panic()
+        {
+            std::panic::resume_unwind(error.into_panic());
+        }
+        panic!("a client ended early");
+    }
+
+    /// Ends it; everything that it saw.
+    pub async fn finish(self) -> Client {
+        drop(self.orders);
+        match self.task.await {
+            Ok(client) => client,
+            Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+            Err(error) => panic!("a client ended early: {error}"),
+        }
+    }
+}
+
+/// A command that is not answered yet.
+struct Pending {
+    session: String,
+    command: Value,
+    /// Under which id it is on its way on this connection.
+    id: Option<String>,
+    since: Instant,
+}
+
+struct Run {
+    client: Client,
+    reader: Reader,
+    sessions: Vec<String>,
+    board: Board,
+    inbox: mpsc::UnboundedReceiver<Order>,
+    outbox: Vec<Pending>,
+    sent: u64,
+    flushes: Vec<oneshot::Sender<()>>,
+    goals: Vec<(String, u64, oneshot::Sender<()>)>,
+}
+
+impl Run {
+    async fn run(mut self) -> Client {
+        loop {
+            if !self.client.is_connected() {
+                self.come_back().await;
+            }
+            self.post().await;
+            self.report();
+            let waits = self.outbox.iter().any(|pending| pending.id.is_none());
+            tokio::select! {
+                order = self.inbox.recv() => match order {
+                    Some(order) => self.obey(order),
+                    None => return self.client,
+                },
+                frame = self.client.next(), if self.reader != Reader::Asleep => {
+                    if let Some(frame) = frame {
+                        self.take(&frame).await;
+                    }
+                }
+                () = tokio::time::sleep(RETRY), if waits => {}
+            }
+        }
+    }
+
+    /// A new connection, attached where the client stands.
+    async fn come_back(&mut self) {
+        self.outbox.iter_mut().for_each(|pending| pending.id = None);
+        self.client.reconnect().await;
+        let end = Instant::now() + PATIENCE;
+        for session in self.sessions.clone() {
+            loop {
+                match self.client.attach(&session).await {
+                    Some(response) if response["success"] == true => break,
+                    Some(response) => {
+                        let code = response["code"].as_str().unwrap_or_default();
+                        assert!(PASSING.contains(&code), "an attach is refused: {response}");
+                        assert!(Instant::now() < end, "an attach is refused for {PATIENCE:?}: {response}");
+                        tokio::time::sleep(RETRY).await;
+                    }
+                    // Begins anew with the next turn of the loop.
+                    None => return,
+                }
+            }
+        }
+    }
+
+    /// Puts what waits on its way.
+    async fn post(&mut self) {
+        for pending in self.outbox.iter_mut().filter(|pending| pending.id.is_none()) {
+            self.sent += 1;
+            let id = format!("w{}", self.sent);
+            let mut frame = pending.command.clone();
+            frame["channel"] = json!("agent");
+            frame["session_id"] = json!(pending.session);
+            frame["id"] = json!(id);
+            if self.client.send_text(frame.to_string()).await {
+                pending.id = Some(id);
+            }
+            assert!(pending.since.elapsed() < PATIENCE * 2, "never taken: {}", pending.command);
+        }
+    }
+
+    fn obey(&mut self, order: Order) {
+        match order {
+            Order::Send { session, command } => self.outbox.push(Pending { session, command, id: None, since: Instant::now() }),
+            Order::Cut => self.client.cut(),
+            Order::Sleep => self.reader = Reader::Asleep,
+            Order::Wake => self.reader = Reader::Eager,
+            Order::Flush(say) => self.flushes.push(say),
+            Order::Reach(session, seq, say) => self.goals.push((session, seq, say)),
+        }
+    }
+
+    async fn take(&mut self, frame: &Value) {
+        if frame["event"] == "response" {
+            self.answered(frame);
+        } else if let (Some(session), Some(seq)) = (frame["session_id"].as_str(), frame["seq"].as_u64()) {
+            let rests = frame["event"] == "agent.idle" || frame["event"] == "agent.error";
+            self.board.saw(session, seq, rests);
+        }
+        if let Reader::Slow(pause) = self.reader {
+            tokio::time::sleep(Duration::from_millis(pause)).await;
+        }
+    }
+
+    fn answered(&mut self, response: &Value) {
+        let Some(at) = self.outbox.iter().position(|pending| pending.id.as_deref() == response["id"].as_str()) else { return };
+        let code = response["code"].as_str().unwrap_or_default();
+        if response["success"] == true || self.outbox[at].command["cmd"] == "abort" {
+            self.outbox.remove(at);
+        } else {
+            assert!(PASSING.contains(&code), "{} is refused for ever: {response}", self.outbox[at].command);
+            self.outbox[at].id = None;
+        }
+    }
+
+    /// Says what has come true.
+    fn report(&mut self) {
+        if self.outbox.is_empty() {
+            for say in self.flushes.drain(..) {
+                let _ = say.send(());
+            }
+        }
+        let checker = &self.client.checker;
+        let stands = |session: &str, seq: u64| checker.cursor(session).is_some_and(|cursor| cursor["seq"].as_u64() >= Some(seq));
+        let (reached, open): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.goals).into_iter().partition(|(session, seq, _)| stands(session, *seq));
+        self.goals = open;
+        for (_, _, say) in reached {
+            let _ = say.send(());
+        }
+    }
+}
