@@ -24,7 +24,7 @@ use crate::config::{Config, ConfigError, Settings, Standing};
 use crate::eavs::{EavsClient, EavsService, SERVICE};
 use crate::launch::Launch;
 use crate::paths::PathsError;
-use crate::server::Listener;
+use crate::server::{Limits, Listener};
 use crate::state::{AppState, Inner};
 use crate::store::{Store, StoreError};
 use crate::users::{Users, UsersConfig};
@@ -204,7 +204,8 @@ impl Octo {
     /// # Errors
     /// Why the tree has failed.
     pub async fn serve(&self, listener: Listener) -> Result<(), String> {
-        let serving = listener.serve(self.router(), self.state.shutdown.clone(), STOP_GRACE);
+        let limits = Limits::new(&self.state.settings.server, crate::server::room());
+        let serving = listener.serve(self.router(), limits, self.state.shutdown.clone(), STOP_GRACE);
         tokio::select! {
             () = serving => Ok(()),
             why = self.state.system.failed() => Err(why),

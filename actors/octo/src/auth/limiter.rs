@@ -12,6 +12,7 @@ use governor::state::{InMemoryState, NotKeyed};
 use governor::{Quota, RateLimiter};
 
 use super::clock::Clock;
+use crate::server::network;
 
 /// Failures in a row for one account from one address, and the time that gives one back.
 const ACCOUNT_BURST: NonZeroU32 = NonZeroU32::new(5).unwrap();
@@ -87,17 +88,6 @@ impl Clock {
 
 fn pair(username: &str, address: IpAddr) -> Key {
     Key::Pair(username.to_lowercase().chars().take(128).collect(), address)
-}
-
-/// One household or host has a whole /64.
-fn network(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(v6) => {
-            let s = v6.segments();
-            IpAddr::from([s[0], s[1], s[2], s[3], 0, 0, 0, 0])
-        }
-        v4 => v4,
-    }
 }
 
 #[cfg(test)]

@@ -26,6 +26,9 @@ pub fn serve(arguments: Serve, file: Option<PathBuf>, output: Output) -> Result<
     // Before the port is taken: what is dangerous is not even tried.
     config.check(&settings, octo::config::Standing::process())?;
     log(&settings)?;
+    if let Err(error) = octo::server::raise_limit() {
+        tracing::warn!(%error, "the limit of open files stays as it is");
+    }
     nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o077));
     super::runtime()?.block_on(run(config, &settings, output))
 }

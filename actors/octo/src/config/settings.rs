@@ -44,6 +44,14 @@ pub struct ServerSettings {
     pub host: String,
     /// 0 lets the system choose.
     pub port: u16,
+    /// Connections at once.
+    pub max_connections: usize,
+    /// Connections at once from one address; `None` = nobody chose.
+    pub max_connections_per_address: Option<usize>,
+    /// WebSockets of one account at once.
+    pub max_connections_per_account: usize,
+    /// Between two pings on a WebSocket.
+    pub ping_every: Duration,
 }
 
 /// `[auth]`
@@ -155,6 +163,7 @@ impl Config {
         let pi_sessions_dir = self.path("runner.pi_sessions_dir", &mut problems);
         let jwt_secret = self.secret("auth.jwt_secret", &mut problems);
         let text = |key: &str| self.text(key).unwrap_or_default().to_owned();
+        let count = |key: &str| self.integer(key).and_then(|n| usize::try_from(n).ok());
         let settings = Settings {
             paths: self.paths.clone().with_dirs(&self.env, data_dir, state_dir),
             env: self.env.clone(),
@@ -162,6 +171,10 @@ impl Config {
             server: ServerSettings {
                 host: text("server.host"),
                 port: self.integer("server.port").and_then(|n| u16::try_from(n).ok()).unwrap_or(8080),
+                max_connections: count("server.max_connections").unwrap_or(32_768),
+                max_connections_per_address: count("server.max_connections_per_address"),
+                max_connections_per_account: count("server.max_connections_per_account").unwrap_or(16_384),
+                ping_every: Duration::from_secs(self.integer("server.ping_seconds").unwrap_or(30).unsigned_abs()),
             },
             auth: AuthSettings {
                 jwt_secret,

@@ -107,11 +107,14 @@ impl Channels {
         let context = Arc::clone(&self.context);
         tasks.spawn(async move {
             let reply = match Box::pin(ask(&context, session_id, query, limit)).await {
-                Ok(data) => HstryReply::Result { id, data },
-                Err(refused) => HstryReply::Error { id, error: refused.message },
+                Ok(data) => HstryReply::Result { id: id.clone(), data },
+                Err(refused) => HstryReply::Error { id: id.clone(), error: refused.message },
             };
-            if let Some(reply) = text(&ServerFrame::Hstry(reply)) {
-                context.outbox.put(Out::Frame(reply, Some(permit))).await;
+            let Some(reply) = text(&ServerFrame::Hstry(reply)) else { return };
+            if let Err(Out::Frame(_, permit)) = context.outbox.put_or_give_back(Out::Frame(reply, Some(permit))).await {
+                let error = "busy: your connection has not read its earlier answers yet; read them and ask again".to_owned();
+                let Some(reply) = text(&ServerFrame::Hstry(HstryReply::Error { id, error })) else { return };
+                context.outbox.put(Out::Frame(reply, permit)).await;
             }
         });
         None

@@ -6,28 +6,34 @@ use super::follower::Follower;
 use super::outbox::{Out, Outbox, text};
 use super::policy::{Scope, action, patience};
 use super::pump::Stats;
-use crate::auth::Principal;
+use crate::auth::{Action, Principal};
 use crate::sessions;
 use crate::state::AppState;
 use crate::users::{User, depth, now_ms};
 use octo_protocol::link::RequestBody;
+use octo_protocol::mux::MAX_FRAME_BYTES;
 use octo_protocol::session::{SessionList, SessionOpened};
 use octo_protocol::{Command, CommandFrame, Cursor, ErrorCode, ProtocolError, SessionId};
 use serde::Serialize;
 use serde_json::value::RawValue;
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::task::Poll;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::task::JoinSet;
 
 /// Commands of one connection under way; one more is `busy`.
 pub const MAX_IN_FLIGHT: usize = 64;
+/// Bytes of those commands; more are `busy`. Two of the largest fit.
+pub const MAX_IN_FLIGHT_BYTES: usize = 2 * MAX_FRAME_BYTES;
 /// Sessions one connection may be attached to.
 pub const MAX_ATTACHED: usize = 256;
 /// Largest answer of a runner that is passed on.
 pub const MAX_ANSWER_BYTES: usize = 16 * 1024 * 1024;
 /// Deepest nesting of an answer.
 const MAX_ANSWER_DEPTH: usize = 128;
+/// Longest name of a session that is looked at: a user, a slash and an id.
+const MAX_NAME_BYTES: usize = 512;
 /// Sessions whose order is remembered before those with nothing under way are forgotten.
 const LANES: usize = 64;
 
@@ -43,6 +49,7 @@ pub struct Context {
 pub struct Commands {
     context: Arc<Context>,
     room: Arc<Semaphore>,
+    bytes: Arc<Semaphore>,
     /// Per session, when the newest command has started.
     lanes: HashMap<String, oneshot::Receiver<()>>,
 }
@@ -103,6 +110,8 @@ struct Owed {
     address: Address,
     outbox: Outbox,
     permit: Option<OwnedSemaphorePermit>,
+    /// Nothing was changed by it: when the client has no room for the answer, it may as well ask again.
+    repeatable: bool,
 }
 
 impl Owed {
@@ -124,7 +133,21 @@ impl Owed {
             Ok((self.address.response(Ok(data)), done))
         });
         let out = match checked {
-            Ok((Some(response), Done::Answer(_))) => Out::Frame(response, Some(permit)),
+            Ok((Some(response), Done::Answer(json))) => {
+                drop(json);
+                let answer = Out::Frame(response, Some(permit));
+                if !self.repeatable {
+                    return self.outbox.put(answer).await;
+                }
+                match self.outbox.put_or_give_back(answer).await {
+                    Err(Out::Frame(_, permit)) => {
+                        let unread = "your connection has not read its earlier answers yet; read them and ask again";
+                        let Some(response) = self.address.response(Err(&ProtocolError::new(ErrorCode::Busy, unread))) else { return };
+                        Out::Frame(response, permit)
+                    }
+                    _ => return,
+                }
+            }
             Ok((Some(response), Done::Attach(_, key, follower))) => Out::Attach { response, permit, key, follower },
             Ok((Some(response), Done::Detach(key))) => Out::Detach { response, permit, key },
             Ok((None, _)) => return,
@@ -150,7 +173,7 @@ impl Drop for Owed {
 
 impl Commands {
     pub fn new(context: Arc<Context>) -> Self {
-        Self { context, room: Arc::new(Semaphore::new(MAX_IN_FLIGHT)), lanes: HashMap::new() }
+        Self { context, room: Arc::new(Semaphore::new(MAX_IN_FLIGHT)), bytes: Arc::new(Semaphore::new(MAX_IN_FLIGHT_BYTES)), lanes: HashMap::new() }
     }
 
     fn address(&self, frame: &CommandFrame) -> Address {
@@ -170,14 +193,17 @@ impl Commands {
         }
     }
 
-    /// Starts a command in `tasks`. Waits only for room in the outbox.
-    pub async fn dispatch(&mut self, frame: CommandFrame, tasks: &mut JoinSet<()>) {
-        let Ok(permit) = Arc::clone(&self.room).try_acquire_owned() else {
-            let busy = format!("{MAX_IN_FLIGHT} commands of this connection are under way; wait for one of their responses");
-            let Address { session_id, id, cmd, .. } = self.address(&frame);
-            return self.refuse(session_id, id, cmd, ProtocolError::new(ErrorCode::Busy, busy)).await;
+    /// Starts a command of `bytes` bytes in `tasks`. Waits only for room in the outbox.
+    pub async fn dispatch(&mut self, frame: CommandFrame, bytes: usize, tasks: &mut JoinSet<()>) {
+        let (permit, room) = match self.admit(&frame, bytes) {
+            Ok(admitted) => admitted,
+            Err(refused) => {
+                let Address { session_id, id, cmd, .. } = self.address(&frame);
+                return self.refuse(session_id, id, cmd, refused).await;
+            }
         };
-        let owed = Owed { address: self.address(&frame), outbox: self.context.outbox.clone(), permit: Some(permit) };
+        let repeatable = action(&frame.command) == Action::Read;
+        let owed = Owed { address: self.address(&frame), outbox: self.context.outbox.clone(), permit: Some(permit), repeatable };
         let (started, start) = oneshot::channel();
         let before = self.lanes.insert(frame.session_id.clone(), start);
         if self.lanes.len() > LANES {
@@ -190,8 +216,26 @@ impl Commands {
                 let _ = before.await;
             }
             let result = Box::pin(carry_out(&context, frame, started)).await;
+            drop(room);
             owed.pay(result).await;
         });
+    }
+
+    /// Room for a command, or why there is none.
+    fn admit(&self, frame: &CommandFrame, bytes: usize) -> Result<(OwnedSemaphorePermit, OwnedSemaphorePermit), ProtocolError> {
+        if frame.session_id.len() > MAX_NAME_BYTES {
+            return Err(ProtocolError::new(ErrorCode::InvalidRequest, format!("a session_id has at most {MAX_NAME_BYTES} bytes")));
+        }
+        let Ok(permit) = Arc::clone(&self.room).try_acquire_owned() else {
+            let busy = format!("{MAX_IN_FLIGHT} commands of this connection are under way; wait for one of their responses");
+            return Err(ProtocolError::new(ErrorCode::Busy, busy));
+        };
+        let bytes = u32::try_from(bytes.min(MAX_IN_FLIGHT_BYTES)).unwrap_or(u32::MAX);
+        let Ok(room) = Arc::clone(&self.bytes).try_acquire_many_owned(bytes) else {
+            let busy = format!("{MAX_IN_FLIGHT_BYTES} bytes of commands of this connection are under way; wait for one of their responses");
+            return Err(ProtocolError::new(ErrorCode::Busy, busy));
+        };
+        Ok((permit, room))
     }
 }
 
@@ -230,9 +274,18 @@ async fn carry_out(context: &Context, mut frame: CommandFrame, started: oneshot:
         Command::SessionAttach { cursor } => {
             let (session, cursor) = (named()?, cursor.clone());
             let user = state.users.user(&scope.owner).await?;
-            let answer = user.start(principal, RequestBody::Command { json: encode(&frame)? }, deadline).await?;
+            // Without what is this client's own, so that it can be asked for many at once.
+            let command = Command::SessionAttach { cursor: None };
+            let question = encode(&CommandFrame { id: None, session_id: frame.session_id.clone(), runner_id: None, command })?;
+            let mut answer = std::pin::pin!(user.attaching(principal, &session, &question, deadline));
+            // Under way once it was looked at.
+            let early = futures_util::poll!(answer.as_mut());
             drop(started);
-            attach(context, user, &scope, session, alias, cursor, answer.answer().await?).await
+            let answer = match early {
+                Poll::Ready(answer) => answer?,
+                Poll::Pending => answer.await?,
+            };
+            attach(context, user.clone(), &scope, session, alias, cursor, answer).await
         }
         Command::SessionNew { .. } | Command::SessionSwitch { .. } => {
             named()?;

@@ -19,10 +19,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// How often the peer is pinged.
-pub const PING_EVERY: Duration = Duration::from_secs(30);
-/// Silence after which it is gone.
-pub const SILENT_FOR: Duration = Duration::from_secs(75);
+/// Silence after which a peer is gone, in pings: two and a half.
+const SILENT_PINGS: (u32, u32) = (5, 2);
+/// How often an operator's view of a connection is made anew at least.
+const LOOK_EVERY: Duration = Duration::from_secs(30);
 /// How long a close may take before the socket is dropped.
 const CLOSE_WITHIN: Duration = Duration::from_secs(5);
 /// How soon clients may come back after a restart.
@@ -75,7 +75,7 @@ impl Actor for Connection {
         let pump = Pump::new(sink, out, outbox.closing(), Arc::clone(&stats));
         let context =
             Context { state: args.state.clone(), principal: args.principal.clone(), outbox: outbox.clone(), stats: Arc::clone(&stats) };
-        let reader = Reader::new(stream, context, heard.clone());
+        let reader = Reader::new(stream, context, heard.clone(), args.user.parsing());
         ctx.spawn_task(async move {
             pump.run().await;
             Msg::Written
@@ -85,8 +85,8 @@ impl Actor for Connection {
             Msg::Read
         })?;
         ctx.spawn_task(guard(args.state.clone(), args.principal.clone(), outbox.clone()))?;
-        ctx.spawn_task(keep_alive(outbox, heard.clone()))?;
-        ctx.tell_every(PING_EVERY, || Msg::Look)?;
+        ctx.spawn_task(keep_alive(outbox, heard.clone(), args.state.settings.server.ping_every))?;
+        ctx.tell_every(LOOK_EVERY, || Msg::Look)?;
         Ok(Self { stats, heard, since: Instant::now(), _user: args.user.clone() })
     }
 
@@ -108,6 +108,7 @@ impl Actor for Connection {
             "sent_frames": self.stats.sent_frames.load(Relaxed),
             "sent_bytes": self.stats.sent_bytes.load(Relaxed),
             "received_frames": self.stats.received_frames.load(Relaxed),
+            "throttled": self.stats.throttled.load(Relaxed),
             "silent_ms": u64::try_from(self.heard.last().elapsed().as_millis()).unwrap_or(u64::MAX),
             "open_ms": u64::try_from(self.since.elapsed().as_millis()).unwrap_or(u64::MAX),
         })
@@ -154,18 +155,19 @@ async fn guard(state: AppState, principal: Principal, outbox: Outbox) -> Msg {
 }
 
 /// Pings, and gives a peer up that is silent.
-async fn keep_alive(outbox: Outbox, heard: Heard) -> Msg {
-    let mut ping = Instant::now() + PING_EVERY;
+async fn keep_alive(outbox: Outbox, heard: Heard, ping_every: Duration) -> Msg {
+    let silent_for = ping_every * SILENT_PINGS.0 / SILENT_PINGS.1;
+    let mut ping = Instant::now() + ping_every;
     loop {
-        let silent = heard.last() + SILENT_FOR;
+        let silent = heard.last() + silent_for;
         tokio::time::sleep_until(ping.min(silent)).await;
         let now = Instant::now();
-        if heard.last() + SILENT_FOR <= now {
+        if heard.last() + silent_for <= now {
             return Msg::Overdue;
         }
         if ping <= now {
             outbox.offer(Out::Ping);
-            ping = now + PING_EVERY;
+            ping = now + ping_every;
         }
     }
 }

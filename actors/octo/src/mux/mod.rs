@@ -17,6 +17,7 @@ pub(crate) mod follower;
 mod outbox;
 pub(crate) mod policy;
 mod pump;
+mod rate;
 mod reader;
 mod upgrade;
 
@@ -24,12 +25,10 @@ use crate::state::AppState;
 use axum::Router;
 use axum::routing::get;
 
-pub use commands::{MAX_ANSWER_BYTES, MAX_ATTACHED, MAX_IN_FLIGHT};
-pub use connection::{PING_EVERY, SILENT_FOR};
-pub use outbox::OUTBOX_FRAMES;
+pub use commands::{MAX_ANSWER_BYTES, MAX_ATTACHED, MAX_IN_FLIGHT, MAX_IN_FLIGHT_BYTES};
+pub use outbox::{OUTBOX_BYTES, OUTBOX_FRAMES};
 pub use pump::{BATCH_BYTES, BATCH_FRAMES};
-pub use reader::{BURST_FRAMES, FRAMES_PER_SECOND};
-pub use upgrade::MAX_CONNECTIONS;
+pub use rate::{BURST_FRAMES, FRAME_BYTES, FRAMES_PER_SECOND};
 
 /// Routes below `/api`. Every request that reaches them passed the upgrade policy: it carries `Extension<Principal>`.
 pub fn routes() -> Router<AppState> {

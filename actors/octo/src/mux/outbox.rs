@@ -1,12 +1,18 @@
 //! What a connection sends besides events: responses and control frames, through a small bounded queue that has priority.
 
+use super::commands::MAX_ANSWER_BYTES;
 use super::follower::Follower;
 use axum::extract::ws::{CloseFrame, Utf8Bytes};
 use serde::Serialize;
-use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
+use std::sync::Arc;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 
 /// Frames that may wait; whoever has one more waits, so that a client that does not read is not read from either.
 pub const OUTBOX_FRAMES: usize = 128;
+/// Bytes of those frames. The largest answer fits when nothing else waits.
+pub const OUTBOX_BYTES: usize = MAX_ANSWER_BYTES + 64 * 1024;
+/// A frame of so many bytes or less is never given up for want of room.
+const SMALL_BYTES: usize = 16 * 1024;
 
 /// One thing for the pump to do, in order.
 pub enum Out {
@@ -18,6 +24,21 @@ pub enum Out {
     Detach { response: Utf8Bytes, permit: OwnedSemaphorePermit, key: String },
     /// Keep-alive.
     Ping,
+}
+
+impl Out {
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Frame(text, _) | Self::Attach { response: text, .. } | Self::Detach { response: text, .. } => text.len(),
+            Self::Ping => 0,
+        }
+    }
+}
+
+/// A thing to do, with the room it takes while it waits.
+pub struct Queued {
+    pub out: Out,
+    _room: OwnedSemaphorePermit,
 }
 
 /// How a connection is closed.
@@ -42,20 +63,33 @@ impl Closing {
 /// The sender's side. Clones share one queue.
 #[derive(Clone)]
 pub struct Outbox {
-    queue: mpsc::Sender<Out>,
+    queue: mpsc::Sender<Queued>,
+    room: Arc<Semaphore>,
     closing: watch::Sender<Option<Closing>>,
 }
 
 impl Outbox {
-    pub fn new() -> (Self, mpsc::Receiver<Out>) {
+    pub fn new() -> (Self, mpsc::Receiver<Queued>) {
         let (queue, out) = mpsc::channel(OUTBOX_FRAMES);
-        (Self { queue, closing: watch::Sender::new(None) }, out)
+        (Self { queue, room: Arc::new(Semaphore::new(OUTBOX_BYTES)), closing: watch::Sender::new(None) }, out)
     }
 
     /// Queues; waits for room.
     pub async fn put(&self, out: Out) {
-        // A pump that is gone has closed the connection.
-        let _ = self.queue.send(out).await;
+        // Only a connection that has ended closes the queue; the room is never closed.
+        let Ok(_room) = Arc::clone(&self.room).acquire_many_owned(room(&out)).await else { return };
+        let _ = self.queue.send(Queued { out, _room }).await;
+    }
+
+    /// Queues, or gives the thing back when it is large and the client has not read what is queued already.
+    pub async fn put_or_give_back(&self, out: Out) -> Result<(), Out> {
+        if out.bytes() > SMALL_BYTES {
+            let Ok(_room) = Arc::clone(&self.room).try_acquire_many_owned(room(&out)) else { return Err(out) };
+            let _ = self.queue.send(Queued { out, _room }).await;
+        } else {
+            self.put(out).await;
+        }
+        Ok(())
     }
 
     /// Queues a frame; waits for room.
@@ -67,7 +101,9 @@ impl Outbox {
 
     /// Queues if there is room.
     pub fn offer(&self, out: Out) {
-        let _ = self.queue.try_send(out);
+        if let Ok(_room) = Arc::clone(&self.room).try_acquire_many_owned(room(&out)) {
+            let _ = self.queue.try_send(Queued { out, _room });
+        }
     }
 
     /// Closes the connection once what the pump has in hand is written. Only the first closing counts.
@@ -84,6 +120,11 @@ impl Outbox {
     pub fn closing(&self) -> watch::Receiver<Option<Closing>> {
         self.closing.subscribe()
     }
+}
+
+/// The room that a thing takes: its bytes, or all there is.
+fn room(out: &Out) -> u32 {
+    u32::try_from(out.bytes().min(OUTBOX_BYTES)).unwrap_or(u32::MAX)
 }
 
 /// A frame as it goes over the wire.

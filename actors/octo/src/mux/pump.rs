@@ -4,7 +4,7 @@
 //! It never holds more than one batch; whoever does not read is waited for here, and nowhere else.
 
 use super::follower::{Follower, Standing};
-use super::outbox::{Closing, Out, text};
+use super::outbox::{Closing, Out, Queued, text};
 use axum::extract::ws::{Message, Utf8Bytes, WebSocket};
 use bytes::Bytes;
 use futures_util::future::{AbortHandle, Abortable, Aborted, BoxFuture};
@@ -29,6 +29,8 @@ pub struct Stats {
     pub sent_frames: AtomicU64,
     pub sent_bytes: AtomicU64,
     pub received_frames: AtomicU64,
+    /// How often the client had to wait because it sent too much.
+    pub throttled: AtomicU64,
     pub standing: Mutex<BTreeMap<String, Standing>>,
 }
 
@@ -56,7 +58,7 @@ type Turn = (String, Box<Follower>, Vec<Frame>);
 /// The writer of one connection.
 pub struct Pump {
     sink: SplitSink<WebSocket, Message>,
-    out: mpsc::Receiver<Out>,
+    out: mpsc::Receiver<Queued>,
     closing: watch::Receiver<Option<Closing>>,
     turns: FuturesUnordered<BoxFuture<'static, Result<Turn, Aborted>>>,
     followed: BTreeMap<String, AbortHandle>,
@@ -75,7 +77,7 @@ impl From<axum::Error> for Broken {
 impl Pump {
     pub fn new(
         sink: SplitSink<WebSocket, Message>,
-        out: mpsc::Receiver<Out>,
+        out: mpsc::Receiver<Queued>,
         closing: watch::Receiver<Option<Closing>>,
         stats: Arc<Stats>,
     ) -> Self {
@@ -132,7 +134,8 @@ impl Pump {
         Ok(None)
     }
 
-    async fn act(&mut self, out: Out, batch: &mut Batch) -> Result<(), Broken> {
+    async fn act(&mut self, queued: Queued, batch: &mut Batch) -> Result<(), Broken> {
+        let Queued { out, .. } = queued;
         match out {
             Out::Frame(text, _permit) => self.feed(text, batch).await,
             Out::Attach { response, permit: _permit, key, follower } => {
@@ -202,7 +205,7 @@ impl Pump {
 /// What a batch begins with.
 enum First {
     Close(Closing),
-    Out(Out),
+    Out(Queued),
     Turn(Result<Turn, Aborted>),
 }
 

@@ -1,26 +1,28 @@
 //! The one reader of a connection: frames in, in order; nothing here waits for a command.
+//!
+//! A client that sends too much is read more slowly: what it has sent waits in its own socket, and nobody else waits for it.
 
 use super::channels::Channels;
 use super::commands::{Commands, Context};
 use super::outbox::{Closing, Outbox};
 use super::pump::Stats;
-use axum::extract::ws::{Message, WebSocket};
+use super::rate::Rate;
+use axum::extract::ws::{Message, Utf8Bytes, WebSocket};
 use futures_util::StreamExt as _;
 use futures_util::stream::SplitStream;
 use octo_protocol::mux::system::ServerSystem;
-use octo_protocol::mux::{ClientFrame, MAX_COMMAND_BYTES, ServerFrame};
+use octo_protocol::mux::{ClientFrame, FrameError, MAX_COMMAND_BYTES, ServerFrame};
 use octo_protocol::{Command, ErrorCode, ProtocolError};
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_tungstenite::tungstenite;
 
-/// Frames a client may send at once.
-pub const BURST_FRAMES: f64 = 2000.0;
-/// Frames a second it may send for long.
-pub const FRAMES_PER_SECOND: f64 = 500.0;
+/// Frames of more bytes are parsed apart from what serves everybody.
+const LARGE_BYTES: usize = 64 * 1024;
 /// How long commands that were taken may go on after the client has left, so that the last thing sent is still done.
 const FINISH_WITHIN: Duration = Duration::from_secs(5);
 /// How long a socket stays open after a frame that was not read to its end, so that the close frame arrives before the reset.
@@ -44,21 +46,6 @@ impl Heard {
     }
 }
 
-struct Rate {
-    left: f64,
-    at: Instant,
-}
-
-impl Rate {
-    fn spend(&mut self) -> bool {
-        let now = Instant::now();
-        self.left = (self.left + now.duration_since(self.at).as_secs_f64() * FRAMES_PER_SECOND).min(BURST_FRAMES);
-        self.at = now;
-        self.left -= 1.0;
-        self.left >= 0.0
-    }
-}
-
 /// The reader of one connection.
 pub struct Reader {
     stream: SplitStream<WebSocket>,
@@ -67,18 +54,20 @@ pub struct Reader {
     channels: Channels,
     stats: Arc<Stats>,
     heard: Heard,
+    /// Taken while a large frame of the user is parsed.
+    parsing: Arc<Semaphore>,
 }
 
 impl Reader {
-    pub fn new(stream: SplitStream<WebSocket>, context: Context, heard: Heard) -> Self {
+    pub fn new(stream: SplitStream<WebSocket>, context: Context, heard: Heard, parsing: Arc<Semaphore>) -> Self {
         let (outbox, stats, context) = (context.outbox.clone(), Arc::clone(&context.stats), Arc::new(context));
-        Self { stream, outbox, commands: Commands::new(Arc::clone(&context)), channels: Channels::new(context), stats, heard }
+        Self { stream, outbox, commands: Commands::new(Arc::clone(&context)), channels: Channels::new(context), stats, heard, parsing }
     }
 
     /// Reads until the connection is over.
     pub async fn run(mut self) {
         let mut tasks = JoinSet::new();
-        let mut rate = Rate { left: BURST_FRAMES, at: Instant::now() };
+        let mut rate = Rate::new(Instant::now());
         let mut whole = true;
         loop {
             let message = tokio::select! {
@@ -92,17 +81,14 @@ impl Reader {
             };
             self.heard.touch();
             let Some(message) = message else { break };
-            if !rate.spend() {
-                let error = "limit_exceeded: too many frames at once; wait a moment and connect again".to_owned();
-                self.outbox.frame(&ServerFrame::System(ServerSystem::Error { error, id: None })).await;
-                self.outbox.close(Closing::new(1008, "too many frames"));
-                whole = false;
-                break;
+            if let Some(wait) = rate.spend(message.as_ref().map_or(0, size), Instant::now()) {
+                self.stats.throttled.fetch_add(1, Relaxed);
+                tokio::time::sleep(wait).await;
             }
             match message {
                 Ok(Message::Text(text)) => {
                     self.stats.received_frames.fetch_add(1, Relaxed);
-                    self.text(text.as_str(), &mut tasks).await;
+                    self.text(text, &mut tasks).await;
                 }
                 Ok(Message::Binary(_)) => {
                     let error = "Invalid command: frames are JSON text, this one is binary".to_owned();
@@ -111,8 +97,12 @@ impl Reader {
                 Ok(Message::Ping(_) | Message::Pong(_)) => {}
                 Ok(Message::Close(_)) => break,
                 Err(error) => {
-                    whole = false;
-                    self.outbox.close(why(error));
+                    let closing = why(error);
+                    // Of a connection that broke there is nobody left to wait for.
+                    whole = closing.is_none();
+                    if let Some(closing) = closing {
+                        self.outbox.close(closing);
+                    }
                     break;
                 }
             }
@@ -127,21 +117,22 @@ impl Reader {
         }
     }
 
-    async fn text(&mut self, text: &str, tasks: &mut JoinSet<()>) {
-        match ClientFrame::parse(text) {
-            Ok(ClientFrame::Agent(frame)) if text.len() > MAX_COMMAND_BYTES && !matches!(frame.command, Command::Prompt { .. }) => {
-                let error = format!("the command has {} bytes; only prompts may have more than {MAX_COMMAND_BYTES}", text.len());
+    async fn text(&mut self, text: Utf8Bytes, tasks: &mut JoinSet<()>) {
+        let bytes = text.len();
+        match self.parse(text).await {
+            Ok(ClientFrame::Agent(frame)) if bytes > MAX_COMMAND_BYTES && !matches!(frame.command, Command::Prompt { .. }) => {
+                let error = format!("the command has {bytes} bytes; only prompts may have more than {MAX_COMMAND_BYTES}");
                 let cmd = frame.command.name().to_owned();
                 self.commands.refuse(frame.session_id, frame.id, cmd, ProtocolError::new(ErrorCode::LimitExceeded, error)).await;
             }
-            Ok(ClientFrame::Agent(frame)) => self.commands.dispatch(frame, tasks).await,
-            Ok(_) if text.len() > MAX_COMMAND_BYTES => {
-                let error = format!("Invalid command: {} bytes; only prompts may have more than {MAX_COMMAND_BYTES}", text.len());
+            Ok(ClientFrame::Agent(frame)) => self.commands.dispatch(frame, bytes, tasks).await,
+            Ok(_) if bytes > MAX_COMMAND_BYTES => {
+                let error = format!("Invalid command: {bytes} bytes; only prompts may have more than {MAX_COMMAND_BYTES}");
                 self.outbox.frame(&ServerFrame::System(ServerSystem::Error { error, id: None })).await;
             }
             Ok(frame) => {
                 if let Some(command) = self.channels.take(frame, tasks).await {
-                    self.commands.dispatch(command, tasks).await;
+                    self.commands.dispatch(command, bytes, tasks).await;
                 }
             }
             Err(error) => {
@@ -156,12 +147,40 @@ impl Reader {
     }
 }
 
-/// How to close after a frame that breaks the rules of WebSocket.
-fn why(error: axum::Error) -> Closing {
+impl Reader {
+    /// Large frames are parsed where nobody waits for it, one of a user at a time.
+    async fn parse(&self, text: Utf8Bytes) -> Result<ClientFrame, FrameError> {
+        if text.len() <= LARGE_BYTES {
+            return ClientFrame::parse(&text);
+        }
+        let turn = Arc::clone(&self.parsing).acquire_owned().await;
+        let parsed = tokio::task::spawn_blocking(move || {
+            let parsed = ClientFrame::parse(&text);
+            drop((text, turn));
+            parsed
+        });
+        parsed.await.unwrap_or_else(|error| {
+            tracing::error!(%error, "a frame could not be parsed");
+            Err(FrameError { reason: "the server could not read it".to_owned(), id: None, command: None })
+        })
+    }
+}
+
+fn size(message: &Message) -> usize {
+    match message {
+        Message::Text(text) => text.len(),
+        Message::Binary(bytes) | Message::Ping(bytes) | Message::Pong(bytes) => bytes.len(),
+        Message::Close(_) => 0,
+    }
+}
+
+/// How to close after a frame that breaks the rules of WebSocket; `None` when it is the connection that broke.
+fn why(error: axum::Error) -> Option<Closing> {
     match error.into_inner().downcast::<tungstenite::Error>().map(|error| *error) {
-        Ok(tungstenite::Error::Capacity(_)) => Closing::new(1009, "the frame is too large"),
-        Ok(tungstenite::Error::Utf8(_)) => Closing::new(1007, "the text is not UTF-8"),
-        Ok(tungstenite::Error::Protocol(_)) => Closing::new(1002, "the frame breaks the protocol"),
-        _ => Closing::new(1006, "the connection broke"),
+        Ok(tungstenite::Error::Capacity(_)) => Some(Closing::new(1009, "the frame is too large")),
+        Ok(tungstenite::Error::Utf8(_)) => Some(Closing::new(1007, "the text is not UTF-8")),
+        Ok(tungstenite::Error::Protocol(tungstenite::error::ProtocolError::ResetWithoutClosingHandshake)) => None,
+        Ok(tungstenite::Error::Protocol(_)) => Some(Closing::new(1002, "the frame breaks the protocol")),
+        _ => None,
     }
 }

@@ -1,29 +1,29 @@
-//! The listener: a large backlog, a limit of connections, a deadline for the head of a request, and a graceful end.
+//! The listener: a large backlog, a place for each connection, deadlines for those that ask for nothing, and a graceful end.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::ConnectInfo;
-use hyper::body::Incoming;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use futures_util::FutureExt;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
 use hyper_util::server::conn::auto;
-use hyper_util::server::graceful::GracefulShutdown;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
-use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
-use tower::ServiceExt;
+use tokio_util::task::TaskTracker;
+
+use super::connection::{self, Http, serve};
+use super::descriptors::{Reserve, exhausted};
+use super::places::{Full, Limits, Places};
+use super::refusal::{Refusals, refuse_at_once};
+use super::socket::inherited;
 
 /// Connections that the kernel keeps until they are accepted: everybody comes back at once after a restart.
 const BACKLOG: u32 = 4096;
-/// Connections at once; more wait in the backlog.
-pub const MAX_CONNECTIONS: usize = 32_768;
-/// Patience for the head of a request.
-const HEAD_DEADLINE: Duration = Duration::from_secs(15);
-/// Wait after a failed accept: out of descriptors, mostly.
+/// Wait after an accept that failed for want of anything but descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// Between two lines of the log about refusals.
+const TELL_EVERY: Duration = Duration::from_secs(10);
 
 /// Why octo cannot listen. Each says what to do.
 #[derive(Debug, thiserror::Error)]
@@ -73,6 +73,7 @@ impl Listener {
         socket.set_reuseaddr(true).map_err(failed)?;
         socket.bind(address).map_err(failed)?;
         let inner = socket.listen(BACKLOG).map_err(failed)?;
+        inherited(&inner).map_err(failed)?;
         let address = inner.local_addr().map_err(failed)?;
         Ok(Self { inner, address })
     }
@@ -84,68 +85,89 @@ impl Listener {
     }
 
     /// Serves until `stop`; then closes the listener, and gives open requests `grace` to finish.
-    pub async fn serve(self, router: Router, stop: CancellationToken, grace: Duration) {
-        let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
-        let graceful = GracefulShutdown::new();
-        let mut builder = auto::Builder::new(TokioExecutor::new());
-        builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_DEADLINE);
-        builder.http2().timer(TokioTimer::new());
+    pub async fn serve(self, router: Router, limits: Limits, stop: CancellationToken, grace: Duration) {
+        let http = Http { builder: Arc::new(builder()), router, stop: stop.clone() };
+        let open = TaskTracker::new();
+        let mut door = Door::new(limits);
         loop {
-            let accepted = tokio::select! {
+            let (stream, peer) = tokio::select! {
                 biased;
                 () = stop.cancelled() => break,
-                accepted = accept(&self.inner, &places) => accepted,
+                accepted = door.accept(&self.inner) => accepted,
             };
-            let (stream, peer, permit) = match accepted {
-                Ok(accepted) => accepted,
-                Err(error) => {
-                    tracing::error!(%error, "could not accept a connection");
-                    tokio::time::sleep(ACCEPT_PAUSE).await;
-                    continue;
+            match door.places.take(peer.ip()) {
+                Ok(place) => drop(open.spawn(serve(http.clone(), stream, peer, Arc::new(place)))),
+                Err(full) => {
+                    door.tell(&full, peer);
+                    door.refusals.refuse(stream, full);
                 }
-            };
-            let router = router.clone();
-            let asked = Arc::new(AtomicBool::new(false));
-            let asks = Arc::clone(&asked);
-            let service = hyper::service::service_fn(move |mut request: http::Request<Incoming>| {
-                asks.store(true, Relaxed);
-                request.extensions_mut().insert(ConnectInfo(peer));
-                router.clone().oneshot(request.map(axum::body::Body::new))
-            });
-            let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service).into_owned();
-            let connection = graceful.watch(connection);
-            tokio::spawn(async move {
-                tokio::select! {
-                    ended = connection => if let Err(error) = ended {
-                        tracing::debug!(%error, %peer, "a connection ended early");
-                    },
-                    () = silence(&asked) => tracing::debug!(%peer, "a connection that asked for nothing is closed"),
-                }
-                drop(permit);
-            });
+            }
         }
         drop(self.inner);
-        if tokio::time::timeout(grace, graceful.shutdown()).await.is_err() {
+        open.close();
+        if tokio::time::timeout(grace, open.wait()).await.is_err() {
             tracing::warn!("requests were still under way at the end");
         }
     }
 }
 
-/// Returns when nothing was asked for until the deadline. hyper's own for the head runs only from where it knows the version.
-async fn silence(asked: &AtomicBool) {
-    tokio::time::sleep(HEAD_DEADLINE).await;
-    if asked.load(Relaxed) {
-        std::future::pending::<()>().await;
-    }
+fn builder() -> auto::Builder<TokioExecutor> {
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(connection::HEAD_DEADLINE).max_buf_size(connection::HEAD_BYTES);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(connection::STREAMS)
+        .max_header_list_size(connection::HEAD_LIST_BYTES)
+        .keep_alive_interval(connection::IDLE_FOR)
+        .keep_alive_timeout(connection::HEAD_DEADLINE);
+    builder
 }
 
-async fn accept(
-    listener: &TcpListener,
-    places: &Arc<Semaphore>,
-) -> std::io::Result<(TcpStream, SocketAddr, tokio::sync::OwnedSemaphorePermit)> {
-    let permit = Arc::clone(places).acquire_owned().await.map_err(std::io::Error::other)?;
-    let (stream, peer) = listener.accept().await?;
-    // Small frames must not wait for each other.
-    stream.set_nodelay(true)?;
-    Ok((stream, peer, permit))
+/// Where connections come in.
+struct Door {
+    places: Places,
+    reserve: Reserve,
+    refusals: Refusals,
+    /// When the log was last told of refusals, and how many there were since.
+    told: Option<tokio::time::Instant>,
+    untold: u64,
+}
+
+impl Door {
+    fn new(limits: Limits) -> Self {
+        Self { places: Places::new(limits), reserve: Reserve::new(), refusals: Refusals::new(), told: None, untold: 0 }
+    }
+
+    /// The next connection. Without descriptors, those who wait are told so one by one, and octo goes on when there are some again.
+    async fn accept(&mut self, listener: &TcpListener) -> (TcpStream, SocketAddr) {
+        loop {
+            let error = match listener.accept().await {
+                Ok(accepted) => return accepted,
+                Err(error) => error,
+            };
+            if exhausted(&error) {
+                let refused = self.reserve.lend(|| {
+                    let (stream, peer) = listener.accept().now_or_never()?.ok()?;
+                    refuse_at_once(&stream, Full::Descriptors);
+                    Some(peer)
+                });
+                if let Some(Some(peer)) = refused {
+                    self.tell(&Full::Descriptors, peer);
+                    continue;
+                }
+            }
+            tracing::error!(%error, "could not accept a connection");
+            tokio::time::sleep(ACCEPT_PAUSE).await;
+        }
+    }
+
+    fn tell(&mut self, why: &Full, peer: SocketAddr) {
+        self.untold += 1;
+        if self.told.is_none_or(|told| told.elapsed() >= TELL_EVERY) {
+            tracing::warn!(%peer, refused = self.untold, "a connection is refused: {why}");
+            self.told = Some(tokio::time::Instant::now());
+            self.untold = 0;
+        }
+    }
 }

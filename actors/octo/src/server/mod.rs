@@ -1,8 +1,20 @@
 //! HTTP: the router of an instance with everything around it, and the listener.
+//!
+//! Promises: nobody takes every place ([`Limits`]), who asks for nothing keeps none, and without descriptors octo says so and goes on.
 
+mod connection;
+mod descriptors;
 mod host;
 mod listener;
+mod places;
+mod refusal;
 mod router;
+mod socket;
 
-pub use listener::{BindError, Listener, MAX_CONNECTIONS};
+pub use connection::{HEAD_DEADLINE, IDLE_FOR};
+pub use descriptors::{raise_limit, room};
+pub use listener::{BindError, Listener};
+pub(crate) use places::network;
+pub use places::{Limits, PER_ADDRESS, Place};
 pub use router::router;
+pub use socket::{UNREAD_FOR, UNSENT_BYTES};

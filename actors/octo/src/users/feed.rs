@@ -81,7 +81,7 @@ impl Feed {
         self.attached.load(Relaxed)
     }
 
-    /// Counts an attachment until the guard is dropped. Only the user's actor attaches, so that it never drops a feed in between.
+    /// Counts an attachment until the guard is dropped. Whoever attaches holds the user's list of feeds, so that none is dropped in between.
     pub(super) fn attach(self: &Arc<Self>) -> Attached {
         self.attached.fetch_add(1, Relaxed);
         Attached(Arc::clone(self))

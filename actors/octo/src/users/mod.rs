@@ -13,6 +13,7 @@
 //!
 //! Never: keeps what a slow watcher has not read (it reads the journal), waits for a watcher, or starts an agent.
 
+mod attach;
 mod feed;
 mod payload;
 mod registry;

@@ -1,5 +1,6 @@
 //! The actor `users/<u>` and the handle by which others reach what is below it.
 
+use super::attach::Attaching;
 use super::feed::{Attached, Feed};
 use super::runner::{self, Runner};
 use super::session::{self, Session};
@@ -7,7 +8,7 @@ use crate::auth::{Principal, UserId};
 use crate::launch::Launch;
 use crate::link::{Link, Started};
 use arc_swap::ArcSwapOption;
-use octo_actors::{Actor, ActorState, Address, Ctx, Directory, Failure, Kind, Reply, Supervisor};
+use octo_actors::{Actor, ActorState, Address, AskError, Ctx, Directory, Failure, Kind, Reply, Supervisor};
 use octo_protocol::link::RequestBody;
 use octo_protocol::{ErrorCode, ProtocolError, SessionId, SessionSummary};
 use serde_json::{Value, json};
@@ -15,7 +16,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio::time::Instant;
 
 /// A session nobody is attached to is still followed for so long, so that a reload finds its ring.
@@ -30,6 +31,10 @@ const FAILING_PATIENCE: Duration = Duration::from_secs(3);
 const RETRY_EVERY: Duration = Duration::from_secs(1);
 /// How long an attach waits for the user's actor.
 const ACTOR_PATIENCE: Duration = Duration::from_secs(10);
+/// Large frames of one user that are parsed at once.
+const PARSING: usize = 1;
+/// The wait before the user's actor is asked again when many ask it at once.
+const FOLLOW_AGAIN: Duration = Duration::from_millis(20);
 /// How often a user looks for sessions nobody watches.
 const SWEEP: Duration = Duration::from_secs(10);
 const STOP_SESSION: Duration = Duration::from_secs(2);
@@ -79,6 +84,8 @@ pub(crate) struct Shared {
     used: Mutex<Instant>,
     retried: Mutex<Option<Instant>>,
     failures: AtomicU64,
+    parsing: Arc<Semaphore>,
+    attaching: Attaching,
 }
 
 impl Shared {
@@ -94,6 +101,8 @@ impl Shared {
             used: Mutex::new(Instant::now()),
             retried: Mutex::new(None),
             failures: AtomicU64::new(0),
+            parsing: Arc::new(Semaphore::new(PARSING)),
+            attaching: Attaching::default(),
         })
     }
 
@@ -116,6 +125,20 @@ impl Shared {
 
     fn feeds(&self) -> MutexGuard<'_, HashMap<SessionId, Arc<Feed>>> {
         self.feeds.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Attaches to a session that is followed already.
+    fn attach(&self, session: &SessionId) -> Option<Attached> {
+        let feeds = self.feeds();
+        feeds.get(session).filter(|feed| feed.view().gone.is_none()).map(Feed::attach)
+    }
+
+    /// Takes a feed out that nobody watches any more. Whoever attaches meanwhile keeps it.
+    fn take_idle(&self, session: &SessionId) -> Option<Arc<Feed>> {
+        let mut feeds = self.feeds();
+        let over = |feed: &Feed| feed.view().gone.is_some() || feed.idle_for().is_some_and(|idle| idle >= FOLLOW_LINGER);
+        let found = feeds.get(session).is_some_and(|feed| over(feed));
+        if found { feeds.remove(session) } else { None }
     }
 
     /// Waits for a link that lives. Meanwhile `feed` says why there is none.
@@ -244,8 +267,24 @@ impl User {
     /// # Errors
     /// `busy` when too many sessions are followed, `not_ready` when the user's actors are down.
     pub async fn follow(&self, session: &SessionId) -> Result<Attached, ProtocolError> {
-        let follow = self.address.ask(|reply| Msg::Follow(session.clone(), reply), ACTOR_PATIENCE);
-        follow.await.map_err(|error| ProtocolError::new(ErrorCode::NotReady, format!("the session cannot be followed now: {error}")))
+        let until = Instant::now() + ACTOR_PATIENCE;
+        loop {
+            if let Some(attached) = self.shared.attach(session) {
+                return Ok(attached);
+            }
+            match self.address.ask(|reply| Msg::Follow(session.clone(), reply), ACTOR_PATIENCE).await {
+                Ok(attached) => return Ok(attached),
+                // Many attach at once; soon one of them has made what the others need.
+                Err(AskError::Busy { .. }) if Instant::now() < until => tokio::time::sleep(FOLLOW_AGAIN).await,
+                Err(error) => {
+                    return Err(ProtocolError::new(ErrorCode::NotReady, format!("the session cannot be followed now: {error}")));
+                }
+            }
+        }
+    }
+
+    pub(super) fn attachments(&self) -> &Attaching {
+        &self.shared.attaching
     }
 
     /// The runner's own list of sessions as of its last change; `None` before it has sent one.
@@ -275,6 +314,12 @@ impl User {
     pub fn connect(&self, limit: usize) -> Option<Connected> {
         let connected = Connected(Arc::clone(&self.shared));
         (self.shared.open.fetch_add(1, Relaxed) < limit).then_some(connected)
+    }
+
+    /// Taken while a large frame of this user is parsed, so that a flood of them is not everybody's load.
+    #[must_use]
+    pub fn parsing(&self) -> Arc<Semaphore> {
+        Arc::clone(&self.shared.parsing)
     }
 
     /// The number of the next connection.
@@ -338,7 +383,9 @@ impl Actor for UserActor {
                     feeds.iter().filter(|(_, feed)| over(feed)).map(|(id, _)| id.clone()).collect()
                 };
                 for session in let_go {
-                    self.let_go(&session, ctx).await;
+                    if self.shared.take_idle(&session).is_some() {
+                        self.stop(&session, ctx).await;
+                    }
                 }
             }
         }
@@ -364,7 +411,10 @@ impl UserActor {
         let known = self.shared.feeds().get(&session).cloned();
         match known {
             Some(feed) if feed.view().gone.is_none() => return Ok(feed.attach()),
-            Some(_) => self.let_go(&session, ctx).await,
+            Some(_) => {
+                self.shared.feeds().remove(&session);
+                self.stop(&session, ctx).await;
+            }
             None if self.shared.feeds().len() >= MAX_FEEDS => {
                 return Err(format!("{MAX_FEEDS} sessions are followed already; detach from some").into());
             }
@@ -379,8 +429,7 @@ impl UserActor {
         Ok(attached)
     }
 
-    async fn let_go(&self, session: &SessionId, ctx: &Ctx<Msg>) {
-        self.shared.feeds().remove(session);
+    async fn stop(&self, session: &SessionId, ctx: &Ctx<Msg>) {
         // It may have ended by itself already.
         let _ = ctx.children().stop_child(&format!("sessions/{session}"), STOP_SESSION).await;
     }

@@ -34,7 +34,8 @@ impl Requests {
         let Ok(permit) = Arc::clone(&self.free).try_acquire_owned() else {
             let busy =
                 ProtocolError::new(ErrorCode::Busy, format!("{MAX_REQUESTS} requests are in flight on this link already; try again"));
-            let _ = self.out.try_send(response(request.id, Err(busy)));
+            // Waits for the writer, which waits for nobody here: every request has its answer.
+            let _ = self.out.send(response(request.id, Err(busy))).await;
             return;
         };
         let patience = Duration::from_millis(u64::from(request.deadline_ms)).max(MIN_PATIENCE);

@@ -32,6 +32,30 @@ pub(in crate::config) const SECTIONS: &[Section] = &[
                 D::Integer(8080),
                 "Port to listen on; 0 lets the system choose one. `octo serve --port` wins.",
             ),
+            Key::new(
+                "server.max_connections",
+                K::Integer(16, 1_000_000),
+                D::Integer(32_768),
+                "Connections at once, WebSockets included; further ones are answered with 503. Never more than the limit of open files allows, which octo raises to the hard one.",
+            ),
+            Key::new(
+                "server.max_connections_per_address",
+                K::Integer(0, 1_000_000),
+                D::Derived("1024; of this machine itself, where a proxy may stand, any number"),
+                "Connections at once from one address (IPv6: from one /64); further ones are answered with 429. Set, it holds for every address; 0 is any number.",
+            ),
+            Key::new(
+                "server.max_connections_per_account",
+                K::Integer(1, 1_000_000),
+                D::Integer(16_384),
+                "WebSockets of one account at once; further upgrades are answered with 429.",
+            ),
+            Key::new(
+                "server.ping_seconds",
+                K::Integer(1, 3600),
+                D::Integer(30),
+                "Seconds between two pings on a WebSocket. A client that says nothing for two and a half times as long is gone. Less than the idle timeout of a proxy in front.",
+            ),
             Key::new("server.max_upload_size_mb", K::Integer(1, 4096), D::Integer(100), "Largest upload in MiB.")
                 .not_built("there are no uploads; a request has at most 1 MiB, a frame of the mux 16 MiB"),
         ],

@@ -1,0 +1,132 @@
+//! One connection as long as it speaks HTTP. One that asks for nothing does not keep its place.
+
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::ConnectInfo;
+use hyper::body::Incoming;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::server::conn::auto;
+use tokio::net::TcpStream;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tower::ServiceExt;
+
+use super::places::Place;
+
+/// Patience for the head of a request.
+pub const HEAD_DEADLINE: Duration = Duration::from_secs(15);
+/// A connection on which no request is under way for so long is closed.
+pub const IDLE_FOR: Duration = Duration::from_secs(60);
+/// Largest head of a request.
+pub const HEAD_BYTES: usize = 64 * 1024;
+/// The same where the version of HTTP counts it in another way.
+pub const HEAD_LIST_BYTES: u32 = 64 * 1024;
+/// Requests under way on one connection.
+pub const STREAMS: u32 = 100;
+
+/// How connections are served.
+#[derive(Clone)]
+pub struct Http {
+    pub builder: Arc<auto::Builder<TokioExecutor>>,
+    pub router: Router,
+    /// Ends connections once their requests are done.
+    pub stop: CancellationToken,
+}
+
+/// Serves until the connection is closed or has become a WebSocket, which keeps `place`.
+pub async fn serve(http: Http, stream: TcpStream, peer: SocketAddr, place: Arc<Place>) {
+    let asking = Arc::new(Asking::default());
+    let (router, held, asks) = (http.router, Arc::clone(&place), Arc::clone(&asking));
+    let service = hyper::service::service_fn(move |mut request: http::Request<Incoming>| {
+        request.extensions_mut().insert(ConnectInfo(peer));
+        request.extensions_mut().insert(Arc::clone(&held));
+        let (router, under_way) = (router.clone(), asks.begin());
+        async move {
+            let answer = router.oneshot(request.map(axum::body::Body::new)).await;
+            drop(under_way);
+            answer
+        }
+    });
+    let mut connection = pin!(http.builder.serve_connection_with_upgrades(TokioIo::new(stream), service));
+    let mut ending = false;
+    loop {
+        tokio::select! {
+            ended = connection.as_mut() => {
+                if let Err(error) = ended {
+                    tracing::debug!(%error, %peer, "a connection ended early");
+                }
+                break;
+            }
+            () = asking.silence() => {
+                tracing::debug!(%peer, "a connection that asked for nothing is closed");
+                break;
+            }
+            () = over(&http.stop, &asking), if !ending => {
+                connection.as_mut().graceful_shutdown();
+                ending = true;
+            }
+        }
+    }
+}
+
+async fn over(stop: &CancellationToken, asking: &Asking) {
+    tokio::select! {
+        () = stop.cancelled() => {}
+        () = asking.idle() => {}
+    }
+}
+
+/// What a connection asks for.
+#[derive(Default)]
+struct Asking {
+    ever: AtomicBool,
+    under_way: AtomicUsize,
+    /// When the last request was done.
+    done: Mutex<Option<Instant>>,
+}
+
+struct UnderWay(Arc<Asking>);
+
+impl Asking {
+    fn begin(self: &Arc<Self>) -> UnderWay {
+        self.ever.store(true, Relaxed);
+        self.under_way.fetch_add(1, Relaxed);
+        UnderWay(Arc::clone(self))
+    }
+
+    /// Returns when nothing was ever asked for until the deadline. hyper's own for the head runs only from where it knows the version.
+    async fn silence(&self) {
+        tokio::time::sleep(HEAD_DEADLINE).await;
+        if self.ever.load(Relaxed) {
+            std::future::pending::<()>().await;
+        }
+    }
+
+    /// Returns when nothing has been under way for long enough.
+    async fn idle(&self) {
+        let mut since = Instant::now();
+        loop {
+            tokio::time::sleep_until(since + IDLE_FOR).await;
+            let done = self.done.lock().unwrap_or_else(PoisonError::into_inner).unwrap_or(since);
+            if self.under_way.load(Relaxed) > 0 {
+                since = Instant::now();
+            } else if done > since {
+                since = done;
+            } else {
+                return;
+            }
+        }
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        *self.0.done.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+        self.0.under_way.fetch_sub(1, Relaxed);
+    }
+}
