@@ -21,6 +21,8 @@ mod reader;
 mod schema;
 mod writer;
 
+pub mod probe;
+
 pub use batch::{Batch, Change, Entry, FinishedMessage, NewSession, Prune, Sync};
 pub use error::JournalError;
 pub use history::chat;

@@ -15,9 +15,11 @@ pub const BOOT_ID_FILE: &str = "/proc/sys/kernel/random/boot_id";
 const CHECK_UP_TO_BYTES: u64 = 32 * 1024 * 1024;
 /// How many bits of an event's row id are its `seq`; those above are the life.
 pub(super) const SEQ_BITS: u32 = 40;
+/// The largest `seq` of a life.
+pub(super) const MAX_SEQ: i64 = (1 << SEQ_BITS) - 1;
 
 // An event's row id is `life << 40 | seq`, so that a session's events lie side by side in order and a replay is one range.
-const TABLES: &str = "
+pub(super) const TABLES: &str = "
 CREATE TABLE meta(key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE sessions(
   n INTEGER PRIMARY KEY AUTOINCREMENT,
