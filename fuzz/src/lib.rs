@@ -17,6 +17,7 @@ pub mod corpus;
 pub mod dice;
 #[cfg(feature = "runner")]
 pub mod journal;
+mod json;
 pub mod link;
 #[cfg(feature = "server")]
 pub mod llm;

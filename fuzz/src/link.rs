@@ -6,12 +6,11 @@
 //! The first byte says whether the rest is a raw stream or records that get their true length prefix; the second where the stream is cut.
 
 use crate::dice::Dice;
+use crate::json::assert_same;
 use bytes::BytesMut;
 use octo_protocol::event::EventKind;
 use octo_protocol::history::HistoryQuery;
-use octo_protocol::link::{
-    Chunk, Decoder, Event, Frame, LinkError, MAX_FRAME_BYTES, Principal, Request, RequestBody, Sessions, encode,
-};
+use octo_protocol::link::{Chunk, Decoder, Event, Frame, LinkError, MAX_FRAME_BYTES, Principal, Request, RequestBody, Sessions, encode};
 use octo_protocol::{CommandFrame, EventPayload, SessionSummary};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -122,7 +121,7 @@ fn json_within(frame: &Frame) {
 
 fn same_json<T: DeserializeOwned + Serialize + PartialEq + Debug>(json: &[u8]) {
     if let Ok(value) = serde_json::from_slice::<T>(json) {
-        let written = serde_json::to_vec(&value).expect("what was read can be written");
-        assert_eq!(serde_json::from_slice::<T>(&written).expect("and read"), value);
+        let written = serde_json::to_string(&value).expect("what was read can be written");
+        assert_same(&serde_json::from_str::<T>(&written).expect("and read"), &value, &written);
     }
 }

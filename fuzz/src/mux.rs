@@ -3,6 +3,7 @@
 //! What must hold: whatever is read is written and read again as the same; an error names the `id` of the frame if it has one, and for a command its
 //! name, so that the client gets its one response; an error is short, however long the frame was; nothing nests deeper than is read again.
 
+use crate::json::assert_same;
 use octo_protocol::mux::system::ServerSystem;
 use octo_protocol::mux::{ClientFrame, FrameError, ServerFrame};
 use octo_protocol::{Command, CommandFrame, SessionId};
@@ -24,7 +25,7 @@ pub fn run(input: &[u8]) {
 fn read(text: &str, frame: &ClientFrame) {
     let written = serde_json::to_string(frame).expect("a frame that was read can be written");
     match ClientFrame::parse(&written) {
-        Ok(again) => assert_eq!(&again, frame, "written as {written}"),
+        Ok(again) => assert_same(&again, frame, &written),
         Err(error) => panic!("{written} cannot be read again: {error}"),
     }
     if let ClientFrame::Agent(command) = frame {
@@ -33,8 +34,8 @@ fn read(text: &str, frame: &ClientFrame) {
         assert_eq!(sent.get("cmd").and_then(Value::as_str), Some(command.command.name()));
         assert!(Command::NAMES.contains(&command.command.name()));
         // How it travels to the runner.
-        let json = serde_json::to_vec(command).expect("a command can be written");
-        assert_eq!(&serde_json::from_slice::<CommandFrame>(&json).expect("and read by the runner"), command);
+        let json = serde_json::to_string(command).expect("a command can be written");
+        assert_same(&serde_json::from_str::<CommandFrame>(&json).expect("and read by the runner"), command, &json);
         if let Ok(session) = SessionId::new(&*command.session_id) {
             assert_eq!(session.as_str(), command.session_id);
         }

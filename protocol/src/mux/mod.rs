@@ -97,6 +97,16 @@ impl ClientFrame {
         }
         let peek: Peek<'_> =
             serde_json::from_str(text).map_err(|error| FrameError { reason: sentence(&error), id: None, command: None })?;
+        // serde would take a number for the place of a command in its list.
+        let missing = match peek.channel.as_deref() {
+            Some("agent") => peek.cmd.is_none().then_some("cmd"),
+            Some("system" | "files" | "terminal" | "hstry" | "trx" | "session") => peek.kind.is_none().then_some("type"),
+            _ => None,
+        };
+        if let Some(missing) = missing {
+            let reason = format!("a frame of this channel needs a `{missing}`, which is a text");
+            return Err(FrameError { reason, id: peek.id.map(Cow::into_owned), command: None });
+        }
         let parsed = match peek.channel.as_deref() {
             Some("agent") => {
                 return serde_json::from_str(text).map(Self::Agent).map_err(|error| FrameError {

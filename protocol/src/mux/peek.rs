@@ -13,6 +13,8 @@ pub(super) struct Peek<'a> {
     pub channel: Option<Cow<'a, str>>,
     pub id: Option<Cow<'a, str>>,
     pub cmd: Option<Cow<'a, str>>,
+    /// `type`
+    pub kind: Option<Cow<'a, str>>,
     pub session_id: Option<Cow<'a, str>>,
     pub runner_id: Option<Cow<'a, str>>,
 }
@@ -39,6 +41,7 @@ impl<'de> Visitor<'de> for Members {
                 Some("channel") => &mut peek.channel,
                 Some("id") => &mut peek.id,
                 Some("cmd") => &mut peek.cmd,
+                Some("type") => &mut peek.kind,
                 Some("session_id") => &mut peek.session_id,
                 Some("runner_id") => &mut peek.runner_id,
                 _ => {
