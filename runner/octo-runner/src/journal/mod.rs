@@ -25,6 +25,8 @@ mod schema;
 mod witness;
 mod writer;
 
+pub mod probe;
+
 pub use batch::{Batch, Change, Entry, FinishedMessage, NewSession, Prune, Sync};
 pub use error::JournalError;
 pub use history::chat;

@@ -18,6 +18,8 @@ pub const BOOT_ID_FILE: &str = "/proc/sys/kernel/random/boot_id";
 const CHECK_UP_TO_BYTES: u64 = 32 * 1024 * 1024;
 /// How many bits of an event's row id are its `seq`; those above are the life.
 pub(super) const SEQ_BITS: u32 = 40;
+/// The largest `seq` of a life.
+pub(super) const MAX_SEQ: i64 = (1 << SEQ_BITS) - 1;
 
 // An event's row id is `life << 40 | seq`, so that a session's events lie side by side in order and a replay is one range.
 const TABLES: &str = "
@@ -104,7 +106,7 @@ ALTER TABLE sessions ADD COLUMN commits INTEGER NOT NULL DEFAULT 0;
 ";
 
 /// What leads from version N to N+1, at index N; an empty file is version 0.
-const MIGRATIONS: [&str; SCHEMA_VERSION as usize] = [TABLES, SUMS];
+pub(super) const MIGRATIONS: [&str; SCHEMA_VERSION as usize] = [TABLES, SUMS];
 
 /// Tables whose indexes are checked too: in one of them a row that is out of its index is a session or an input that nobody finds.
 const INDEXED: [&str; 4] = ["sessions", "lives", "messages", "inputs"];

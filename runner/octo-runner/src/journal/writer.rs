@@ -2,7 +2,8 @@
 
 use super::batch::{Batch, Change, Entry, FinishedMessage, NewSession, Sync};
 use super::checksum;
-use super::schema::SEQ_BITS;
+use super::reader::base_of;
+use super::schema::{MAX_SEQ, SEQ_BITS};
 use super::witness::{Slot, Witness};
 use super::{JournalError, SessionKey};
 use crate::clock::now_ms;
@@ -55,8 +56,8 @@ type Seen = (i64, Option<Slot>);
 
 /// What an operation came to inside of its transaction.
 #[derive(Default)]
-struct Applied {
-    created: Option<SessionKey>,
+pub(super) struct Applied {
+    pub created: Option<SessionKey>,
     seen: Option<Seen>,
 }
 
@@ -165,7 +166,7 @@ impl Operation {
         }
     }
 
-    fn apply(&self, connection: &Connection) -> rusqlite::Result<Applied> {
+    pub(super) fn apply(&self, connection: &Connection) -> rusqlite::Result<Applied> {
         match self {
             Self::Commit { batch, .. } => Ok(Applied { created: None, seen: apply_batch(connection, batch)? }),
             Self::Create { session, .. } => {
@@ -368,9 +369,8 @@ fn delete(connection: &Connection, session: i64) -> rusqlite::Result<()> {
         .query_map([session], |r| r.get(0))?
         .collect::<Result<_, _>>()?;
     for life in lives {
-        connection
-            .prepare_cached("DELETE FROM events WHERE id >= ?1 AND id < ?2")?
-            .execute(params![life << SEQ_BITS, (life + 1) << SEQ_BITS])?;
+        let base = base_of(life)?;
+        connection.prepare_cached("DELETE FROM events WHERE id >= ?1 AND id <= ?2")?.execute(params![base, base + MAX_SEQ])?;
     }
     // Not by cascade: only a delete by name fires the trigger that keeps the search index.
     connection.execute("DELETE FROM messages WHERE session = ?1", [session])?;

@@ -18,6 +18,7 @@ mod requests;
 mod subscription;
 
 pub use connection::serve;
+pub use handshake::version;
 pub use listener::{ListenError, Listener, Lock, lock};
 
 use crate::history::HistoryMsg;
