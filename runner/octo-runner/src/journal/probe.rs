@@ -71,7 +71,7 @@ impl Probe {
             columns.map(|(table, column)| format!("UPDATE OR IGNORE {table} SET {column} = ?1 WHERE rowid = ?2")).collect();
         let inputs = ["session", "key", "number", "kind", "hash", "state", "content"];
         updates.extend(inputs.map(|column| format!("UPDATE OR IGNORE inputs SET {column} = ?1 WHERE number = ?2")));
-        Ok(Self { journal: Journal { inner: Arc::new(Inner { path, queue, readers, thread: Mutex::new(None) }) }, updates })
+        Ok(Self { journal: Journal { inner: Arc::new(Inner { path, gone: 0, queue, readers, thread: Mutex::new(None) }) }, updates })
     }
 
     /// What reads it; its futures are ready at once. Writing through it fails.
