@@ -285,7 +285,7 @@ async fn carry_out(context: &Context, mut frame: CommandFrame, started: oneshot:
                 Poll::Ready(answer) => answer?,
                 Poll::Pending => answer.await?,
             };
-            attach(context, user.clone(), &scope, session, alias, cursor, answer).await
+            attach(context, user.clone(), &scope, session.clone(), alias, cursor, answer).await
         }
         Command::SessionNew { .. } | Command::SessionSwitch { .. } => {
             named()?;
