@@ -2,8 +2,9 @@
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
+use octo_runner::link::ListenError;
 use octo_runner::options::Options;
-use octo_runner::runner::Runner;
+use octo_runner::runner::{Runner, StartRunnerError};
 use std::fs::OpenOptions;
 use std::io::Write;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -15,6 +16,8 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// Exit code when the supervision tree has failed: the service manager starts the runner again.
 const EXIT_FAILED: u8 = 70;
+/// Exit code when another runner still holds the socket or the journal: it may be on its way out, so another try may succeed.
+const EXIT_HELD: u8 = 75;
 
 #[derive(Parser)]
 #[command(name = "octo-runner", version, about = "octo's per-user daemon: sessions, their journal, and their agents")]
@@ -37,7 +40,10 @@ fn main() -> ExitCode {
             tracing::error!("{error:#}");
             // Not `eprintln`, which panics where nothing can be written.
             let _ = writeln!(std::io::stderr(), "octo-runner: {error:#}");
-            ExitCode::FAILURE
+            match error.downcast_ref::<StartRunnerError>() {
+                Some(StartRunnerError::Listen(ListenError::Locked { .. } | ListenError::Served { .. })) => ExitCode::from(EXIT_HELD),
+                _ => ExitCode::FAILURE,
+            }
         }
     }
 }

@@ -156,7 +156,9 @@ async fn follow(
                     assert!(event.seq > last, "{session}: {} after {last}", event.seq);
                     last = event.seq;
                     told.lock().unwrap().get_mut(session).unwrap().insert(event.seq, event.payload);
-                    progress.send_modify(|now| drop(now.insert(session, last)));
+                    progress.send_modify(|now| {
+                        now.insert(session, last);
+                    });
                 }
                 Item::Ended(reason) => panic!("{session}: the subscription ended: {reason:?}"),
             }

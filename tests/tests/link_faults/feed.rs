@@ -22,13 +22,17 @@ use tokio::sync::watch;
 type Seen = BTreeMap<u64, Value>;
 
 fn wire(dice: &mut StdRng) -> Wire {
-    let piece =
-        |dice: &mut StdRng| [dice.random_range(1..8), dice.random_range(8..500), dice.random_range(500..60_000)][dice.random_range(0..3)];
+    let piece = |dice: &mut StdRng| match dice.random_range(0..3) {
+        0 => dice.random_range(1..8),
+        1 => dice.random_range(8..500),
+        _ => dice.random_range(500..60_000),
+    };
+    let (pieces, pauses, reach) = (dice.random_range(1..5), dice.random_range(1..4), dice.random_range(300..30_000));
     Wire {
         room: dice.random_range(16..20_000),
-        pieces: (0..dice.random_range(1..5)).map(|_| piece(dice)).collect(),
-        pauses: (0..dice.random_range(1..4)).map(|_| [0, 0, 1, 3, NAP][dice.random_range(0..5)]).collect(),
-        cut: Some(Cut { towards_octo: dice.random_bool(0.8), at: dice.random_range(0..dice.random_range(300..30_000)) }),
+        pieces: (0..pieces).map(|_| piece(dice)).collect(),
+        pauses: (0..pauses).map(|_| [0, 0, 1, 3, NAP][dice.random_range(0..5)]).collect(),
+        cut: Some(Cut { towards_octo: dice.random_bool(0.8), at: dice.random_range(0..reach) }),
     }
 }
 

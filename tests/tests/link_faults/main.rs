@@ -67,7 +67,7 @@ async fn run(steps: Vec<Step>, wires: Vec<Wire>, credit: u32) {
 }
 
 fn cases() -> u32 {
-    if std::env::var_os("OCTO_FULL").is_some() { 2000 } else { 40 }
+    if std::env::var_os("OCTO_FULL").is_some() { 2000 } else { 24 }
 }
 
 #[test]
@@ -104,7 +104,7 @@ fn every_event_arrives_once_in_order_and_every_request_is_answered_once_whatever
 /// The same with one event after the other and a cut at each single byte of what the runner says in the course of it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_cut_at_each_byte_of_a_short_conversation_loses_nothing() {
-    let stride = if std::env::var_os("OCTO_FULL").is_some() { 1 } else { 23 };
+    let stride = if std::env::var_os("OCTO_FULL").is_some() { 1 } else { 47 };
     let offset = usize::try_from(seed("each_byte") % stride).unwrap();
     let stride = usize::try_from(stride).unwrap();
     for at in (0..2600).skip(offset).step_by(stride) {

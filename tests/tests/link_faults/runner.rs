@@ -177,7 +177,7 @@ impl Agent {
                 assert_eq!(got.get(seq), Some(payload), "event {seq} of {id}, which the journal has");
             }
             let said = TALKING.iter().position(|talking| *talking == id).map(|at| &self.talks[at].said);
-            for (seq, payload) in got.iter().filter(|(seq, _)| !kept.contains_key(seq)) {
+            for (seq, payload) in got.iter().filter(|(seq, _)| !kept.contains_key(*seq)) {
                 // Seen before it was pruned: then it is what was said at the time.
                 assert_eq!(said.and_then(|said| said.get(seq)), Some(payload), "event {seq} of {id}, which the journal does not have");
             }

@@ -20,6 +20,8 @@ pub const START_DEADLINE: Duration = Duration::from_secs(30);
 const POLL: Duration = Duration::from_millis(20);
 /// A disk with less free room than this, in bytes, is called full.
 const MIN_FREE_BYTES: u64 = 1024 * 1024;
+/// A daemon ends with this code when another process still holds what it needs.
+const EXIT_HELD: i32 = 75;
 /// Lines and bytes of its log that an error shows.
 const SHOWN_LINES: usize = 12;
 const SHOWN_BYTES: u64 = 8 * 1024;
@@ -78,12 +80,17 @@ impl Daemon {
         tokio::spawn(async move { child.wait().await });
         match ready {
             Ok(()) => Ok(Found::Started),
-            Err(Unready { reason, ended }) => {
+            Err(Unready { reason, code }) => {
                 let said = tail(&self.log, before);
                 // What it says last, under its own name, is why it ended.
                 let own = format!("{}: ", self.binary);
-                if let Some(words) = ended.then(|| said.lines().rev().find_map(|line| line.strip_prefix(&own))).flatten() {
-                    return Err(LaunchError::Ended { binary: self.binary, said: words.to_owned(), log: self.log.clone() });
+                if let Some(words) = code.and_then(|_| said.lines().rev().find_map(|line| line.strip_prefix(&own))) {
+                    return Err(LaunchError::Ended {
+                        binary: self.binary,
+                        said: words.to_owned(),
+                        log: self.log.clone(),
+                        held: code == Some(EXIT_HELD),
+                    });
                 }
                 let end = if said.is_empty() {
                     format!("; {} is empty", self.log.display())
@@ -115,11 +122,12 @@ impl Daemon {
             ended = child.wait() => {
                 // Another process may have won the race for the socket.
                 if answers(&self.socket).await { return Ok(()) }
+                let code = ended.as_ref().ok().and_then(std::process::ExitStatus::code);
                 let reason = ended.map_or_else(|e| e.to_string(), |status| format!("it ended at once ({status})"));
-                Err(Unready { reason, ended: true })
+                Err(Unready { reason, code })
             }
             () = tokio::time::sleep(START_DEADLINE) => {
-                Err(Unready { reason: format!("it is not ready after {} seconds", START_DEADLINE.as_secs()), ended: false })
+                Err(Unready { reason: format!("it is not ready after {} seconds", START_DEADLINE.as_secs()), code: None })
             }
         }
     }
@@ -128,8 +136,8 @@ impl Daemon {
 /// Why a daemon that was started does not answer.
 struct Unready {
     reason: String,
-    /// It is not there any more.
-    ended: bool,
+    /// It is not there any more, and ended with this.
+    code: Option<i32>,
 }
 
 /// The end of what was written to the log since it was `before` bytes long.

@@ -36,6 +36,8 @@ pub enum LaunchError {
         said: String,
         /// Where it says more.
         log: PathBuf,
+        /// Another process still holds what it needs, and may be on its way out.
+        held: bool,
     },
     /// It was started and did not answer.
     #[error("{binary} does not answer on {}: {reason}", .socket.display())]

@@ -51,8 +51,7 @@ impl Driver {
 
     /// Runs the link until it is lost; says why.
     pub async fn run(self) -> String {
-        let Self { inner, queues, halves, buffer, decoder, sessions } = self;
-        let (from, to) = halves;
+        let Self { inner, queues, halves: (from, to), buffer, decoder, sessions } = self;
         let _ender = Ender(Arc::clone(&inner));
         let mut ended = inner.ended();
         let reader = Reader { inner: &inner, from, buffer, decoder, sessions: &sessions };

@@ -80,7 +80,7 @@ impl Unreached {
     /// The next attempt would end the same way: whoever waits is told at once. The others are what a runner that comes or goes looks like.
     fn is_lasting(&self) -> bool {
         match self {
-            Self::Launch(_) => true,
+            Self::Launch(error) => !matches!(error, LaunchError::Ended { held: true, .. }),
             Self::Connect(error) => {
                 matches!(error, ConnectError::WrongOwner { .. } | ConnectError::WrongUser { .. } | ConnectError::Version { .. })
             }

@@ -86,14 +86,15 @@ pub(super) fn notice(level: Level, message: String) -> rusqlite::Result<Entry> {
     Entry::new(Event::Notify { level, message }, None).map_err(|e| rusqlite::Error::ToSqlConversionFailure(Box::new(e)))
 }
 
-/// Writes a journalled entry as the row `id`.
-pub(super) fn insert(connection: &rusqlite::Connection, id: i64, entry: &Entry) -> rusqlite::Result<()> {
-    let mut insert =
-        connection.prepare_cached("INSERT INTO events(id, ts, kind, name, item, payload, sum) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)")?;
+/// Writes a row of `events`; see [`insert`].
+pub(super) const INSERT: &str = "INSERT INTO events(id, ts, kind, name, item, payload, sum) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
+
+/// Writes a journalled entry as the row `id`, by the statement [`INSERT`].
+pub(super) fn insert(statement: &mut rusqlite::Statement<'_>, id: i64, entry: &Entry) -> rusqlite::Result<()> {
     // The payload came out of serde_json, so it is UTF-8.
     let payload = ToSqlOutput::Borrowed(ValueRef::Text(entry.packed.payload()));
     let (ts, code) = (entry.packed.ts(), super::log::code_of(entry.kind));
-    insert.execute(rusqlite::params![id, ts, code, entry.name, entry.item, payload, sum_of(id, entry)])?;
+    statement.execute(rusqlite::params![id, ts, code, entry.name, entry.item, payload, sum_of(id, entry)])?;
     Ok(())
 }
 

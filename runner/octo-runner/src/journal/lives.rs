@@ -145,7 +145,11 @@ fn begin(transaction: &Transaction<'_>, session: i64, commits: u64, sentence: Op
     let mut head = 0i64;
     if let Some(sentence) = sentence {
         head = 1;
-        checksum::insert(transaction, (life << SEQ_BITS) | 1, &checksum::notice(Level::Warning, sentence)?)?;
+        checksum::insert(
+            &mut transaction.prepare(checksum::INSERT)?,
+            (life << SEQ_BITS) | 1,
+            &checksum::notice(Level::Warning, sentence)?,
+        )?;
     }
     let signed = i64::try_from(commits).unwrap_or(i64::MAX);
     transaction.execute(

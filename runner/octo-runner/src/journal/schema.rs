@@ -126,40 +126,43 @@ pub(super) fn open(path: &Path, boot_id: &str, now: i64) -> Result<Opened, Journ
     refuse_what_sqlite_would_empty(path, &told)?;
     // Made here and not by SQLite, so that nobody else can read it for a moment; its companions inherit the mode.
     OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(path).map_err(|e| open_error(e.to_string()))?;
-    let corrupt = |error: rusqlite::Error| match error.sqlite_error_code() {
+    let unusable = |error: rusqlite::Error| match error.sqlite_error_code() {
         Some(rusqlite::ErrorCode::DatabaseCorrupt | rusqlite::ErrorCode::NotADatabase) => corrupt(path, error.to_string()),
         _ => open_error(error.to_string()),
     };
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let mut connection = Connection::open_with_flags(path, flags).map_err(corrupt)?;
-    connection.busy_timeout(Duration::from_secs(5)).map_err(corrupt)?;
+    let mut connection = Connection::open_with_flags(path, flags).map_err(unusable)?;
+    connection.busy_timeout(Duration::from_secs(5)).map_err(unusable)?;
     // What is refused is left as it is, its write-ahead log too.
-    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).map_err(corrupt)?;
-    let tables: i64 = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |r| r.get(0)).map_err(corrupt)?;
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).map_err(unusable)?;
+    let tables: i64 = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |r| r.get(0)).map_err(unusable)?;
     if tables == 0 && !told.slots.is_empty() && size(path) > 0 {
         return Err(emptied(path));
     }
-    let found = if tables == 0 { 0 } else { version(&connection).map_err(corrupt)?.ok_or_else(|| not_ours(path))? };
+    let found = if tables == 0 { 0 } else { version(&connection).map_err(unusable)?.ok_or_else(|| not_ours(path))? };
     if found > SCHEMA_VERSION {
         return Err(JournalError::Newer { path: path.to_owned(), found, known: SCHEMA_VERSION });
     }
     if found > 0 {
-        check(&connection, path).map_err(corrupt)??;
+        check(&connection, path).map_err(unusable)??;
+    }
+    if found == SCHEMA_VERSION && kept_sum(&connection).map_err(unusable)? != Some(sum_of_tables(&connection).map_err(unusable)?) {
+        return Err(corrupt(path, "its tables are not as octo made them".to_owned()));
     }
     connection
         .execute_batch("PRAGMA journal_mode=WAL; PRAGMA foreign_keys=ON; PRAGMA synchronous=FULL; PRAGMA journal_size_limit=67108864; PRAGMA temp_store=MEMORY;")
-        .map_err(corrupt)?;
+        .map_err(unusable)?;
     if found < SCHEMA_VERSION {
         if found > 0 {
             backup(&connection, path, found)?;
         }
-        migrate(&mut connection, found).map_err(corrupt)?;
+        migrate(&mut connection, found).map_err(unusable)?;
         // From here on the file itself holds the tables, whatever becomes of its write-ahead log.
-        connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).map_err(corrupt)?;
+        connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).map_err(unusable)?;
         sync_directory(path);
     }
-    let (witness, gone) = settle(&mut connection, path, boot_id, &told, now).map_err(corrupt)?;
-    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false).map_err(corrupt)?;
+    let (witness, gone) = settle(&mut connection, path, boot_id, &told, now).map_err(unusable)?;
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false).map_err(unusable)?;
     Ok(Opened { connection, witness, gone })
 }
 
@@ -231,6 +234,24 @@ fn version(connection: &Connection) -> rusqlite::Result<Option<i64>> {
     Ok(text.and_then(|t| t.parse().ok()))
 }
 
+/// The checksum of the tables' definitions: a name that changes there would hide what is in them.
+fn sum_of_tables(connection: &Connection) -> rusqlite::Result<String> {
+    let mut crc = crc32fast::Hasher::new();
+    let mut statement = connection.prepare("SELECT type, name, tbl_name, sql FROM sqlite_schema ORDER BY name, type")?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        for column in 0..4 {
+            crc.update(row.get_ref(column)?.as_bytes_or_null().ok().flatten().unwrap_or_default());
+            crc.update(&[0]);
+        }
+    }
+    Ok(format!("{:08x}", crc.finalize()))
+}
+
+fn kept_sum(connection: &Connection) -> rusqlite::Result<Option<String>> {
+    connection.query_row("SELECT value FROM meta WHERE key = 'tables'", [], |r| r.get(0)).optional()
+}
+
 fn check(connection: &Connection, path: &Path) -> rusqlite::Result<Result<(), JournalError>> {
     if std::fs::metadata(path).is_ok_and(|m| m.len() > CHECK_UP_TO_BYTES) {
         return Ok(Ok(()));
@@ -266,6 +287,9 @@ fn migrate(connection: &mut Connection, found: i64) -> rusqlite::Result<()> {
     // The name by which a witness knows its journal.
     let witness = format!("{:032x}", rand::random::<u128>());
     transaction.execute("INSERT INTO meta(key, value) VALUES ('witness', ?1) ON CONFLICT(key) DO NOTHING", [witness])?;
+    let tables = sum_of_tables(&transaction)?;
+    let put = "INSERT INTO meta(key, value) VALUES ('tables', ?1) ON CONFLICT(key) DO UPDATE SET value = excluded.value";
+    transaction.execute(put, [tables])?;
     transaction.execute(
         "INSERT INTO meta(key, value) VALUES ('schema_version', ?1) ON CONFLICT(key) DO UPDATE SET value = excluded.value",
         [SCHEMA_VERSION.to_string()],

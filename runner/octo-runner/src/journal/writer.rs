@@ -33,7 +33,7 @@ pub(super) enum Operation {
 /// Writes until it is closed or every handle is gone.
 pub(super) fn run(connection: Connection, witness: Witness, mut queue: mpsc::Receiver<Operation>) {
     let path = connection.path().map(PathBuf::from).unwrap_or_default();
-    let mut writer = Writer { connection, witness, path, sync: Sync::Full, refusing: None };
+    let mut writer = Writer { connection, witness, path, sync: Sync::Full, refusing: None, doubtful: false };
     let mut group = Vec::with_capacity(MAX_GROUP);
     while queue.blocking_recv_many(&mut group, MAX_GROUP) > 0 {
         let mut closing = None;
@@ -67,6 +67,8 @@ struct Writer {
     path: PathBuf,
     sync: Sync,
     refusing: Option<Refusing>,
+    /// A sync has failed since the file was last brought to the disk.
+    doubtful: bool,
 }
 
 /// Since when the disk takes no writes, as the log has heard once, and when it last refused one.
@@ -122,9 +124,25 @@ impl Writer {
         }
     }
 
+    /// After a sync that failed the kernel may have let go of what it was to write, and the next sync says nothing of it. So everything in the
+    /// write-ahead log is written again, into the file itself, before anything else is promised.
+    fn write_once_more(&self) -> Outcome<()> {
+        let failed = |error: rusqlite::Error| JournalError::sqlite("writing", &self.path, &error);
+        let (busy, log, written): (i64, i64, i64) =
+            self.connection.query_row("PRAGMA wal_checkpoint(FULL)", [], |r| Ok((r.get(0)?, r.get(1)?, r.get(2)?))).map_err(failed)?;
+        if busy != 0 || log != written {
+            return Err(JournalError::Full { reason: "the disk failed, and what was written before is not all on it yet".to_owned() });
+        }
+        Ok(())
+    }
+
     fn transaction(&mut self, group: &[Operation]) -> Outcome<Vec<Option<SessionKey>>> {
         if group.iter().all(|o| matches!(o, Operation::Commit { batch, .. } if batch.is_only_announced())) {
             return Ok(vec![None; group.len()]);
+        }
+        if self.doubtful {
+            self.write_once_more()?;
+            self.doubtful = false;
         }
         let path = &self.path;
         let failed = |error: rusqlite::Error| JournalError::sqlite("writing", path, &error);
@@ -143,7 +161,11 @@ impl Writer {
             created.push(applied.created);
         }
         kill_point::reached(Point::Written);
-        transaction.commit().map_err(failed)?;
+        if let Err(error) = transaction.commit() {
+            self.doubtful |=
+                matches!(&error, rusqlite::Error::SqliteFailure(why, _) if why.extended_code == rusqlite::ffi::SQLITE_IOERR_FSYNC);
+            return Err(failed(error));
+        }
         kill_point::reached(Point::Committed);
         // Before anybody hears of it: a journal that loses this again shall be found out.
         for (session, slot) in seen {
@@ -225,12 +247,13 @@ impl Operation {
 fn apply_batch(connection: &Connection, batch: &Batch) -> rusqlite::Result<Option<Seen>> {
     let base = batch.key.life << SEQ_BITS;
     let mut seq = i64::try_from(batch.first_seq).unwrap_or(i64::MAX >> (64 - SEQ_BITS));
+    let mut insert = connection.prepare_cached(checksum::INSERT)?;
     for entry in &batch.entries {
         if !entry.is_journalled() {
             continue;
         }
         let id = base | seq;
-        checksum::insert(connection, id, entry)?;
+        checksum::insert(&mut insert, id, entry)?;
         prune(connection, base, id, entry)?;
         if let Some(message) = &entry.message {
             finish(connection, batch.key.session, id, message)?;

@@ -142,16 +142,22 @@ async fn what_the_disk_did_not_keep_is_refused_shown_to_nobody_and_may_be_tried_
     let _turn = TURN.lock().await;
     let directory = tempfile::tempdir().unwrap();
     let (journal, key, log) = session(directory.path()).await;
-    journal.commit(batch(key, 1, said(0), &log)).await.unwrap();
+    journal.commit(batch(key, 1, delta("before the disk failed"), &log)).await.unwrap();
     FAILING.store(true, SeqCst);
     let refused = journal.commit(batch(key, 2, said(1), &log)).await.unwrap_err();
     assert!(refused.is_temporary(), "{refused}");
     assert_eq!(log.head(), 1);
     assert_eq!(journal.page(key.life, 0, None).await.unwrap().rows.len(), 1);
+    let in_the_file = || {
+        let file = std::fs::read(directory.path().join("journal.db")).unwrap();
+        file.windows(22).any(|w| w == b"before the disk failed")
+    };
+    assert!(!in_the_file(), "it is in the log, which the disk may have let go of");
     FAILING.store(false, SeqCst);
     journal.commit(batch(key, 2, said(1), &log)).await.unwrap();
     assert_eq!(log.head(), 2);
     assert_eq!(journal.page(key.life, 0, None).await.unwrap().rows.len(), 2);
+    assert!(in_the_file(), "what was written before the failure was written once more, elsewhere");
     journal.close().await;
     drop(journal);
     let again = Journal::open(directory.path(), "boot").unwrap();

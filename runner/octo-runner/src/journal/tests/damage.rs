@@ -93,7 +93,9 @@ fn judge(directory: &Path, truth: &BTreeMap<u64, Vec<u8>>, what: &str) -> Outcom
     let Ok(page) = reader::page(&connection, &path, life, 0, None) else { return Outcome::Refused };
     let is_notice = |payload: &[u8]| payload.starts_with(br#"{"event":"notify""#);
     let seen: BTreeMap<u64, Vec<u8>> = page.rows.into_iter().map(|row| (row.seq, row.packed.payload().to_vec())).collect();
-    let messages = reader::newest(&connection, &path, "m.idx < ?2", rusqlite::params![session, i64::MAX, 1000], 1000, 1 << 20).unwrap();
+    let Ok(messages) = reader::newest(&connection, &path, "m.idx < ?2", rusqlite::params![session, i64::MAX, 1000], 1000, 1 << 20) else {
+        return Outcome::Refused;
+    };
     let told = seen.values().any(|payload| is_notice(payload));
     if life == 1 {
         assert_eq!(head, EVENTS, "{what}: short");
