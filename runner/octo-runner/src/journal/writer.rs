@@ -97,13 +97,10 @@ impl Writer {
             return;
         }
         let now = Instant::now();
-        let refusing = match &mut self.refusing {
-            Some(refusing) => refusing,
-            refusing @ None => {
-                tracing::error!(%error, "the journal takes no writes; agents are held back until it does");
-                refusing.insert(Refusing { since: now, last: now, tidied: None })
-            }
-        };
+        let refusing = self.refusing.get_or_insert_with(|| {
+            tracing::error!(%error, "the journal takes no writes; agents are held back until it does");
+            Refusing { since: now, last: now, tidied: None }
+        });
         refusing.last = now;
         if refusing.tidied.is_none_or(|at| now.duration_since(at) >= CALM) {
             refusing.tidied = Some(now);
