@@ -83,9 +83,9 @@ async fn started_on_a_full_disk_it_reads_or_says_what_to_do_and_leaves_the_journ
     assert_eq!(client.command("s1", json!({ "cmd": "get_messages" })).await.unwrap(), history);
     drop(client);
 
+    disk.make_room();
     runner.signal(nix::sys::signal::Signal::SIGTERM);
     assert!(runner.wait().await.success());
-    disk.make_room();
     let shared = runner.journal().with_extension("db-shm");
     assert!(std::fs::metadata(runner.journal().with_extension("db-wal")).map_or(0, |m| m.len()) == 0, "it ended in peace");
     std::fs::remove_file(&shared).unwrap();
