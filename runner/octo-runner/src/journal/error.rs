@@ -46,7 +46,7 @@ pub enum JournalError {
         source: io::Error,
     },
     /// The file could not be made or opened.
-    #[error("{} cannot be opened: {reason}", path.display())]
+    #[error("{} cannot be opened: {reason}; make room if its disk is full, and see that octo's user may write there", path.display())]
     Open {
         /// The file.
         path: PathBuf,

@@ -71,10 +71,14 @@ struct Writer {
     doubtful: bool,
 }
 
-/// Since when the disk takes no writes, as the log has heard once, and when it last refused one.
+/// A disk that takes no writes.
 struct Refusing {
+    /// Since when: then the log heard of it.
     since: Instant,
+    /// When it last refused one.
     last: Instant,
+    /// When the log of the database was last emptied into its file, as far as that went.
+    tidied: Option<Instant>,
 }
 
 impl Writer {
@@ -112,15 +116,16 @@ impl Writer {
             tracing::error!(%error, "the journal did not take a write");
             return;
         }
-        // What is in the log of the database already may free room there for what comes: the file has pages for it.
-        let _ = self.connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()));
         let now = Instant::now();
-        match &mut self.refusing {
-            Some(refusing) => refusing.last = now,
-            None => {
-                self.refusing = Some(Refusing { since: now, last: now });
-                tracing::error!(%error, "the journal takes no writes; agents are held back until it does");
-            }
+        let refusing = self.refusing.get_or_insert_with(|| {
+            tracing::error!(%error, "the journal takes no writes; agents are held back until it does");
+            Refusing { since: now, last: now, tidied: None }
+        });
+        refusing.last = now;
+        if refusing.tidied.is_none_or(|at| now.duration_since(at) >= CALM) {
+            refusing.tidied = Some(now);
+            // What is in the log of the database already may free room there for what comes: the file has pages for it.
+            let _ = self.connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()));
         }
     }
 

@@ -9,7 +9,7 @@ use crate::clock::now_ms;
 use crate::journal::Change;
 use octo_actors::{Ctx, Failure};
 use octo_protocol::event::Event;
-use octo_protocol::{Command, ErrorCode, ProtocolError};
+use octo_protocol::{Command, ProtocolError};
 
 impl Session {
     /// Why `command` cannot be carried out while the disk is as it is; `None` when it can, or has to find out for itself.
@@ -54,7 +54,7 @@ impl Session {
             self.harness.command(token, &Command::Abort, now_ms(), &mut self.outbox);
         }
         let done = if told { "the agent is being stopped, what waits for it was not parked" } else { "nothing was aborted" };
-        refuse(answer, ProtocolError::new(ErrorCode::LimitExceeded, format!("{done}: {why}; then abort again")));
+        refuse(answer, ProtocolError::new(why.code, format!("{done}: {why}; then abort again")));
         self.outputs(ctx).await
     }
 }
