@@ -18,7 +18,14 @@ const removed: Removed = {
 test("what was removed is said with how much, of when, and why", () => {
   show(<RemovedRow removed={removed} />);
   const said = screen.getByTestId("removed").textContent ?? "";
-  for (const part of ["42 earlier messages", "1 turn)", "Jan 3, 2026", "Mar 5, 2026", "Sep 10, 2026", "older"])
+  for (const part of [
+    "42 earlier messages",
+    "1 turn)",
+    "Jan 3, 2026",
+    "Mar 5, 2026",
+    "Sep 10, 2026",
+    "older",
+  ])
     expect(said).toContain(part);
   expect(said).not.toContain("larger");
 });
