@@ -18,6 +18,15 @@ pub struct Options {
     pub agents_dir: Option<PathBuf>,
 }
 
+impl Options {
+    /// The scripted agent ([`crate::Script`]) in the place of pi; nothing has to be installed.
+    #[must_use]
+    pub fn scripted() -> Self {
+        let config = format!("[pi]\nexecutable = {:?}\n", binary("octo-scripted-agent"));
+        Self { config, agents_dir: Some("/nonexistent/agents".into()), ..Self::default() }
+    }
+}
+
 /// A running (or stopped) instance. Dropping it ends every process of it.
 #[derive(Debug)]
 pub struct Instance {
@@ -30,9 +39,10 @@ pub struct Instance {
 /// The folder that cargo builds into.
 #[must_use]
 pub fn target_dir() -> PathBuf {
-    // target/debug/deps/<test> → target/debug
-    let test = std::env::current_exe().unwrap();
-    test.parent().and_then(Path::parent).unwrap().to_owned()
+    // target/debug/deps/<test> → target/debug; a program of the workspace lies in it.
+    let own = std::env::current_exe().unwrap();
+    let dir = own.parent().unwrap();
+    if dir.ends_with("deps") { dir.parent().unwrap().to_owned() } else { dir.to_owned() }
 }
 
 /// A built binary.
@@ -86,6 +96,13 @@ impl Instance {
     /// An instance with defaults, started.
     pub async fn started() -> Self {
         let mut instance = Self::new(Options::default());
+        instance.start().await;
+        instance
+    }
+
+    /// An instance whose agents are scripted ([`crate::Script`]), started.
+    pub async fn scripted() -> Self {
+        let mut instance = Self::new(Options::scripted());
         instance.start().await;
         instance
     }

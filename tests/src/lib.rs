@@ -1,6 +1,7 @@
 //! Support for whole-system tests: an instance of octo with a home of its own, a client of its mux, and the history checker.
 //!
-//! Nothing here is a mock: [`Instance`] runs the built binaries, [`Client`] speaks the wire, [`Checker`] judges what was seen.
+//! Nothing here is a mock: [`Instance`] runs the built binaries, [`Client`] speaks the wire, [`Checker`] judges what was seen. Where a real agent is too
+//! slow or too well-behaved, `octo-scripted-agent` takes its place: it speaks pi's RPC and does what a [`Script`] in the prompt says.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on says where")]
 
 mod checker;
@@ -9,6 +10,7 @@ mod demo;
 mod http;
 mod instance;
 mod process;
+mod script;
 
 pub use checker::{Checker, Totals};
 pub use client::{Client, LoginError};
@@ -16,6 +18,7 @@ pub use demo::{Turn, demo_prompt};
 pub use http::{Answer, request};
 pub use instance::{Instance, Options, binary, node, repository, target_dir};
 pub use process::{Process, descendants, processes};
+pub use script::{MARKER, MESSAGE_BYTES, Script, Stamp, monotonic_ns};
 
 use std::time::Duration;
 

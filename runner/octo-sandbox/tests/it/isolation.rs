@@ -119,17 +119,21 @@ async fn the_workspace_is_writable_and_the_machine_is_not() {
     let bed = Bed::visible();
     let outside = bed.outside("outside");
     std::fs::create_dir(&outside).unwrap();
+    // A name that nobody else on this machine has.
+    let scratch = format!("octo-scratch-{}", std::process::id());
     let script = format!(
         "echo mine > made; for d in {} /etc /usr/bin /usr/local/bin /var /var/lib /opt / /sys /proc/sys/kernel; do \
          touch $d/octo-was-here 2>/dev/null && echo wrote $d; done; \
          (echo 1 > /proc/sys/kernel/printk_delay) 2>/dev/null && echo wrote a kernel setting; \
-         touch /tmp/x /var/tmp/x /dev/shm/x && echo scratch",
+         touch /tmp/{scratch} /var/tmp/{scratch} /dev/shm/{scratch} && echo scratch",
         outside.display()
     );
     let output = run(bed.sh(&script)).await;
     assert_eq!(output.stdout, "scratch\n", "{}", output.stderr);
     assert_eq!(std::fs::read_to_string(bed.workspace.join("made")).unwrap(), "mine\n");
-    assert!(!Path::new("/tmp/x").exists());
+    for dir in ["/tmp", "/var/tmp", "/dev/shm"] {
+        assert!(!Path::new(dir).join(&scratch).exists(), "scratch files stay inside, {dir} too");
+    }
 }
 
 #[tokio::test]
