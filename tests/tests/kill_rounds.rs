@@ -132,7 +132,7 @@ async fn the_census_of_these_rounds_finds_whoever_hides() {
     outside.kill().unwrap();
     outside.wait().unwrap();
     let mut parent = Command::new("sh");
-    parent.args(["-c", "sh -c 'exit 0' & echo $!; exec sleep 300"]).env_clear().current_dir(instance.home()).stdin(Stdio::null());
+    parent.args(["-c", "sleep 0.2 & exec sleep 300"]).env_clear().current_dir(instance.home()).stdin(Stdio::null());
     let mut parent = parent.stdout(Stdio::null()).spawn().unwrap();
     until("the zombie is found", || census.strays(&instance).iter().any(octo_e2e::Member::is_zombie).then_some(())).await;
     parent.kill().unwrap();

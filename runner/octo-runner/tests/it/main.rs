@@ -8,4 +8,5 @@ mod link;
 mod power;
 mod real_pi;
 mod sessions;
+mod sleep;
 mod support;
