@@ -97,7 +97,7 @@ impl Census {
     }
 
     /// Whoever is not octo, its one runner or its one octo-eavs; and every zombie.
-    fn strays(&mut self, instance: &Instance) -> Vec<Member> {
+    pub fn strays(&mut self, instance: &Instance) -> Vec<Member> {
         let (mut runners, mut proxies) = (0, 0);
         let is =
             |member: &Member, name: &str| member.program.as_ref().is_some_and(|program| program.file_name().is_some_and(|n| n == name));

@@ -2,8 +2,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use octo_e2e::rounds::{play_all, replay};
-use octo_e2e::{Client, Instance, Turn, demo_prompt};
+use octo_e2e::{Census, Client, Instance, Process, Script, Turn, demo_prompt, until};
 use serde_json::json;
+use std::process::{Command, Stdio};
 
 /// Rounds when nobody says how many. `./test.sh --full` plays a thousand.
 const ROUNDS: u64 = 50;
@@ -99,4 +100,42 @@ async fn restarting_octo_by_sigterm_says_goodbye_and_leaves_the_agent_to_finish(
     let history = client.history("ses_1").await;
     assert_eq!(history[1]["parts"][0]["text"], text, "the answer was not cut");
     client.checker.agrees_with("ses_1", &history);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_census_of_these_rounds_finds_whoever_hides() {
+    let instance = Instance::scripted().await;
+    let mut census = Census::default();
+    census.only_daemons(&instance).await;
+    let mut client = Client::connect(&instance).await;
+    client.create("ses_1", &instance.workspace()).await;
+    let before: Vec<Process> = census.strays(&instance).into_iter().map(|member| member.process).collect();
+    assert!(before.len() >= 2, "the agent and its sandbox are no daemons: {before:?}");
+    // Double-forked, in sessions of their own, without an environment: only where they live gives them away.
+    let script = Script { runaways: 3, hang: true, ..Script::deltas(1) };
+    client.command("ses_1", json!({"cmd": "prompt", "message": script.prompt("Run away.")})).await;
+    client.event("ses_1", |frame| frame["event"] == "stream.text_delta").await.unwrap();
+    let runaways = until("the runaways are found", || {
+        let strays = census.strays(&instance).into_iter().map(|member| member.process);
+        let bare: Vec<Process> = strays.filter(|p| !before.contains(p) && p.is_alive() && p.environment().is_empty()).collect();
+        (bare.len() >= 3).then_some(bare)
+    });
+    let runaways = runaways.await;
+    client.command("ses_1", json!({"cmd": "session.close"})).await;
+    census.only_daemons(&instance).await;
+    assert!(runaways.iter().all(|process| !process.is_alive()), "they end with their session");
+
+    // One outside of every sandbox, and a zombie: somebody who ended and is not waited for.
+    let mut outside = Command::new("sleep").arg("300").env_clear().current_dir(instance.home()).stdin(Stdio::null()).spawn().unwrap();
+    let found: Vec<i32> = census.strays(&instance).iter().map(|member| member.process.pid).collect();
+    assert_eq!(found, [outside.id().cast_signed()]);
+    outside.kill().unwrap();
+    outside.wait().unwrap();
+    let mut parent = Command::new("sh");
+    parent.args(["-c", "sleep 0.2 & exec sleep 300"]).env_clear().current_dir(instance.home()).stdin(Stdio::null());
+    let mut parent = parent.stdout(Stdio::null()).spawn().unwrap();
+    until("the zombie is found", || census.strays(&instance).iter().any(octo_e2e::Member::is_zombie).then_some(())).await;
+    parent.kill().unwrap();
+    parent.wait().unwrap();
+    census.only_daemons(&instance).await;
 }

@@ -59,13 +59,13 @@ impl Conversation {
         self.open.values_mut().for_each(|open| open.whole = false);
     }
 
-    /// `messages`: the newest ones, whether there are older, and whether a turn is under way.
-    pub fn snapshot(&mut self, messages: &[Value], has_more: bool, under_way: bool) -> Judged {
+    /// `messages`: the newest ones, whether there are older, how many of the oldest are said to be removed, and whether a turn is under way.
+    pub fn snapshot(&mut self, messages: &[Value], has_more: bool, removed: u64, under_way: bool) -> Judged {
         self.moved(under_way);
         let first =
-            messages.first().map_or(Some(0), |m| m["idx"].as_u64()).ok_or_else(|| Fault::new(Rule::Shape, "a message has an idx"))?;
-        ensure(has_more || first == 0, Rule::Lost, || format!("a snapshot that has no more begins with message {first}"))?;
-        if has_more {
+            messages.first().map_or(Some(removed), |m| m["idx"].as_u64()).ok_or_else(|| Fault::new(Rule::Shape, "a message has an idx"))?;
+        ensure(has_more || first <= removed, Rule::Lost, || format!("a snapshot that has no more begins with message {first}"))?;
+        if first > 0 {
             self.left_out.push((0, first));
         }
         self.next = Some(first);

@@ -117,7 +117,8 @@ impl Seen {
         self.records.entry(self.epoch.clone()).or_default().from(as_of);
         totals.snapshots += 1;
         let under_way = frame["state"]["turn_id"].is_string();
-        self.conversation.snapshot(list, frame["has_more"].as_bool().ok_or_else(shape)?, under_way)
+        let removed = frame["removed"]["messages"].as_u64().unwrap_or_default();
+        self.conversation.snapshot(list, frame["has_more"].as_bool().ok_or_else(shape)?, removed, under_way)
     }
 
     fn resync_required(&mut self, frame: &Value, totals: &mut Totals) -> Judged {

@@ -52,16 +52,19 @@ impl Judge {
         let epoch = self.client.checker.cursor(&session).expect("it is attached")["epoch"].clone();
         let from = json!({"cmd": "session.attach", "cursor": {"epoch": epoch, "seq": 0}});
         let opened = self.insist(&session, &from).await;
-        let mut rows = Vec::new();
-        let replay = self.client.event(&session, |frame| {
-            if frame["seq"].as_u64() > Some(0) && frame["event"] != "replay.end" {
-                rows.push(frame.clone());
+        let known = opened["seq"].as_u64().unwrap_or_default();
+        // What the server hears of while it replays may come after the brackets.
+        let (mut rows, mut head, mut ended) = (Vec::new(), 0, false);
+        while !ended || head < known {
+            let frame = self.client.event(&session, |_| true).await.expect("nobody kills any more");
+            let Some(seq) = frame["seq"].as_u64() else { continue };
+            head = head.max(seq);
+            if frame["event"] == "replay.end" {
+                ended = true;
+            } else {
+                rows.push(frame);
             }
-            frame["event"] == "replay.end"
-        });
-        let end = replay.await.expect("nobody kills any more");
-        let head = end["seq"].as_u64().unwrap_or_default();
-        assert!(Some(head) >= opened["seq"].as_u64(), "a replay ends before the head: {end}, {opened}");
+        }
         let history = self.client.history(&session).await;
         let rest = format!("{}/api/chat-history/{session}/messages", self.url);
         let rest = request("GET", &rest, Some(self.client.token()), None).await.expect("octo answers");

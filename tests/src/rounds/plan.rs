@@ -128,14 +128,14 @@ impl Plan {
         }
         acts.shuffle(&mut random);
         for act in acts {
-            round.steps.push(Step { after: random.random_range(0..=40), act });
+            round.steps.push(Step { after: random.random_range(0..=25), act });
         }
         round
     }
 
     fn input(&self, random: &mut StdRng, session: usize, cmd: &'static str) -> Act {
         let shape = match random.random_range(0..20) {
-            0..=9 => Shape::Stream { pieces: random.random_range(1..=80), rate: *[50, 200, 1000].choose(random).unwrap_or(&200) },
+            0..=9 => Shape::Stream { pieces: random.random_range(10..=100), rate: *[50, 200, 1000].choose(random).unwrap_or(&200) },
             10..=13 => Shape::Tool,
             14..=17 => Shape::Runaway,
             18 if self.agent == Agent::Scripted && cmd == "prompt" => Shape::Flood,

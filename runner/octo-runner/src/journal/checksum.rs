@@ -102,3 +102,19 @@ pub(super) fn insert(statement: &mut rusqlite::Statement<'_>, id: i64, entry: &E
 pub(super) fn place(id: i64) -> (i64, u64) {
     (id >> SEQ_BITS, unsigned(id & ((1 << SEQ_BITS) - 1)))
 }
+
+/// Whether the row `id` is as it was written.
+pub(super) fn is_intact(connection: &rusqlite::Connection, id: i64) -> rusqlite::Result<bool> {
+    let sql = format!("SELECT {EVENT_COLUMNS} FROM events WHERE id = ?1");
+    connection.prepare_cached(&sql)?.query_row([id], |row| intact(row, 0).map(|payload| payload.is_some()))
+}
+
+/// Gives the row `id` the checksum of what it holds now, after octo itself has changed it.
+pub(super) fn renew(connection: &rusqlite::Connection, id: i64) -> rusqlite::Result<()> {
+    let (kind, ts, name, item, payload): (u8, i64, String, Option<String>, String) = connection
+        .prepare_cached("SELECT kind, ts, name, item, payload FROM events WHERE id = ?1")?
+        .query_row([id], |r| Ok((r.get(0)?, r.get(1)?, r.get(2)?, r.get(3)?, r.get(4)?)))?;
+    let sum = sum(id, ts, kind, name.as_bytes(), item.as_deref().map(str::as_bytes), payload.as_bytes());
+    connection.prepare_cached("UPDATE events SET sum = ?2 WHERE id = ?1")?.execute([id, i64::from(sum)])?;
+    Ok(())
+}

@@ -5,7 +5,7 @@
 //! the first event of the new life says so.
 
 use super::checksum::{self, place};
-use super::schema::SEQ_BITS;
+use super::schema::{MAX_SEQ, SEQ_BITS};
 use super::witness::{Slot, Testimony, covers};
 use octo_protocol::event::Level;
 use rusqlite::{OptionalExtension, Transaction, params};
@@ -25,6 +25,8 @@ struct Found {
     number: i64,
     slot: Slot,
     newest: Option<u64>,
+    /// Events of this life up to here were given up: they may be gone.
+    floor: u64,
 }
 
 /// Why a session's numbers begin anew.
@@ -105,23 +107,24 @@ pub(super) fn settle(transaction: &Transaction<'_>, path: &Path, boot_id: &str, 
 
 fn all(transaction: &Transaction<'_>) -> rusqlite::Result<Vec<Found>> {
     let mut newest = transaction.prepare("SELECT max(id) FROM events WHERE id >= ?1 AND id < ?2")?;
-    let sessions: Vec<(i64, i64, i64, i64)> = transaction
-        .prepare("SELECT n, life, head, commits FROM sessions ORDER BY n")?
-        .query_map([], |r| Ok((r.get(0)?, r.get(1)?, r.get(2)?, r.get(3)?)))?
+    let sessions: Vec<(i64, i64, i64, i64, Option<i64>)> = transaction
+        .prepare("SELECT n, life, head, commits, (SELECT floor FROM lives l WHERE l.n = s.life) FROM sessions s ORDER BY n")?
+        .query_map([], |r| Ok((r.get(0)?, r.get(1)?, r.get(2)?, r.get(3)?, r.get(4)?)))?
         .collect::<Result<_, _>>()?;
     let mut found = Vec::with_capacity(sessions.len());
-    for (number, life, head, commits) in sessions {
+    for (number, life, head, commits, floor) in sessions {
         // A life that no row id can hold is damage, which the comparison with its events shows.
         let base = life.checked_mul(1 << SEQ_BITS).unwrap_or_default();
         let last: Option<i64> = newest.query_row(params![base, base.saturating_add(1 << SEQ_BITS)], |r| r.get(0))?;
         let slot = Slot { life, head: u64::try_from(head).unwrap_or_default(), commits: u64::try_from(commits).unwrap_or_default() };
-        found.push(Found { number, slot, newest: last.map(|id| place(id).1) });
+        let floor = floor.and_then(|floor| u64::try_from(floor).ok()).unwrap_or_default();
+        found.push(Found { number, slot, newest: last.map(|id| place(id).1), floor });
     }
     Ok(found)
 }
 
 fn reason(found: &Found, same_boot: bool, told: &Testimony) -> Option<Why> {
-    let Found { number, slot, newest } = found;
+    let Found { number, slot, newest, floor } = found;
     match told.slots.get(number) {
         Some(seen) if seen.commits > slot.commits => {
             let events = (seen.life == slot.life).then(|| seen.head.saturating_sub(slot.head)).filter(|events| *events > 0);
@@ -131,7 +134,8 @@ fn reason(found: &Found, same_boot: bool, told: &Testimony) -> Option<Why> {
         _ => {}
     }
     match newest {
-        Some(newest) if *newest != slot.head => return Some(Why::Contradiction { head: slot.head, newest: *newest }),
+        // What was given up may be the newest of all.
+        Some(newest) if *newest != slot.head && (*newest > slot.head || *floor < slot.head) => return Some(Why::Contradiction { head: slot.head, newest: *newest }),
         _ => {}
     }
     (!same_boot && slot.head > 0).then_some(Why::Boot)
@@ -151,6 +155,8 @@ fn begin(transaction: &Transaction<'_>, session: i64, commits: u64, sentence: Op
             &checksum::notice(Level::Warning, sentence)?,
         )?;
     }
+    // No cursor reaches the events of earlier lives; their messages stay.
+    transaction.execute("UPDATE lives SET floor = ?3 WHERE session = ?1 AND n <> ?2", params![session, life, MAX_SEQ])?;
     let signed = i64::try_from(commits).unwrap_or(i64::MAX);
     transaction.execute(
         "UPDATE sessions SET life = ?2, epoch = ?3, head = ?4, commits = ?5 WHERE n = ?1",

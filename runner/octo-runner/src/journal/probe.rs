@@ -4,7 +4,7 @@
 //! [`Journal`] itself, on the caller's thread. Nothing in the daemon uses it.
 
 use super::schema::MIGRATIONS;
-use super::writer::Operation;
+use super::writer::{Applied, Operation};
 use super::{Batch, Inner, Journal, JournalError, NewSession, SessionKey, reader};
 use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{Connection, params};
@@ -98,8 +98,8 @@ impl Probe {
 
     fn apply(&self, operation: &Operation) -> Result<Option<SessionKey>, JournalError> {
         let applied = self.journal.readers().lend(|connection| operation.apply(connection));
-        let applied = applied.ok_or(JournalError::Closed)?.map_err(|error| JournalError::sqlite("writing", self.journal.path(), &error))?;
-        Ok(applied.created)
+        let (applied, _) = applied.ok_or(JournalError::Closed)?.map_err(|error| JournalError::sqlite("writing", self.journal.path(), &error))?;
+        Ok(if let Applied::Created(key) = applied { Some(key) } else { None })
     }
 
     /// From here on until [`Probe::reset`] everything is only tried.

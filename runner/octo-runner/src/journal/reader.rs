@@ -5,6 +5,7 @@ use super::schema::{MAX_SEQ, SEQ_BITS};
 use super::writer::{kind_of_input, status_of};
 use super::{Journal, JournalError, Packed, SessionKey};
 use octo_protocol::event::InputKind;
+use octo_protocol::history::Removed;
 use octo_protocol::{Message, Part, Role, SessionConfig, SessionStatus};
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Row as SqlRow, params};
 use serde::Deserialize;
@@ -109,6 +110,8 @@ pub struct SessionRow {
     pub created_at: i64,
     pub updated_at: i64,
     pub parent: Option<String>,
+    /// Events of this life up to here are not kept any more, except messages.
+    pub floor: u64,
 }
 
 /// Sums over a session's messages.
@@ -143,6 +146,8 @@ pub struct Page {
 pub struct SnapshotPage {
     pub messages: Vec<Box<RawValue>>,
     pub has_more: bool,
+    /// What the conversation does not hold any more.
+    pub removed: Option<Removed>,
 }
 
 /// An input with what became of it.
@@ -153,6 +158,7 @@ pub struct InputRow {
     pub hash: String,
     /// `accepted`, `handed`, `delivered` or `parked`.
     pub state: String,
+    /// Kept while it is accepted or handed over.
     pub content: Option<String>,
 }
 
@@ -170,7 +176,7 @@ pub struct OpenItems {
 pub(super) const SESSION_COLUMNS: &str =
     "n, life, id, epoch, head, harness, cwd, provider, model, thinking, config, provision, resume, title, readable_id,
   status, turn, messages, user_messages, assistant_messages, tool_calls, tool_results, tokens_in, tokens_out, cache_read, cache_write, cost,
-  created_at, updated_at, parent, title_given";
+  created_at, updated_at, parent, title_given, (SELECT floor FROM lives WHERE lives.n = sessions.life)";
 
 pub(super) fn session_row(row: &SqlRow<'_>) -> rusqlite::Result<SessionRow> {
     let count = |at: usize| row.get::<_, i64>(at).map(unsigned);
@@ -207,6 +213,7 @@ pub(super) fn session_row(row: &SqlRow<'_>) -> rusqlite::Result<SessionRow> {
         updated_at: row.get(28)?,
         parent: row.get(29)?,
         title_given: row.get(30)?,
+        floor: count(31)?,
     })
 }
 
@@ -271,7 +278,9 @@ impl Journal {
         let path = self.path().to_owned();
         self.readers()
             .run("reading messages", move |c| {
-                newest(c, &path, "m.event <= ?2", params![key.session, upto, i64::from(limit) + 1], limit, max_bytes)
+                let mut page = newest(c, &path, "m.event <= ?2", params![key.session, upto, i64::from(limit) + 1], limit, max_bytes)?;
+                page.removed = super::retention::removed(c, Some(key.session))?;
+                Ok(page)
             })
             .await
     }
@@ -291,7 +300,9 @@ impl Journal {
         let path = self.path().to_owned();
         self.readers()
             .run("reading messages", move |c| {
-                newest(c, &path, "m.idx < ?2", params![session, before, i64::from(limit) + 1], limit, max_bytes)
+                let mut page = newest(c, &path, "m.idx < ?2", params![session, before, i64::from(limit) + 1], limit, max_bytes)?;
+                page.removed = super::retention::removed(c, Some(session))?;
+                Ok(page)
             })
             .await
     }
@@ -311,7 +322,7 @@ impl Journal {
             .await
     }
 
-    /// Inputs that were accepted or handed over and never delivered, oldest first; also those that the person got back.
+    /// Inputs that were accepted or handed over and never delivered, oldest first; not those that the person got back.
     ///
     /// # Errors
     /// [`JournalError`] when the journal cannot be read.
@@ -319,7 +330,7 @@ impl Journal {
         self.readers()
             .run("reading inputs", move |c| {
                 c.prepare_cached(
-                    "SELECT key, kind, hash, state, content FROM inputs WHERE session = ?1 AND state <> 'delivered' ORDER BY number",
+                    "SELECT key, kind, hash, state, content FROM inputs WHERE session = ?1 AND state IN ('accepted', 'handed') ORDER BY number",
                 )?
                 .query_map([session], input_row)?
                 .collect()
@@ -373,7 +384,7 @@ pub(super) fn newest(
     // A message whose event is gone is one that says so, not one that is missing.
     let sql = format!(
         "SELECT {events}, m.idx, m.id, m.role, m.created_at, m.text FROM messages m LEFT JOIN events e ON e.id = m.event
-         WHERE m.session = ?1 AND {condition} ORDER BY m.idx DESC LIMIT ?3"
+         JOIN sessions s ON s.n = m.session WHERE m.session = ?1 AND m.idx >= s.first_idx AND {condition} ORDER BY m.idx DESC LIMIT ?3"
     );
     let mut statement = connection.prepare_cached(&sql)?;
     let mut found = statement.query(values)?;

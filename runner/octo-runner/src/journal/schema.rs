@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// The version that this build writes.
-pub const SCHEMA_VERSION: i64 = 2;
+pub const SCHEMA_VERSION: i64 = 3;
 /// Where Linux tells which boot this is.
 pub const BOOT_ID_FILE: &str = "/proc/sys/kernel/random/boot_id";
 /// Files up to this size are checked whole when they are opened.
@@ -22,7 +22,7 @@ pub(super) const SEQ_BITS: u32 = 40;
 pub(super) const MAX_SEQ: i64 = (1 << SEQ_BITS) - 1;
 
 // An event's row id is `life << 40 | seq`, so that a session's events lie side by side in order and a replay is one range.
-const TABLES: &str = "
+pub(super) const FIRST: &str = "
 CREATE TABLE meta(key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE sessions(
   n INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -99,6 +99,36 @@ CREATE TABLE inputs(
 CREATE INDEX inputs_waiting ON inputs(session, number) WHERE state <> 'delivered';
 ";
 
+// What is not kept for ever. Of a life, events up to `floor` are given up, those up to `swept` are gone; of a session, messages before `first_idx`
+// are given up. The marks come first and in one piece, the rows follow in small steps, also after a kill in between.
+const RETENTION: &str = "
+ALTER TABLE lives ADD COLUMN floor INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE lives ADD COLUMN swept INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE sessions ADD COLUMN turn_from INTEGER;
+ALTER TABLE sessions ADD COLUMN first_idx INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE sessions ADD COLUMN kept_bytes INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE messages ADD COLUMN turn TEXT;
+CREATE TABLE removals(
+  session INTEGER NOT NULL REFERENCES sessions(n) ON DELETE CASCADE,
+  reason TEXT NOT NULL,
+  messages INTEGER NOT NULL,
+  turns INTEGER NOT NULL,
+  first_at INTEGER NOT NULL,
+  last_at INTEGER NOT NULL,
+  removed_at INTEGER NOT NULL,
+  PRIMARY KEY(session, reason)
+) WITHOUT ROWID;
+UPDATE sessions SET kept_bytes =
+  (SELECT coalesce(sum(octet_length(e.payload)), 0) FROM lives l JOIN events e ON e.id >= l.n << 40 AND e.id < (l.n + 1) << 40
+   WHERE l.session = sessions.n AND e.kind <> 0)
+  + (SELECT coalesce(sum(octet_length(m.text)), 0) FROM messages m WHERE m.session = sessions.n);
+UPDATE lives SET floor = (1 << 40) - 1 WHERE n NOT IN (SELECT life FROM sessions);
+UPDATE inputs SET content = NULL WHERE state = 'parked';
+DROP INDEX inputs_waiting;
+CREATE INDEX inputs_waiting ON inputs(session, number) WHERE state IN ('accepted', 'handed');
+INSERT INTO search(search, rank) VALUES ('secure-delete', 1);
+";
+
 // `sum` is the row's checksum, absent in rows of before. `commits` counts the transactions that wrote to the session.
 const SUMS: &str = "
 ALTER TABLE events ADD COLUMN sum INTEGER;
@@ -106,7 +136,7 @@ ALTER TABLE sessions ADD COLUMN commits INTEGER NOT NULL DEFAULT 0;
 ";
 
 /// What leads from version N to N+1, at index N; an empty file is version 0.
-pub(super) const MIGRATIONS: [&str; SCHEMA_VERSION as usize] = [TABLES, SUMS];
+pub(super) const MIGRATIONS: [&str; SCHEMA_VERSION as usize] = [FIRST, RETENTION, SUMS];
 
 /// Tables whose indexes are checked too: in one of them a row that is out of its index is a session or an input that nobody finds.
 const INDEXED: [&str; 4] = ["sessions", "lives", "messages", "inputs"];
@@ -145,6 +175,9 @@ pub(super) fn open(path: &Path, boot_id: &str, now: i64) -> Result<Opened, Journ
     }
     if found > 0 {
         check(&connection, path).map_err(unusable)??;
+    } else {
+        // Has to come before the first table, and before WAL.
+        connection.execute_batch(GIVES_SPACE_BACK).map_err(unusable)?;
     }
     if found == SCHEMA_VERSION && kept_sum(&connection).map_err(unusable)? != Some(sum_of_tables(&connection).map_err(unusable)?) {
         return Err(corrupt(path, "its tables are not as octo made them".to_owned()));
@@ -160,6 +193,12 @@ pub(super) fn open(path: &Path, boot_id: &str, now: i64) -> Result<Opened, Journ
         // From here on the file itself holds the tables, whatever becomes of its write-ahead log.
         connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).map_err(unusable)?;
         sync_directory(path);
+    }
+    if !gives_space_back(&connection).map_err(unusable)?
+        // A journal of before: it is written anew once. Without room for that it goes on as it is, and only reuses what is freed.
+        && let Err(error) = connection.execute_batch(&format!("{GIVES_SPACE_BACK} VACUUM;"))
+    {
+        tracing::warn!(%error, "the journal cannot give space back to the disk yet; it tries again at the next start");
     }
     let (witness, gone) = settle(&mut connection, path, boot_id, &told, now).map_err(unusable)?;
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false).map_err(unusable)?;
@@ -219,6 +258,15 @@ fn sync_directory(path: &Path) {
     if let Some(Err(error)) = synced {
         tracing::warn!(path = %path.display(), %error, "the journal's directory could not be brought to the disk");
     }
+}
+
+/// Freed pages go back to the file system, in steps.
+const GIVES_SPACE_BACK: &str = "PRAGMA auto_vacuum=INCREMENTAL;";
+
+/// Whether freed pages can go back to the file system.
+pub(super) fn gives_space_back(connection: &Connection) -> rusqlite::Result<bool> {
+    const INCREMENTAL: i64 = 2;
+    connection.query_row("PRAGMA auto_vacuum", [], |r| r.get::<_, i64>(0)).map(|mode| mode == INCREMENTAL)
 }
 
 fn not_ours(path: &Path) -> JournalError {

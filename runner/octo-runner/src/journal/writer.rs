@@ -3,16 +3,18 @@
 use super::batch::{Batch, Change, Entry, FinishedMessage, NewSession, Sync};
 use super::checksum;
 use super::reader::base_of;
+use super::retention::{self, Cut};
 use super::schema::{MAX_SEQ, SEQ_BITS};
 use super::witness::{Slot, Witness};
-use super::{JournalError, SessionKey};
+use super::{JournalError, SessionKey, SessionLog};
 use crate::clock::now_ms;
 use crate::kill_point::{self, Point};
 use octo_protocol::event::InputKind;
-use octo_protocol::{Role, SessionStatus};
+use octo_protocol::{EventKind, Role, SessionStatus};
 use rusqlite::{Connection, OptionalExtension, params};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot};
 
@@ -27,7 +29,18 @@ pub(super) enum Operation {
     Commit { batch: Box<Batch>, reply: oneshot::Sender<Outcome<()>> },
     Create { session: Box<NewSession>, reply: oneshot::Sender<Outcome<SessionKey>> },
     Delete { session: i64, reply: oneshot::Sender<Outcome<()>> },
+    Cut { cut: Box<Cut>, log: Option<Arc<SessionLog>>, reply: oneshot::Sender<Outcome<()>> },
+    Sweep { session: i64, reply: oneshot::Sender<Outcome<bool>> },
+    GiveBack { reply: oneshot::Sender<Outcome<bool>> },
     Close { reply: oneshot::Sender<()> },
+}
+
+/// What an operation has come to inside its transaction.
+pub(super) enum Applied {
+    Done,
+    Created(SessionKey),
+    /// Whether there is more of it to do.
+    More(bool),
 }
 
 /// Writes until it is closed or every handle is gone.
@@ -52,14 +65,7 @@ pub(super) fn run(connection: Connection, witness: Witness, mut queue: mpsc::Rec
 }
 
 /// What an operation has done to a session, for its witness; `None`: there is no such session any more.
-type Seen = (i64, Option<Slot>);
-
-/// What an operation came to inside of its transaction.
-#[derive(Default)]
-pub(super) struct Applied {
-    pub created: Option<SessionKey>,
-    seen: Option<Seen>,
-}
+pub(super) type Seen = (i64, Option<Slot>);
 
 struct Writer {
     connection: Connection,
@@ -85,16 +91,16 @@ impl Writer {
     fn write(&mut self, group: &mut Vec<Operation>) {
         let whole = if group.len() > 1 { self.transaction(group).ok() } else { None };
         match whole {
-            Some(created) => {
-                for (operation, created) in group.drain(..).zip(created) {
-                    operation.succeed(created);
+            Some(applied) => {
+                for (operation, applied) in group.drain(..).zip(applied) {
+                    operation.succeed(applied);
                 }
             }
             // One of them fails, or it is the only one: each for itself, so that it alone hears of it.
             None => {
                 for operation in group.drain(..) {
                     match self.transaction(std::slice::from_ref(&operation)) {
-                        Ok(mut created) => operation.succeed(created.pop().flatten()),
+                        Ok(mut applied) => operation.succeed(applied.pop().unwrap_or(Applied::Done)),
                         Err(error) => {
                             self.refused(&error);
                             operation.fail(error);
@@ -141,9 +147,9 @@ impl Writer {
         Ok(())
     }
 
-    fn transaction(&mut self, group: &[Operation]) -> Outcome<Vec<Option<SessionKey>>> {
+    fn transaction(&mut self, group: &[Operation]) -> Outcome<Vec<Applied>> {
         if group.iter().all(|o| matches!(o, Operation::Commit { batch, .. } if batch.is_only_announced())) {
-            return Ok(vec![None; group.len()]);
+            return Ok(group.iter().map(|_| Applied::Done).collect());
         }
         if self.doubtful {
             self.write_once_more()?;
@@ -158,12 +164,12 @@ impl Writer {
             self.sync = sync;
         }
         let transaction = self.connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate).map_err(failed)?;
-        let mut created = Vec::with_capacity(group.len());
+        let mut done = Vec::with_capacity(group.len());
         let mut seen = BTreeMap::new();
         for operation in group {
-            let applied = operation.apply(&transaction).map_err(failed)?;
-            seen.extend(applied.seen);
-            created.push(applied.created);
+            let (applied, session) = operation.apply(&transaction).map_err(failed)?;
+            seen.extend(session);
+            done.push(applied);
         }
         kill_point::reached(Point::Written);
         if let Err(error) = transaction.commit() {
@@ -181,7 +187,7 @@ impl Writer {
         }
         kill_point::reached(Point::Witnessed);
         self.wrote();
-        Ok(created)
+        Ok(done)
     }
 }
 
@@ -189,28 +195,42 @@ impl Operation {
     fn sync(&self) -> Sync {
         match self {
             Self::Commit { batch, .. } => batch.sync(),
+            // What comes back with the power is removed once more.
+            Self::Sweep { .. } | Self::GiveBack { .. } => Sync::Normal,
             _ => Sync::Full,
         }
     }
 
-    pub(super) fn apply(&self, connection: &Connection) -> rusqlite::Result<Applied> {
-        match self {
-            Self::Commit { batch, .. } => Ok(Applied { created: None, seen: apply_batch(connection, batch)? }),
+    pub(super) fn apply(&self, connection: &Connection) -> rusqlite::Result<(Applied, Option<Seen>)> {
+        let applied = match self {
+            Self::Commit { batch, .. } => return Ok((Applied::Done, apply_batch(connection, batch)?)),
             Self::Create { session, .. } => {
                 let key = create(connection, session)?;
                 let slot = Slot { life: key.life, head: 0, commits: 0 };
-                Ok(Applied { created: Some(key), seen: Some((key.session, Some(slot))) })
+                return Ok((Applied::Created(key), Some((key.session, Some(slot)))));
             }
             Self::Delete { session, .. } => {
                 delete(connection, *session)?;
-                Ok(Applied { created: None, seen: Some((*session, None)) })
+                return Ok((Applied::Done, Some((*session, None))));
             }
-            Self::Close { .. } => Ok(Applied::default()),
+            Self::Cut { cut, log, .. } => {
+                // Before the commit: whoever reads what the commit leaves finds the floor raised already.
+                if let Some(log) = log.as_ref().filter(|log| log.life == cut.key.life) {
+                    log.raise_floor(cut.floor);
+                }
+                retention::cut(connection, cut)?;
+                Applied::Done
+            }
+            Self::Sweep { session, .. } => Applied::More(retention::sweep(connection, *session)?),
+            Self::GiveBack { .. } => Applied::More(retention::give_back(connection)?),
+            Self::Close { .. } => Applied::Done,
+        };
+        Ok((applied, None))
         }
     }
 
     /// The transaction is committed: now, and not before, the events are announced.
-    fn succeed(self, created: Option<SessionKey>) {
+    fn succeed(self, applied: Applied) {
         match self {
             Self::Commit { batch, reply } => {
                 let mut seq = batch.first_seq;
@@ -223,10 +243,14 @@ impl Operation {
                 let _ = reply.send(Ok(()));
             }
             Self::Create { reply, .. } => {
-                let _ = reply.send(created.ok_or(JournalError::Closed));
+                let created = if let Applied::Created(key) = applied { Ok(key) } else { Err(JournalError::Closed) };
+                let _ = reply.send(created);
             }
-            Self::Delete { reply, .. } => {
+            Self::Delete { reply, .. } | Self::Cut { reply, .. } => {
                 let _ = reply.send(Ok(()));
+            }
+            Self::Sweep { reply, .. } | Self::GiveBack { reply } => {
+                let _ = reply.send(Ok(matches!(applied, Applied::More(true))));
             }
             Self::Close { reply } => {
                 let _ = reply.send(());
@@ -236,7 +260,10 @@ impl Operation {
 
     fn fail(self, error: JournalError) {
         match self {
-            Self::Commit { reply, .. } | Self::Delete { reply, .. } => {
+            Self::Commit { reply, .. } | Self::Delete { reply, .. } | Self::Cut { reply, .. } => {
+                let _ = reply.send(Err(error));
+            }
+            Self::Sweep { reply, .. } | Self::GiveBack { reply } => {
                 let _ = reply.send(Err(error));
             }
             Self::Create { reply, .. } => {
@@ -252,6 +279,7 @@ impl Operation {
 fn apply_batch(connection: &Connection, batch: &Batch) -> rusqlite::Result<Option<Seen>> {
     let base = batch.key.life << SEQ_BITS;
     let mut seq = i64::try_from(batch.first_seq).unwrap_or(i64::MAX >> (64 - SEQ_BITS));
+    let mut kept_bytes = 0;
     let mut insert = connection.prepare_cached(checksum::INSERT)?;
     for entry in &batch.entries {
         if !entry.is_journalled() {
@@ -262,18 +290,29 @@ fn apply_batch(connection: &Connection, batch: &Batch) -> rusqlite::Result<Optio
         prune(connection, base, id, entry)?;
         if let Some(message) = &entry.message {
             finish(connection, batch.key.session, id, message)?;
+            kept_bytes += message.text.len();
+        }
+        // Deltas go when their message is finished.
+        if entry.kind != EventKind::Delta {
+            kept_bytes += entry.packed.payload().len();
         }
         seq += 1;
     }
     let head = seq - 1;
+    // Without an event nothing has happened: bringing a session to rest or looking at it makes it no newer.
     let standing = connection
         .prepare_cached(
-            "UPDATE sessions SET head = max(head, ?2), updated_at = ?3, commits = commits + 1 WHERE n = ?1 AND life = ?4 RETURNING head, commits",
+            "UPDATE sessions SET updated_at = CASE WHEN ?2 > head THEN ?3 ELSE updated_at END, head = max(head, ?2), kept_bytes = kept_bytes + ?5,
+               commits = commits + 1
+             WHERE n = ?1 AND life = ?4 RETURNING head, commits",
         )?
-        .query_row(params![batch.key.session, head, now_ms(), batch.key.life], |r| Ok((r.get::<_, i64>(0)?, r.get::<_, i64>(1)?)))
+        .query_row(
+            params![batch.key.session, head, now_ms(), batch.key.life, i64::try_from(kept_bytes).unwrap_or(i64::MAX)],
+            |r| Ok((r.get::<_, i64>(0)?, r.get::<_, i64>(1)?)),
+        )
         .optional()?;
     for change in &batch.changes {
-        apply_change(connection, batch.key.session, head, change)?;
+        apply_change(connection, batch, head, change)?;
     }
     Ok(standing.map(|(head, commits)| {
         let slot = Slot { life: batch.key.life, head: head.unsigned_abs(), commits: commits.unsigned_abs() };
@@ -293,7 +332,7 @@ fn prune(connection: &Connection, base: i64, id: i64, entry: &Entry) -> rusqlite
 fn finish(connection: &Connection, session: i64, event: i64, message: &FinishedMessage) -> rusqlite::Result<()> {
     connection
         .prepare_cached(
-            "INSERT INTO messages(event, session, idx, id, role, client_id, created_at, text) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+            "INSERT INTO messages(event, session, idx, id, role, client_id, created_at, text, turn) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
         )?
         .execute(params![
             event,
@@ -303,7 +342,8 @@ fn finish(connection: &Connection, session: i64, event: i64, message: &FinishedM
             message.role.as_str(),
             message.client_id,
             message.created_at,
-            message.text
+            message.text,
+            message.turn
         ])?;
     let usage = &message.usage;
     let of = |role| i64::from(message.role == role);
@@ -329,11 +369,19 @@ fn finish(connection: &Connection, session: i64, event: i64, message: &FinishedM
     Ok(())
 }
 
-fn apply_change(connection: &Connection, session: i64, head: i64, change: &Change) -> rusqlite::Result<()> {
+fn apply_change(connection: &Connection, batch: &Batch, head: i64, change: &Change) -> rusqlite::Result<()> {
+    let session = batch.key.session;
     let set = |sql: &str, value: &dyn rusqlite::ToSql| connection.prepare_cached(sql)?.execute(params![session, value]).map(|_| ());
     match change {
         Change::Status(status) => set("UPDATE sessions SET status = ?2 WHERE n = ?1", &status_text(*status)),
-        Change::Turn(turn) => set("UPDATE sessions SET turn = ?2 WHERE n = ?1", turn),
+        Change::Turn(turn) => {
+            // Its first event is in this batch, or still to come.
+            let from = turn.as_ref().map(|_| signed(batch.first_seq));
+            connection
+                .prepare_cached("UPDATE sessions SET turn = ?2, turn_from = ?3 WHERE n = ?1")?
+                .execute(params![session, turn, from])?;
+            Ok(())
+        }
         Change::Resume(handle) => set("UPDATE sessions SET resume = ?2 WHERE n = ?1", handle),
         Change::Thinking(level) => set("UPDATE sessions SET thinking = ?2 WHERE n = ?1", level),
         Change::Provision(json) => set("UPDATE sessions SET provision = ?2 WHERE n = ?1", json),
@@ -357,10 +405,15 @@ fn apply_change(connection: &Connection, session: i64, head: i64, change: &Chang
                 .execute(params![session, key, head, kind_text(*kind), hash, content])?;
             Ok(())
         }
-        Change::InputHanded { key } => set("UPDATE inputs SET state = 'handed' WHERE session = ?1 AND key = ?2", key),
+        Change::InputHanded { key } => {
+            set("UPDATE inputs SET state = 'handed' WHERE session = ?1 AND key = ?2", key)?;
+            let entered = batch.entries.iter().any(|entry| entry.message.is_some());
+            if entered { retention::strip_images(connection, batch.key, key) } else { Ok(()) }
+        }
         Change::InputDelivered { key } => set("UPDATE inputs SET state = 'delivered', content = NULL WHERE session = ?1 AND key = ?2", key),
         Change::InputReturned { key } => set("UPDATE inputs SET state = 'accepted' WHERE session = ?1 AND key = ?2", key),
-        Change::InputParked { key } => set("UPDATE inputs SET state = 'parked' WHERE session = ?1 AND key = ?2", key),
+        // The person has it, and `input.accepted` stays in the journal.
+        Change::InputParked { key } => set("UPDATE inputs SET state = 'parked', content = NULL WHERE session = ?1 AND key = ?2", key),
     }
 }
 
@@ -403,6 +456,7 @@ fn delete(connection: &Connection, session: i64) -> rusqlite::Result<()> {
     // Not by cascade: only a delete by name fires the trigger that keeps the search index.
     connection.execute("DELETE FROM messages WHERE session = ?1", [session])?;
     connection.execute("DELETE FROM inputs WHERE session = ?1", [session])?;
+    connection.execute("DELETE FROM removals WHERE session = ?1", [session])?;
     connection.execute("DELETE FROM lives WHERE session = ?1", [session])?;
     connection.execute("DELETE FROM sessions WHERE n = ?1", [session])?;
     Ok(())

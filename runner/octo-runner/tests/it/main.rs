@@ -10,6 +10,7 @@ mod link;
 mod power;
 mod real_pi;
 mod sessions;
+mod sleep;
 #[path = "../../../../tests/src/disk.rs"]
 mod small_disk;
 mod support;
