@@ -13,7 +13,7 @@ mod process;
 mod script;
 
 pub use checker::{Checker, Totals};
-pub use client::{Client, LoginError};
+pub use client::{Client, LoginError, Path};
 pub use demo::{Turn, demo_prompt};
 pub use http::{Answer, request};
 pub use instance::{Instance, Options, binary, node, repository, target_dir};
