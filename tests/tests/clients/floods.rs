@@ -27,11 +27,7 @@ async fn flood(instance: &Instance, token: &str, frames: Vec<String>, mut done: 
     loop {
         let message = tokio::time::timeout(PATIENCE, stream.next()).await.expect("something comes");
         match message.expect("the connection holds").expect("the connection holds") {
-            Message::Text(text) => {
-                if done(&serde_json::from_str(&text).unwrap()) {
-                    break;
-                }
-            }
+            Message::Text(text) if done(&serde_json::from_str(&text).unwrap()) => break,
             Message::Close(frame) => panic!("closed: {frame:?}"),
             _ => {}
         }

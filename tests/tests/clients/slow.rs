@@ -9,7 +9,7 @@ use tokio::io::AsyncWriteExt;
 /// A client whose own system keeps next to nothing for it.
 const NARROW: Path = Path { source: None, receive_buffer: Some(4096) };
 /// Memory that one of them may cost: a batch, its buffer, and what an allocator makes of them.
-const MOST: u64 = 512 * 1024;
+const MOST: u64 = 1024 * 1024;
 /// A turn that a session's ring (4096 frames) does not hold, and no socket either.
 fn far() -> Script {
     Script::deltas(6000).size(140)
