@@ -5,4 +5,5 @@ mod channel;
 mod greedy;
 mod link;
 mod resume;
+mod retention;
 mod support;
