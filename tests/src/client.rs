@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use std::collections::VecDeque;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::tungstenite::handshake::client::Request;
 
 type Socket = tokio_tungstenite::WebSocketStream<tokio_tungstenite::MaybeTlsStream<tokio::net::TcpStream>>;
 
@@ -14,12 +15,38 @@ type Socket = tokio_tungstenite::WebSocketStream<tokio_tungstenite::MaybeTlsStre
 #[derive(Debug)]
 pub struct LoginError(pub String);
 
+/// How a client reaches the server.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Path {
+    /// The address it comes from; loopback has sixteen million of them.
+    pub source: Option<std::net::Ipv4Addr>,
+    /// Bytes that its kernel keeps while it does not read; what the system gives when absent.
+    pub receive_buffer: Option<u32>,
+}
+
+impl Path {
+    /// A TCP connection to an instance's port.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub async fn dial(self, port: u16) -> std::io::Result<tokio::net::TcpStream> {
+        let socket = tokio::net::TcpSocket::new_v4()?;
+        if let Some(source) = self.source {
+            socket.bind((source, 0).into())?;
+        }
+        if let Some(bytes) = self.receive_buffer {
+            socket.set_recv_buffer_size(bytes)?;
+        }
+        socket.connect(([127, 0, 0, 1], port).into()).await
+    }
+}
+
 /// A logged-in client. What it sees goes to its [`Checker`], which outlives the socket.
 pub struct Client {
     url: String,
     token: String,
+    path: Path,
     socket: Option<Socket>,
-    receive_buffer: Option<u32>,
     next_id: u64,
     /// Frames read while waiting for something else.
     unread: VecDeque<Value>,
@@ -31,17 +58,23 @@ impl Client {
     pub async fn connect(instance: &Instance) -> Self {
         let (username, password) = instance.credentials();
         let token = Self::log_in(&instance.url(), &username, &password).await.expect("the first admin can log in");
-        let mut client = Self {
-            url: instance.url(),
-            token,
-            socket: None,
-            receive_buffer: None,
-            next_id: 0,
-            unread: VecDeque::new(),
-            checker: Checker::default(),
-        };
+        let mut client = Self::new(&instance.url(), &token);
         client.reconnect().await;
         client
+    }
+
+    /// A client that has a token and no socket yet.
+    #[must_use]
+    pub fn new(url: &str, token: &str) -> Self {
+        let (url, token) = (url.to_owned(), token.to_owned());
+        Self { url, token, path: Path::default(), socket: None, next_id: 0, unread: VecDeque::new(), checker: Checker::default() }
+    }
+
+    /// The same by another way.
+    #[must_use]
+    pub fn by(mut self, path: Path) -> Self {
+        self.path = path;
+        self
     }
 
     /// A token for an account.
@@ -72,7 +105,7 @@ impl Client {
         loop {
             let mut request = format!("{}/api/ws/mux", self.url.replace("http://", "ws://")).into_client_request().unwrap();
             request.headers_mut().insert("authorization", format!("Bearer {}", self.token).parse().unwrap());
-            match self.open(request).await {
+            match self.dial(request).await {
                 Ok(socket) => {
                     self.socket = Some(socket);
                     break;
@@ -90,21 +123,11 @@ impl Client {
         assert_eq!((second["channel"].as_str(), second["type"].as_str()), (Some("session"), Some("connected")), "{second}");
     }
 
-    async fn open(&self, request: tokio_tungstenite::tungstenite::handshake::client::Request) -> Result<Socket, String> {
-        let address = self.url.trim_start_matches("http://").parse().map_err(|error| format!("{}: {error}", self.url))?;
-        let socket = tokio::net::TcpSocket::new_v4().map_err(|error| error.to_string())?;
-        if let Some(bytes) = self.receive_buffer {
-            socket.set_recv_buffer_size(bytes).map_err(|error| error.to_string())?;
-        }
-        let stream = socket.connect(address).await.map_err(|error| error.to_string())?;
-        let stream = tokio_tungstenite::MaybeTlsStream::Plain(stream);
-        let (socket, _) = tokio_tungstenite::client_async(request, stream).await.map_err(|error| error.to_string())?;
-        Ok(socket)
-    }
-
-    /// Later connections take so many bytes before somebody reads them; what is more stays at the server.
-    pub fn receive_buffer(&mut self, bytes: u32) {
-        self.receive_buffer = Some(bytes);
+    async fn dial(&self, request: Request) -> Result<Socket, tokio_tungstenite::tungstenite::Error> {
+        let port = self.url.rsplit(':').next().and_then(|port| port.parse().ok()).expect("a URL with a port");
+        let stream = self.path.dial(port).await?;
+        stream.set_nodelay(true)?;
+        Ok(tokio_tungstenite::client_async(request, tokio_tungstenite::MaybeTlsStream::Plain(stream)).await?.0)
     }
 
     /// It has a connection, as far as it knows.

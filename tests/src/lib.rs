@@ -17,7 +17,7 @@ mod script;
 
 pub use census::{Census, Member};
 pub use checker::{Checker, Rule, Totals, Verdict};
-pub use client::{Client, LoginError};
+pub use client::{Client, LoginError, Path};
 pub use demo::{Turn, demo_prompt};
 pub use http::{Answer, request};
 pub use instance::{Instance, Options, binary, node, repository, target_dir};

@@ -85,7 +85,7 @@ impl Player {
                 None => Client::connect(&instance).await,
             };
             if *reader != Reader::Eager {
-                client.receive_buffer(SMALL_BUFFER);
+                client = client.by(crate::Path { receive_buffer: Some(SMALL_BUFFER), ..crate::Path::default() });
             }
             // A new connection, also for the first: everybody attaches in the same way.
             client.cut();

@@ -69,6 +69,14 @@ pub struct ServerSettings {
     pub ping_every: Duration,
 }
 
+impl ServerSettings {
+    /// A client that has said nothing for so long is gone.
+    #[must_use]
+    pub fn silent_for(&self) -> Duration {
+        self.ping_every * 5 / 2
+    }
+}
+
 /// `[auth]`
 #[derive(Debug, Clone)]
 pub struct AuthSettings {

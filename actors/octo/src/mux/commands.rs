@@ -21,6 +21,7 @@ use std::sync::Arc;
 use std::task::Poll;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::task::JoinSet;
+use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 /// Commands of one connection under way; one more is `busy`.
 pub const MAX_IN_FLIGHT: usize = 64;
@@ -88,7 +89,7 @@ struct Response<'a> {
 }
 
 impl Address {
-    fn response(&self, result: Result<&RawValue, &ProtocolError>) -> Option<axum::extract::ws::Utf8Bytes> {
+    fn response(&self, result: Result<&RawValue, &ProtocolError>) -> Option<Utf8Bytes> {
         text(&Response {
             channel: "agent",
             session_id: &self.session_id,
@@ -173,7 +174,12 @@ impl Drop for Owed {
 
 impl Commands {
     pub fn new(context: Arc<Context>) -> Self {
-        Self { context, room: Arc::new(Semaphore::new(MAX_IN_FLIGHT)), bytes: Arc::new(Semaphore::new(MAX_IN_FLIGHT_BYTES)), lanes: HashMap::new() }
+        Self {
+            context,
+            room: Arc::new(Semaphore::new(MAX_IN_FLIGHT)),
+            bytes: Arc::new(Semaphore::new(MAX_IN_FLIGHT_BYTES)),
+            lanes: HashMap::new(),
+        }
     }
 
     fn address(&self, frame: &CommandFrame) -> Address {
@@ -277,15 +283,17 @@ async fn carry_out(context: &Context, mut frame: CommandFrame, started: oneshot:
             // Without what is this client's own, so that it can be asked for many at once.
             let command = Command::SessionAttach { cursor: None };
             let question = encode(&CommandFrame { id: None, session_id: frame.session_id.clone(), runner_id: None, command })?;
-            let mut answer = std::pin::pin!(user.attaching(principal, &session, &question, deadline));
-            // Under way once it was looked at.
-            let early = futures_util::poll!(answer.as_mut());
-            drop(started);
-            let answer = match early {
-                Poll::Ready(answer) => answer?,
-                Poll::Pending => answer.await?,
+            let answer = {
+                let mut asking = std::pin::pin!(user.attaching(principal, &session, &question, deadline));
+                // Under way once it was looked at.
+                let early = futures_util::poll!(asking.as_mut());
+                drop(started);
+                match early {
+                    Poll::Ready(answer) => answer?,
+                    Poll::Pending => asking.await?,
+                }
             };
-            attach(context, user.clone(), &scope, session.clone(), alias, cursor, answer).await
+            attach(context, user, &scope, session, alias, cursor, answer).await
         }
         Command::SessionNew { .. } | Command::SessionSwitch { .. } => {
             named()?;

@@ -4,10 +4,10 @@ use super::commands::Context;
 use super::outbox::{Closing, Out, Outbox, text};
 use super::pump::{Pump, Stats};
 use super::reader::{Heard, Reader};
+use super::socket::Socket;
 use crate::auth::{Ended, Principal};
 use crate::state::AppState;
 use crate::users::User;
-use axum::extract::ws::WebSocket;
 use futures_util::StreamExt as _;
 use octo_actors::{Actor, Ctx, Failure, Kind};
 use octo_protocol::mux::ServerFrame;
@@ -19,8 +19,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// Silence after which a peer is gone, in pings: two and a half.
-const SILENT_PINGS: (u32, u32) = (5, 2);
 /// How often an operator's view of a connection is made anew at least.
 const LOOK_EVERY: Duration = Duration::from_secs(30);
 /// How long a close may take before the socket is dropped.
@@ -35,7 +33,9 @@ pub struct Args {
     pub principal: Principal,
     pub user: User,
     /// Taken by the only incarnation there is.
-    pub socket: Mutex<Option<WebSocket>>,
+    pub socket: Mutex<Option<Socket>>,
+    /// Touched by the socket too, while a large frame arrives.
+    pub heard: Heard,
     pub connection_id: String,
 }
 
@@ -67,7 +67,7 @@ impl Actor for Connection {
         let socket = args.socket.lock().unwrap_or_else(PoisonError::into_inner).take();
         let socket = socket.ok_or("the socket is gone")?;
         let (outbox, out) = Outbox::new();
-        let (stats, heard) = (Arc::new(Stats::default()), Heard::now());
+        let (stats, heard) = (Arc::new(Stats::default()), args.heard.clone());
         for greeting in greeting(&args.connection_id) {
             outbox.frame(&greeting).await;
         }
@@ -85,7 +85,7 @@ impl Actor for Connection {
             Msg::Read
         })?;
         ctx.spawn_task(guard(args.state.clone(), args.principal.clone(), outbox.clone()))?;
-        ctx.spawn_task(keep_alive(outbox, heard.clone(), args.state.settings.server.ping_every))?;
+        ctx.spawn_task(keep_alive(outbox, heard.clone(), args.state.settings.server.ping_every, args.state.settings.server.silent_for()))?;
         ctx.tell_every(LOOK_EVERY, || Msg::Look)?;
         Ok(Self { stats, heard, since: Instant::now(), _user: args.user.clone() })
     }
@@ -155,8 +155,7 @@ async fn guard(state: AppState, principal: Principal, outbox: Outbox) -> Msg {
 }
 
 /// Pings, and gives a peer up that is silent.
-async fn keep_alive(outbox: Outbox, heard: Heard, ping_every: Duration) -> Msg {
-    let silent_for = ping_every * SILENT_PINGS.0 / SILENT_PINGS.1;
+async fn keep_alive(outbox: Outbox, heard: Heard, ping_every: Duration, silent_for: Duration) -> Msg {
     let mut ping = Instant::now() + ping_every;
     loop {
         let silent = heard.last() + silent_for;

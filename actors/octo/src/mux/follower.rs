@@ -12,8 +12,9 @@ use octo_actors::{Frame, Read};
 use octo_protocol::link::{EndReason, RequestBody};
 use octo_protocol::session::Snapshot;
 use octo_protocol::{Cursor, Epoch, ErrorCode, Event};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+use tokio::task::AbortHandle;
 
 /// Frames and bytes one follower gives at a time, so that no session holds up another of its connection.
 pub const QUANTUM_FRAMES: usize = 64;
@@ -21,6 +22,8 @@ pub const QUANTUM_FRAMES: usize = 64;
 pub const QUANTUM_BYTES: usize = 128 * 1024;
 /// Journal bytes under way to one follower that replays.
 const REPLAY_CREDIT: u32 = 256 * 1024;
+/// How long a replay whose client does not take the next batch keeps what is under way; later it asks the runner again.
+const PARKED_FOR: Duration = Duration::from_secs(1);
 /// How often a replay is begun again because something was removed under it; then the messages come instead.
 const REPLAY_RETRIES: u32 = 3;
 const SNAPSHOT_DEADLINE: Duration = Duration::from_secs(20);
@@ -66,6 +69,7 @@ struct Replay {
     seq: u64,
     count: u64,
     source: Option<Source>,
+    parked: Option<Parked>,
     /// How often this replay was begun again.
     retries: u32,
 }
@@ -74,6 +78,34 @@ struct Source {
     events: Subscription,
     until: u64,
     retries: u32,
+}
+
+/// A source between two batches. A client that does not ask for the next one loses it, and with it what is under way.
+struct Parked {
+    source: Arc<Mutex<Option<Source>>>,
+    reaper: AbortHandle,
+}
+
+impl Parked {
+    fn new(source: Source) -> Self {
+        let source = Arc::new(Mutex::new(Some(source)));
+        let parked = Arc::clone(&source);
+        let reaper = tokio::spawn(async move {
+            tokio::time::sleep(PARKED_FOR).await;
+            drop(parked.lock().unwrap_or_else(PoisonError::into_inner).take());
+        });
+        Self { source, reaper: reaper.abort_handle() }
+    }
+
+    fn take(&self) -> Option<Source> {
+        self.source.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+impl Drop for Parked {
+    fn drop(&mut self) {
+        self.reaper.abort();
+    }
 }
 
 /// What a connection is told of a follower's place.
@@ -240,7 +272,7 @@ impl Follower {
 
     fn bracket(&self, journal: Arc<Journal>, seq: u64) -> (Place, Vec<Frame>) {
         let start = self.own(&journal, Event::ReplayStart { after: seq }, None);
-        (Place::Replay(Replay { journal, seq, count: 0, source: None, retries: 0 }), start)
+        (Place::Replay(Replay { journal, seq, count: 0, source: None, parked: None, retries: 0 }), start)
     }
 
     /// Whether the journal that is followed has been replaced by another.
@@ -259,7 +291,8 @@ impl Follower {
         if self.superseded(&replay.journal) {
             return self.moved(&replay.journal, replay.seq);
         }
-        let Some(mut source) = replay.source.take() else { return self.rejoin(replay).await };
+        let parked = replay.parked.take().and_then(|parked| parked.take());
+        let Some(mut source) = replay.source.take().or(parked) else { return self.rejoin(replay).await };
         let mut frames = Vec::new();
         let mut bytes = 0;
         let mut item = source.events.next().await;
@@ -305,7 +338,7 @@ impl Follower {
                 None => break,
             }
         }
-        replay.source = Some(source);
+        replay.parked = Some(Parked::new(source));
         (Place::Replay(replay), frames)
     }
 

@@ -15,10 +15,12 @@ mod commands;
 mod connection;
 pub(crate) mod follower;
 mod outbox;
+mod pieces;
 pub(crate) mod policy;
 mod pump;
 mod rate;
 mod reader;
+mod socket;
 mod upgrade;
 
 use crate::state::AppState;
@@ -27,6 +29,7 @@ use axum::routing::get;
 
 pub use commands::{MAX_ANSWER_BYTES, MAX_ATTACHED, MAX_IN_FLIGHT, MAX_IN_FLIGHT_BYTES};
 pub use outbox::{OUTBOX_BYTES, OUTBOX_FRAMES};
+pub use pieces::PIECE;
 pub use pump::{BATCH_BYTES, BATCH_FRAMES};
 pub use rate::{BURST_FRAMES, FRAME_BYTES, FRAMES_PER_SECOND};
 

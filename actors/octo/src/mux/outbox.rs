@@ -2,10 +2,11 @@
 
 use super::commands::MAX_ANSWER_BYTES;
 use super::follower::Follower;
-use axum::extract::ws::{CloseFrame, Utf8Bytes};
 use serde::Serialize;
 use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
+use tokio_tungstenite::tungstenite::Utf8Bytes;
+use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 
 /// Frames that may wait; whoever has one more waits, so that a client that does not read is not read from either.
 pub const OUTBOX_FRAMES: usize = 128;
@@ -56,7 +57,7 @@ impl Closing {
     }
 
     pub fn frame(&self) -> CloseFrame {
-        CloseFrame { code: self.code, reason: Utf8Bytes::from_static(self.reason) }
+        CloseFrame { code: self.code.into(), reason: Utf8Bytes::from_static(self.reason) }
     }
 }
 

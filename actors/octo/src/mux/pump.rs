@@ -5,7 +5,7 @@
 
 use super::follower::{Follower, Standing};
 use super::outbox::{Closing, Out, Queued, text};
-use axum::extract::ws::{Message, Utf8Bytes, WebSocket};
+use super::socket::Socket;
 use bytes::Bytes;
 use futures_util::future::{AbortHandle, Abortable, Aborted, BoxFuture};
 use futures_util::stream::{FuturesUnordered, SplitSink};
@@ -17,6 +17,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::{mpsc, watch};
+use tokio_tungstenite::tungstenite::{self, Message, Utf8Bytes};
 
 /// Frames of one batch.
 pub const BATCH_FRAMES: usize = 64;
@@ -57,7 +58,7 @@ type Turn = (String, Box<Follower>, Vec<Frame>);
 
 /// The writer of one connection.
 pub struct Pump {
-    sink: SplitSink<WebSocket, Message>,
+    sink: SplitSink<Socket, Message>,
     out: mpsc::Receiver<Queued>,
     closing: watch::Receiver<Option<Closing>>,
     turns: FuturesUnordered<BoxFuture<'static, Result<Turn, Aborted>>>,
@@ -68,15 +69,15 @@ pub struct Pump {
 /// The socket is broken; nobody is left to tell.
 struct Broken;
 
-impl From<axum::Error> for Broken {
-    fn from(_: axum::Error) -> Self {
+impl From<tungstenite::Error> for Broken {
+    fn from(_: tungstenite::Error) -> Self {
         Self
     }
 }
 
 impl Pump {
     pub fn new(
-        sink: SplitSink<WebSocket, Message>,
+        sink: SplitSink<Socket, Message>,
         out: mpsc::Receiver<Queued>,
         closing: watch::Receiver<Option<Closing>>,
         stats: Arc<Stats>,

@@ -7,7 +7,7 @@ use super::commands::{Commands, Context};
 use super::outbox::{Closing, Outbox};
 use super::pump::Stats;
 use super::rate::Rate;
-use axum::extract::ws::{Message, Utf8Bytes, WebSocket};
+use super::socket::Socket;
 use futures_util::StreamExt as _;
 use futures_util::stream::SplitStream;
 use octo_protocol::mux::system::ServerSystem;
@@ -19,7 +19,7 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
-use tokio_tungstenite::tungstenite;
+use tokio_tungstenite::tungstenite::{self, Message, Utf8Bytes};
 
 /// Frames of more bytes are parsed apart from what serves everybody.
 const LARGE_BYTES: usize = 64 * 1024;
@@ -41,14 +41,14 @@ impl Heard {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn touch(&self) {
+    pub fn touch(&self) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
     }
 }
 
 /// The reader of one connection.
 pub struct Reader {
-    stream: SplitStream<WebSocket>,
+    stream: SplitStream<Socket>,
     outbox: Outbox,
     commands: Commands,
     channels: Channels,
@@ -59,7 +59,7 @@ pub struct Reader {
 }
 
 impl Reader {
-    pub fn new(stream: SplitStream<WebSocket>, context: Context, heard: Heard, parsing: Arc<Semaphore>) -> Self {
+    pub fn new(stream: SplitStream<Socket>, context: Context, heard: Heard, parsing: Arc<Semaphore>) -> Self {
         let (outbox, stats, context) = (context.outbox.clone(), Arc::clone(&context.stats), Arc::new(context));
         Self { stream, outbox, commands: Commands::new(Arc::clone(&context)), channels: Channels::new(context), stats, heard, parsing }
     }
@@ -94,10 +94,10 @@ impl Reader {
                     let error = "Invalid command: frames are JSON text, this one is binary".to_owned();
                     self.outbox.frame(&ServerFrame::System(ServerSystem::Error { error, id: None })).await;
                 }
-                Ok(Message::Ping(_) | Message::Pong(_)) => {}
+                Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_)) => {}
                 Ok(Message::Close(_)) => break,
                 Err(error) => {
-                    let closing = why(error);
+                    let closing = why(&error);
                     // Of a connection that broke there is nobody left to wait for.
                     whole = closing.is_none();
                     if let Some(closing) = closing {
@@ -170,17 +170,17 @@ fn size(message: &Message) -> usize {
     match message {
         Message::Text(text) => text.len(),
         Message::Binary(bytes) | Message::Ping(bytes) | Message::Pong(bytes) => bytes.len(),
-        Message::Close(_) => 0,
+        Message::Close(_) | Message::Frame(_) => 0,
     }
 }
 
 /// How to close after a frame that breaks the rules of WebSocket; `None` when it is the connection that broke.
-fn why(error: axum::Error) -> Option<Closing> {
-    match error.into_inner().downcast::<tungstenite::Error>().map(|error| *error) {
-        Ok(tungstenite::Error::Capacity(_)) => Some(Closing::new(1009, "the frame is too large")),
-        Ok(tungstenite::Error::Utf8(_)) => Some(Closing::new(1007, "the text is not UTF-8")),
-        Ok(tungstenite::Error::Protocol(tungstenite::error::ProtocolError::ResetWithoutClosingHandshake)) => None,
-        Ok(tungstenite::Error::Protocol(_)) => Some(Closing::new(1002, "the frame breaks the protocol")),
+fn why(error: &tungstenite::Error) -> Option<Closing> {
+    match error {
+        tungstenite::Error::Capacity(_) => Some(Closing::new(1009, "the frame is too large")),
+        tungstenite::Error::Utf8(_) => Some(Closing::new(1007, "the text is not UTF-8")),
+        tungstenite::Error::Protocol(tungstenite::error::ProtocolError::ResetWithoutClosingHandshake) => None,
+        tungstenite::Error::Protocol(_) => Some(Closing::new(1002, "the frame breaks the protocol")),
         _ => None,
     }
 }

@@ -1,6 +1,8 @@
 //! `GET /api/ws/mux`: from an authenticated request to a connection.
 
 use super::connection::{Args, Connection, KIND};
+use super::reader::Heard;
+use super::socket::{open, switching};
 use crate::auth::Principal;
 use crate::rest::ApiError;
 use crate::server::Place;
@@ -8,26 +10,28 @@ use crate::state::AppState;
 use crate::users::User;
 use axum::Extension;
 use axum::extract::State;
-use axum::extract::ws::{WebSocket, WebSocketUpgrade};
+use axum::extract::ws::WebSocketUpgrade;
 use axum::response::Response;
-use http::StatusCode;
-use octo_protocol::mux::MAX_FRAME_BYTES;
+use http::{HeaderMap, StatusCode};
+use hyper::upgrade::OnUpgrade;
 use std::sync::{Arc, Mutex};
 
-/// Bytes read at once. tungstenite allocates this much for every socket, idle ones too.
-const READ_BUFFER: usize = 4 * 1024;
-/// Bytes gathered before they are written; grows only when used.
-const WRITE_BUFFER: usize = 64 * 1024;
-/// Upgrades. The principal was authenticated, and the origin checked, before this is reached.
+/// Upgrades. The principal was authenticated, and the origin checked, before this is reached; [`WebSocketUpgrade`] looks at the rest of the
+/// request.
 pub async fn upgrade(
     State(state): State<AppState>,
     Extension(principal): Extension<Principal>,
     place: Option<Extension<Arc<Place>>>,
-    ws: WebSocketUpgrade,
+    on_upgrade: Option<Extension<OnUpgrade>>,
+    headers: HeaderMap,
+    _: WebSocketUpgrade,
 ) -> Result<Response, ApiError> {
     if state.shutdown.is_cancelled() {
         return Err(ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "the server is stopping; connect again in a moment"));
     }
+    let Some(Extension(on_upgrade)) = on_upgrade else {
+        return Err(ApiError::bad_request("this connection cannot become a WebSocket"));
+    };
     let user = state.users.user(&principal.user_id).await?;
     let limit = state.settings.server.max_connections_per_account;
     let Some(connected) = user.connect(limit) else {
@@ -36,22 +40,20 @@ pub async fn upgrade(
     };
     // Held as long as the socket lives; given back when it never comes to be.
     let places = (place, connected);
-    let ws = ws
-        .read_buffer_size(READ_BUFFER)
-        .write_buffer_size(WRITE_BUFFER)
-        .max_frame_size(MAX_FRAME_BYTES)
-        .max_message_size(MAX_FRAME_BYTES)
-        .on_failed_upgrade(|error| tracing::debug!(%error, "a WebSocket upgrade failed"));
-    Ok(ws.on_upgrade(move |socket| {
-        state.connections.clone().track_future(async move {
-            live(state, principal, user, socket).await;
-            drop(places);
-        })
-    }))
+    tokio::spawn(state.connections.clone().track_future(async move {
+        live(state, principal, user, on_upgrade).await;
+        drop(places);
+    }));
+    Ok(switching(&headers))
 }
 
 /// Starts the connection's actor and stays until it has ended.
-async fn live(state: AppState, principal: Principal, user: User, socket: WebSocket) {
+async fn live(state: AppState, principal: Principal, user: User, on_upgrade: OnUpgrade) {
+    let heard = Heard::now();
+    let socket = match open(on_upgrade, &heard).await {
+        Ok(socket) => socket,
+        Err(error) => return tracing::debug!(%error, "a WebSocket upgrade failed"),
+    };
     let number = user.next_connection();
     let args = Arc::new(Args {
         connection_id: format!("{}-{number}", principal.user_id),
@@ -59,6 +61,7 @@ async fn live(state: AppState, principal: Principal, user: User, socket: WebSock
         principal,
         user: user.clone(),
         socket: Mutex::new(Some(socket)),
+        heard,
     });
     let started = match user.children().await {
         Ok(children) => {

@@ -73,7 +73,6 @@ impl Listener {
         socket.set_reuseaddr(true).map_err(failed)?;
         socket.bind(address).map_err(failed)?;
         let inner = socket.listen(BACKLOG).map_err(failed)?;
-        inherited(&inner).map_err(failed)?;
         let address = inner.local_addr().map_err(failed)?;
         Ok(Self { inner, address })
     }
@@ -86,6 +85,9 @@ impl Listener {
 
     /// Serves until `stop`; then closes the listener, and gives open requests `grace` to finish.
     pub async fn serve(self, router: Router, limits: Limits, stop: CancellationToken, grace: Duration) {
+        if let Err(error) = inherited(&self.inner, limits.unread_for) {
+            tracing::warn!(%error, "the sockets of clients are as the system makes them");
+        }
         let http = Http { builder: Arc::new(builder()), router, stop: stop.clone() };
         let open = TaskTracker::new();
         let mut door = Door::new(limits);

@@ -17,4 +17,4 @@ pub use listener::{BindError, Listener};
 pub(crate) use places::network;
 pub use places::{Limits, PER_ADDRESS, Place};
 pub use router::router;
-pub use socket::{UNREAD_FOR, UNSENT_BYTES};
+pub use socket::UNSENT_BYTES;

@@ -1,10 +1,11 @@
-//! Who may connect: so many at once in all, and so many from one address.
+//! Who may connect: so many at once in all, so many from one address, and nobody who is not there any more.
 //!
 //! A place is held as long as the socket lives, also after it has become a WebSocket.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use crate::config::ServerSettings;
 
@@ -20,6 +21,8 @@ pub struct Limits {
     pub per_address: usize,
     /// From one address of this machine.
     pub per_local_address: usize,
+    /// Patience with who does not read what was written, or does not say that it has arrived; then the kernel drops the connection.
+    pub unread_for: Duration,
 }
 
 impl Limits {
@@ -32,6 +35,7 @@ impl Limits {
             total: settings.max_connections.min(room),
             per_address: chosen.unwrap_or(PER_ADDRESS),
             per_local_address: chosen.unwrap_or(usize::MAX),
+            unread_for: settings.silent_for(),
         }
     }
 
@@ -44,7 +48,9 @@ impl Limits {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Full {
     /// All are taken.
-    #[error("octo has {0} connections, and that is all it takes: try again in a moment, or raise server.max_connections and the limit of open files")]
+    #[error(
+        "octo has {0} connections, and that is all it takes: try again in a moment, or raise server.max_connections and the limit of open files"
+    )]
     Server(usize),
     /// This address has its share.
     #[error("there are {0} connections from your address already: close some, or raise server.max_connections_per_address")]
@@ -140,7 +146,7 @@ mod tests {
 
     #[test]
     fn nobody_takes_more_than_their_share_and_all_together_not_more_than_there_are() {
-        let places = Places::new(Limits { total: 5, per_address: 2, per_local_address: 4 });
+        let places = Places::new(Limits { total: 5, per_address: 2, per_local_address: 4, unread_for: Duration::MAX });
         let _first = places.take(at("10.0.0.1")).unwrap();
         let second = places.take(at("::ffff:10.0.0.1")).unwrap();
         assert_eq!(places.take(at("10.0.0.1")).err(), Some(Full::Address(2)), "the same address, however it is written");
@@ -155,7 +161,7 @@ mod tests {
 
     #[test]
     fn what_is_given_back_leaves_nothing_behind() {
-        let places = Places::new(Limits { total: 1000, per_address: 1, per_local_address: 1 });
+        let places = Places::new(Limits { total: 1000, per_address: 1, per_local_address: 1, unread_for: Duration::MAX });
         let held: Vec<_> = (0..200u8).map(|n| places.take(IpAddr::from([10, 0, 0, n])).unwrap()).collect();
         assert_eq!(lock(&places.taken).by_network.len(), 200);
         drop(held);

@@ -159,27 +159,6 @@ async fn the_commands_of_a_session_reach_the_runner_in_the_order_sent() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_flood_of_frames_ends_the_connection_with_1008() {
-    let instance = Instance::start().await;
-    let client = Client::connect(&instance, &instance.token("alice", Role::User).await).await;
-    let (mut sink, mut stream) = client.socket.split();
-    let flood = tokio::spawn(async move { while sink.send(Message::text(r#"{"channel":"session","type":"pong"}"#)).await.is_ok() {} });
-    let (mut told, mut code) = (false, None);
-    while let Some(Ok(message)) = stream.next().await {
-        match message {
-            Message::Text(text) => told |= text.contains("limit_exceeded"),
-            Message::Close(frame) => code = frame.map(|f| f.code),
-            _ => {}
-        }
-        if code.is_some() {
-            break;
-        }
-    }
-    assert_eq!((told, code), (true, Some(CloseCode::Policy)));
-    flood.abort();
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stopping_server_says_so_and_closes_with_1012() {
     let instance = Instance::start().await;
     let mut client = Client::connect(&instance, &instance.token("alice", Role::User).await).await;

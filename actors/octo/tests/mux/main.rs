@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod channel;
+mod greedy;
 mod link;
 mod resume;
 mod retention;

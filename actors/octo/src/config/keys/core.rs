@@ -42,7 +42,7 @@ pub(in crate::config) const SECTIONS: &[Section] = &[
                 "server.max_connections_per_address",
                 K::Integer(0, 1_000_000),
                 D::Derived("1024; of this machine itself, where a proxy may stand, any number"),
-                "Connections at once from one address (IPv6: from one /64); further ones are answered with 429. Set, it holds for every address; 0 is any number.",
+                "Connections at once from one address (IPv6: from one /64; a proxy on another machine is one address); further ones are answered with 429. Set, it holds for every address; 0 is any number.",
             ),
             Key::new(
                 "server.max_connections_per_account",

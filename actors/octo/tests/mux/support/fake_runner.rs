@@ -9,7 +9,7 @@ use octo_protocol::link::{
 };
 use octo_protocol::session::{SessionOpened, Snapshot};
 use octo_protocol::{
-    Command, CommandFrame, Epoch, Event, EventPayload, Message, ProtocolError, Role, SessionId, SessionState, SessionSummary,
+    Command, CommandFrame, Epoch, ErrorCode, Event, EventPayload, Message, ProtocolError, Role, SessionId, SessionState, SessionSummary,
 };
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, HashMap};
@@ -33,6 +33,16 @@ struct Core {
     changed: watch::Sender<u64>,
     links: Mutex<Vec<AbortHandle>>,
     pub gate: Notify,
+    streams: AtomicI64,
+}
+
+/// Counts a subscription while it is served.
+struct Served(Arc<Core>);
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        self.0.streams.fetch_sub(1, SeqCst);
+    }
 }
 
 #[derive(Default)]
@@ -44,6 +54,10 @@ struct State {
     actors: Vec<String>,
     /// Live subscriptions give nothing for now.
     stalled: bool,
+    /// What a command is answered instead of the usual.
+    told: HashMap<String, Value>,
+    /// So many commands are answered `busy`.
+    busy: usize,
 }
 
 struct Session {
@@ -73,6 +87,7 @@ impl FakeRunner {
             changed: watch::Sender::new(0),
             links: Mutex::default(),
             gate: Notify::new(),
+            streams: AtomicI64::new(0),
         });
         let mut runner = Self { socket: socket.to_owned(), core, accept: None };
         runner.listen();
@@ -215,6 +230,21 @@ impl FakeRunner {
     pub fn release(&self) {
         self.core.state().held.clear();
         self.core.gate.notify_waiters();
+    }
+
+    /// Answers `cmd` with `data`.
+    pub fn tell(&self, cmd: &str, data: Value) {
+        self.core.state().told.insert(cmd.to_owned(), data);
+    }
+
+    /// Has too much to do for the next `times` commands.
+    pub fn be_busy(&self, times: usize) {
+        self.core.state().busy = times;
+    }
+
+    /// Subscriptions that are being served.
+    pub fn subscriptions(&self) -> i64 {
+        self.core.streams.load(SeqCst)
     }
 
     pub fn seen(&self) -> Vec<CommandFrame> {
@@ -431,6 +461,13 @@ fn answer(core: &Core, request: &Request) -> Result<Value, ProtocolError> {
         RequestBody::Command { json } | RequestBody::Open { json, .. } | RequestBody::OpenBeside { json, .. } => {
             let frame: CommandFrame = serde_json::from_slice(json).unwrap();
             state.seen.push(frame.clone());
+            if state.busy > 0 {
+                state.busy -= 1;
+                return Err(ProtocolError::new(ErrorCode::Busy, "much to do"));
+            }
+            if let Some(told) = state.told.get(frame.command.name()) {
+                return Ok(told.clone());
+            }
             let session = SessionId::new(frame.session_id.as_str()).ok();
             if matches!(frame.command, Command::ListSessions) {
                 return Ok(json!({ "sessions": state.list() }));
@@ -458,6 +495,8 @@ fn answer(core: &Core, request: &Request) -> Result<Value, ProtocolError> {
 }
 
 async fn stream_events(core: Arc<Core>, send: mpsc::Sender<Frame>, subscribe: Subscribe, credit: Arc<AtomicI64>, more: Arc<Notify>) {
+    core.streams.fetch_add(1, SeqCst);
+    let _served = Served(Arc::clone(&core));
     let Subscribe { sub, session, epoch, after, until, .. } = subscribe;
     let end = async |reason| {
         let _ = send.send(Frame::Ended(Ended { sub, reason })).await;

@@ -25,14 +25,21 @@ pub struct Instance {
 
 impl Instance {
     pub async fn start() -> Self {
-        Self::start_in(Arc::new(tempfile::tempdir().unwrap())).await
+        Self::start_with(&[]).await
     }
 
-    async fn start_in(home: Arc<TempDir>) -> Self {
+    /// With these settings.
+    pub async fn start_with(settings: &[(&'static str, &str)]) -> Self {
+        Self::start_in(Arc::new(tempfile::tempdir().unwrap()), settings).await
+    }
+
+    async fn start_in(home: Arc<TempDir>, settings: &[(&'static str, &str)]) -> Self {
         let started = std::time::Instant::now();
         let octo = loop {
             let env: Environment = [("HOME", home.path().to_str().unwrap())].into_iter().collect();
-            let config = Config::load_with(&env, &Overrides::default().set("auth.jwt_secret", SECRET)).unwrap();
+            let overrides = Overrides::default().set("auth.jwt_secret", SECRET);
+            let overrides = settings.iter().fold(overrides, |all, (key, value)| all.set(key, *value));
+            let config = Config::load_with(&env, &overrides).unwrap();
             // A killed one still has the store until its last task has ended.
             match Builder::new().config(config).binaries(home.path().join("none")).build().await {
                 Ok(octo) => break octo,
@@ -90,7 +97,7 @@ impl Instance {
     pub async fn killed_and_started(self) -> Self {
         let home = Arc::clone(&self.home);
         self.kill().await;
-        Self::start_in(home).await
+        Self::start_in(home, &[]).await
     }
 
     pub async fn kill(self) {
