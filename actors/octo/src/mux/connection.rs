@@ -9,12 +9,14 @@ use crate::state::AppState;
 use crate::users::User;
 use axum::extract::ws::WebSocket;
 use futures_util::StreamExt as _;
-use octo_actors::{Actor, Ctx, Failure, Kind};
+use futures_util::future::{Either, select};
+use octo_actors::{Actor, Address, Ctx, Failure, Kind};
 use octo_protocol::mux::ServerFrame;
 use octo_protocol::mux::session::ServerSession;
 use octo_protocol::mux::system::ServerSystem;
 use serde_json::{Value, json};
 use std::sync::atomic::Ordering::Relaxed;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -84,9 +86,7 @@ impl Actor for Connection {
             reader.run().await;
             Msg::Read
         })?;
-        ctx.spawn_task(guard(args.state.clone(), args.principal.clone(), outbox.clone()))?;
-        ctx.spawn_task(keep_alive(outbox, heard.clone()))?;
-        ctx.tell_every(PING_EVERY, || Msg::Look)?;
+        ctx.spawn_task(attend(args.state.clone(), args.principal.clone(), outbox, heard.clone(), ctx.address().clone()))?;
         Ok(Self { stats, heard, since: Instant::now(), _user: args.user.clone() })
     }
 
@@ -136,6 +136,15 @@ fn greeting(connection_id: &str) -> [ServerFrame; 2] {
     ]
 }
 
+/// What a connection waits for besides its peer, in one task, as idle ones are many.
+async fn attend(state: AppState, principal: Principal, outbox: Outbox, heard: Heard, connection: Address<Msg>) -> Msg {
+    let over = pin!(guard(state, principal, outbox.clone()));
+    let silent = pin!(keep_alive(outbox, heard, connection));
+    match select(over, silent).await {
+        Either::Left((message, _)) | Either::Right((message, _)) => message,
+    }
+}
+
 /// Closes the connection when the server stops or the principal's rights end.
 async fn guard(state: AppState, principal: Principal, outbox: Outbox) -> Msg {
     let mut rights = state.auth.watch(&principal);
@@ -154,7 +163,7 @@ async fn guard(state: AppState, principal: Principal, outbox: Outbox) -> Msg {
 }
 
 /// Pings, and gives a peer up that is silent.
-async fn keep_alive(outbox: Outbox, heard: Heard) -> Msg {
+async fn keep_alive(outbox: Outbox, heard: Heard, connection: Address<Msg>) -> Msg {
     let mut ping = Instant::now() + PING_EVERY;
     loop {
         let silent = heard.last() + SILENT_FOR;
@@ -165,6 +174,8 @@ async fn keep_alive(outbox: Outbox, heard: Heard) -> Msg {
         }
         if ping <= now {
             outbox.offer(Out::Ping);
+            // An idle connection handles nothing else by which it would be seen as it is.
+            let _ = connection.tell(Msg::Look);
             ping = now + PING_EVERY;
         }
     }

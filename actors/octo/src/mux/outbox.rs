@@ -42,12 +42,13 @@ impl Closing {
 /// The sender's side. Clones share one queue.
 #[derive(Clone)]
 pub struct Outbox {
-    queue: mpsc::Sender<Out>,
+    /// Boxed, as the queue takes room for 32 of them while nothing waits.
+    queue: mpsc::Sender<Box<Out>>,
     closing: watch::Sender<Option<Closing>>,
 }
 
 impl Outbox {
-    pub fn new() -> (Self, mpsc::Receiver<Out>) {
+    pub fn new() -> (Self, mpsc::Receiver<Box<Out>>) {
         let (queue, out) = mpsc::channel(OUTBOX_FRAMES);
         (Self { queue, closing: watch::Sender::new(None) }, out)
     }
@@ -55,7 +56,7 @@ impl Outbox {
     /// Queues; waits for room.
     pub async fn put(&self, out: Out) {
         // A pump that is gone has closed the connection.
-        let _ = self.queue.send(out).await;
+        let _ = self.queue.send(Box::new(out)).await;
     }
 
     /// Queues a frame; waits for room.
@@ -67,7 +68,7 @@ impl Outbox {
 
     /// Queues if there is room.
     pub fn offer(&self, out: Out) {
-        let _ = self.queue.try_send(out);
+        let _ = self.queue.try_send(Box::new(out));
     }
 
     /// Closes the connection once what the pump has in hand is written. Only the first closing counts.

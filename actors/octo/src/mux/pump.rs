@@ -56,7 +56,7 @@ type Turn = (String, Box<Follower>, Vec<Frame>);
 /// The writer of one connection.
 pub struct Pump {
     sink: SplitSink<WebSocket, Message>,
-    out: mpsc::Receiver<Out>,
+    out: mpsc::Receiver<Box<Out>>,
     closing: watch::Receiver<Option<Closing>>,
     turns: FuturesUnordered<BoxFuture<'static, Result<Turn, Aborted>>>,
     followed: BTreeMap<String, AbortHandle>,
@@ -75,7 +75,7 @@ impl From<axum::Error> for Broken {
 impl Pump {
     pub fn new(
         sink: SplitSink<WebSocket, Message>,
-        out: mpsc::Receiver<Out>,
+        out: mpsc::Receiver<Box<Out>>,
         closing: watch::Receiver<Option<Closing>>,
         stats: Arc<Stats>,
     ) -> Self {
@@ -107,19 +107,19 @@ impl Pump {
             Some(turn) = self.turns.next(), if !self.turns.is_empty() => First::Turn(turn),
         };
         match first {
-            First::Out(out) => self.act(out, &mut batch).await?,
+            First::Out(out) => self.act(*out, &mut batch).await?,
             First::Turn(turn) => self.take(turn, &mut batch).await?,
             First::Close(closing) => {
                 // What was said before the close is still said.
                 while let Ok(out) = self.out.try_recv() {
-                    self.act(out, &mut batch).await?;
+                    self.act(*out, &mut batch).await?;
                 }
                 return Ok(Some(closing));
             }
         }
         while !batch.full() {
             if let Ok(out) = self.out.try_recv() {
-                self.act(out, &mut batch).await?;
+                self.act(*out, &mut batch).await?;
             } else if let Some(Some(turn)) = self.turns.next().now_or_never() {
                 self.take(turn, &mut batch).await?;
             } else {
@@ -202,7 +202,7 @@ impl Pump {
 /// What a batch begins with.
 enum First {
     Close(Closing),
-    Out(Out),
+    Out(Box<Out>),
     Turn(Result<Turn, Aborted>),
 }
 

@@ -1,18 +1,20 @@
 //! `GET /api/ws/mux`: from an authenticated request to a connection.
 
-use super::connection::{Args, Connection, KIND};
+use super::connection::{Args, Connection, KIND, Msg};
 use crate::auth::Principal;
 use crate::state::AppState;
+use crate::users::Connected;
 use axum::Extension;
 use axum::extract::State;
 use axum::extract::ws::{WebSocket, WebSocketUpgrade};
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
+use octo_actors::Address;
 use octo_protocol::mux::MAX_FRAME_BYTES;
 use std::sync::{Arc, Mutex};
 
-/// Bytes read at once. tungstenite allocates this much for every socket, idle ones too.
-const READ_BUFFER: usize = 4 * 1024;
+/// Bytes read at once. tungstenite allocates this much for every socket, idle ones too; nearly every command is smaller.
+const READ_BUFFER: usize = 1024;
 /// Bytes gathered before they are written; grows only when used.
 const WRITE_BUFFER: usize = 64 * 1024;
 /// Connections of one user.
@@ -29,17 +31,33 @@ pub async fn upgrade(State(state): State<AppState>, Extension(principal): Extens
         .max_frame_size(MAX_FRAME_BYTES)
         .max_message_size(MAX_FRAME_BYTES)
         .on_failed_upgrade(|error| tracing::debug!(%error, "a WebSocket upgrade failed"));
-    ws.on_upgrade(move |socket| state.connections.clone().track_future(live(state, principal, socket)))
+    ws.on_upgrade(move |socket| {
+        let connections = state.connections.clone();
+        // Not in the task of the upgrade, which keeps room for all its steps until it ends.
+        connections.spawn(live(Box::pin(enter(state, principal, socket))));
+        std::future::ready(())
+    })
 }
 
-/// Starts the connection's actor and stays until it has ended.
-async fn live(state: AppState, principal: Principal, socket: WebSocket) {
+/// Stays until the connection has ended. What its start took is given back before.
+async fn live(entered: impl Future<Output = Option<(Address<Msg>, Connected)>>) {
+    if let Some((connection, _place)) = entered.await {
+        connection.closed().await;
+    }
+}
+
+/// Starts the connection's actor.
+async fn enter(state: AppState, principal: Principal, socket: WebSocket) -> Option<(Address<Msg>, Connected)> {
     let user = match state.users.user(&principal.user_id).await {
         Ok(user) => user,
-        Err(error) => return tracing::warn!(user = %principal.user_id, %error, "a connection is refused"),
+        Err(error) => {
+            tracing::warn!(user = %principal.user_id, %error, "a connection is refused");
+            return None;
+        }
     };
-    let Some(_place) = user.connect(MAX_CONNECTIONS) else {
-        return tracing::warn!(user = %principal.user_id, "a connection is refused: the user has too many");
+    let Some(place) = user.connect(MAX_CONNECTIONS) else {
+        tracing::warn!(user = %principal.user_id, "a connection is refused: the user has too many");
+        return None;
     };
     let number = user.next_connection();
     let args = Arc::new(Args {
@@ -57,7 +75,10 @@ async fn live(state: AppState, principal: Principal, socket: WebSocket) {
         Err(error) => Err(error.to_string()),
     };
     match started {
-        Ok(address) => address.closed().await,
-        Err(error) => tracing::warn!(user = %user.id(), %error, "a connection is refused"),
+        Ok(address) => Some((address, place)),
+        Err(error) => {
+            tracing::warn!(user = %user.id(), %error, "a connection is refused");
+            None
+        }
     }
 }
