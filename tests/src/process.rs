@@ -34,6 +34,13 @@ impl Process {
         Some(Self { pid, parent, started, name, state })
     }
 
+    /// Memory of its own, in KiB: what it holds besides the files it has mapped.
+    #[must_use]
+    pub fn own_memory_kib(&self) -> Option<u64> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid)).ok()?;
+        status.lines().find_map(|line| line.strip_prefix("RssAnon:")?.split_whitespace().next()?.parse().ok())
+    }
+
     /// It still runs (a zombie does not).
     #[must_use]
     pub fn is_alive(&self) -> bool {

@@ -1,7 +1,6 @@
 //! What an actor can do from inside: know itself, own children and tasks, stop.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::pin;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::task::Poll;
 use std::time::Duration;
@@ -92,6 +91,7 @@ impl<M: Send + 'static> Ctx<M> {
     /// `Busy` when the actor already owns [`MAX_TASKS`].
     pub fn spawn_task(&self, work: impl Future<Output = M> + Send + 'static) -> Result<Task, SendError> {
         let address = self.address.clone();
+        let work = Box::pin(work);
         self.spawn_quiet(async move {
             let message = work.await;
             let _ = address.tell_owned(message);
@@ -109,9 +109,10 @@ impl<M: Send + 'static> Ctx<M> {
             return Err(SendError::Busy { path: self.path().clone(), limit: MAX_TASKS });
         }
         let (address, token) = (self.address.clone(), Arc::clone(&self.token));
+        // On the heap, once: a future that is moved into another one takes its place twice.
+        let mut work = Box::pin(work);
         let handle = tasks.spawn(async move {
             let panic = {
-                let mut work = pin!(work);
                 std::future::poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| work.as_mut().poll(cx))) {
                     Ok(Poll::Pending) => Poll::Pending,
                     Ok(Poll::Ready(())) => Poll::Ready(None),

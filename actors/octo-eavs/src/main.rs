@@ -79,6 +79,7 @@ impl std::fmt::Display for TreeDown {
 impl std::error::Error for TreeDown {}
 
 fn main() -> ExitCode {
+    octo_actors::prepare_process();
     let Command::Serve(serve) = Cli::parse().command;
     // Fails only when this process leads its group already, and then it is detached enough.
     let _ = nix::unistd::setsid();
@@ -108,6 +109,7 @@ async fn serve_until_told(serve: Serve) -> anyhow::Result<()> {
     let mut term = signal(SignalKind::terminate()).context("could not listen for SIGTERM")?;
     let mut int = signal(SignalKind::interrupt()).context("could not listen for SIGINT")?;
     let mut hangup = signal(SignalKind::hangup()).context("could not listen for SIGHUP")?;
+    tokio::spawn(octo_actors::tidy_memory());
     let server = Server::start(Options {
         config: serve.config,
         data_dir: serve.data_dir,

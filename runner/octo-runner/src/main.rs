@@ -33,6 +33,7 @@ enum Cmd {
 }
 
 fn main() -> ExitCode {
+    octo_actors::prepare_process();
     let Cmd::Serve(options) = Cli::parse().command;
     match run(*options) {
         Ok(code) => code,
@@ -65,6 +66,7 @@ fn run(options: Options) -> anyhow::Result<ExitCode> {
 async fn serve(options: Options) -> anyhow::Result<ExitCode> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
+    tokio::spawn(octo_actors::tidy_memory());
     let socket = options.socket.clone();
     let runner = Runner::start(options).await?;
     tracing::info!(socket = %socket.display(), pid = std::process::id(), "serving");

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use argon2::password_hash::{PasswordHash, PasswordHasher, PasswordVerifier, SaltString};
+use argon2::password_hash::{Output, PasswordHash, PasswordHasher, PasswordVerifier, SaltString};
 use argon2::{Algorithm, Argon2, Params, Version};
 use tokio::sync::Semaphore;
 
@@ -42,7 +42,7 @@ impl Passwords {
     /// # Errors
     /// When hashing does not work at all.
     pub fn new() -> Result<Self, PasswordsError> {
-        let nobody = hash(&super::random_hex(16))?;
+        let nobody = nobody()?;
         Ok(Self(Arc::new(Inner { permits: Arc::new(Semaphore::new(AT_ONCE)), waiting: AtomicUsize::new(0), nobody })))
     }
 
@@ -72,8 +72,7 @@ impl Passwords {
     /// Whether a stored hash was made with other parameters than today's.
     #[must_use]
     pub fn is_outdated(stored: &str) -> bool {
-        let today = format!("$argon2id$v=19$m={MEMORY_KIB},t={PASSES},p={LANES}$");
-        !stored.starts_with(&today)
+        !stored.starts_with(&parameters())
     }
 
     async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, PasswordsError> {
@@ -99,11 +98,28 @@ impl Passwords {
     }
 }
 
-fn hash(password: &str) -> Result<String, PasswordsError> {
-    let params = Params::new(MEMORY_KIB, PASSES, LANES, None).map_err(|_| PasswordsError("argon2 refuses its parameters"))?;
+/// A hash that no password is known to have: a random salt and a random output. Nothing is computed for it, so that it costs a start nothing.
+fn nobody() -> Result<String, PasswordsError> {
+    let (salt, mut output) = (salt()?, [0u8; Params::DEFAULT_OUTPUT_LEN]);
+    rand::Rng::fill(&mut rand::rng(), &mut output[..]);
+    let output = Output::new(&output).map_err(|_| PasswordsError("argon2 refuses its parameters"))?;
+    Ok(format!("{}{salt}${output}", parameters()))
+}
+
+/// What today's hashes begin with.
+fn parameters() -> String {
+    format!("$argon2id$v=19$m={MEMORY_KIB},t={PASSES},p={LANES}$")
+}
+
+fn salt() -> Result<SaltString, PasswordsError> {
     let mut salt = [0u8; 16];
     rand::Rng::fill(&mut rand::rng(), &mut salt[..]);
-    let salt = SaltString::encode_b64(&salt).map_err(|_| PasswordsError("no salt could be made"))?;
+    SaltString::encode_b64(&salt).map_err(|_| PasswordsError("no salt could be made"))
+}
+
+fn hash(password: &str) -> Result<String, PasswordsError> {
+    let params = Params::new(MEMORY_KIB, PASSES, LANES, None).map_err(|_| PasswordsError("argon2 refuses its parameters"))?;
+    let salt = salt()?;
     Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
         .hash_password(password.as_bytes(), &salt)
         .map(|hash| hash.to_string())

@@ -16,6 +16,7 @@ use super::exit::Failure;
 use super::output::Output;
 
 pub fn serve(arguments: Serve, file: Option<PathBuf>, output: Output) -> Result<(), Failure> {
+    octo_actors::prepare_process();
     let overrides = Overrides::default().flag("server.host", arguments.host, "--host").flag(
         "server.port",
         arguments.port.map(|p| p.to_string()),
@@ -44,6 +45,7 @@ async fn run(config: Config, settings: &Settings, output: Output) -> Result<(), 
     // Before anybody learns that octo is there, so that a signal never finds it unprepared.
     let mut told = Signals::listen().map_err(|e| Failure::other(format!("signals cannot be listened for: {e}")))?;
     announce(&octo, &settings.server.host, address, output);
+    tokio::spawn(octo_actors::tidy_memory());
     let stop = octo.shutdown();
     tokio::spawn(async move {
         told.next().await;

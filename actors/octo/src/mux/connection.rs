@@ -9,18 +9,19 @@ use crate::auth::{Ended, Principal};
 use crate::state::AppState;
 use crate::users::User;
 use futures_util::StreamExt as _;
-use octo_actors::{Actor, Ctx, Failure, Kind};
+use futures_util::future::{Either, select};
+use octo_actors::{Actor, Address, Ctx, Failure, Kind};
 use octo_protocol::mux::ServerFrame;
 use octo_protocol::mux::session::ServerSession;
 use octo_protocol::mux::system::ServerSystem;
 use serde_json::{Value, json};
+use std::pin::pin;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
 
 /// How often an operator's view of a connection is made anew at least.
-const LOOK_EVERY: Duration = Duration::from_secs(30);
 /// How long a close may take before the socket is dropped.
 const CLOSE_WITHIN: Duration = Duration::from_secs(5);
 /// How soon clients may come back after a restart.
@@ -84,9 +85,7 @@ impl Actor for Connection {
             reader.run().await;
             Msg::Read
         })?;
-        ctx.spawn_task(guard(args.state.clone(), args.principal.clone(), outbox.clone()))?;
-        ctx.spawn_task(keep_alive(outbox, heard.clone(), args.state.settings.server.ping_every, args.state.settings.server.silent_for()))?;
-        ctx.tell_every(LOOK_EVERY, || Msg::Look)?;
+        ctx.spawn_task(attend(args.state.clone(), args.principal.clone(), outbox, heard.clone(), ctx.address().clone()))?;
         Ok(Self { stats, heard, since: Instant::now(), _user: args.user.clone() })
     }
 
@@ -137,6 +136,16 @@ fn greeting(connection_id: &str) -> [ServerFrame; 2] {
     ]
 }
 
+/// What a connection waits for besides its peer, in one task, as idle ones are many.
+async fn attend(state: AppState, principal: Principal, outbox: Outbox, heard: Heard, connection: Address<Msg>) -> Msg {
+    let (ping_every, silent_for) = (state.settings.server.ping_every, state.settings.server.silent_for());
+    let over = pin!(guard(state, principal, outbox.clone()));
+    let silent = pin!(keep_alive(outbox, heard, connection, ping_every, silent_for));
+    match select(over, silent).await {
+        Either::Left((message, _)) | Either::Right((message, _)) => message,
+    }
+}
+
 /// Closes the connection when the server stops or the principal's rights end.
 async fn guard(state: AppState, principal: Principal, outbox: Outbox) -> Msg {
     let mut rights = state.auth.watch(&principal);
@@ -155,7 +164,7 @@ async fn guard(state: AppState, principal: Principal, outbox: Outbox) -> Msg {
 }
 
 /// Pings, and gives a peer up that is silent.
-async fn keep_alive(outbox: Outbox, heard: Heard, ping_every: Duration, silent_for: Duration) -> Msg {
+async fn keep_alive(outbox: Outbox, heard: Heard, connection: Address<Msg>, ping_every: Duration, silent_for: Duration) -> Msg {
     let mut ping = Instant::now() + ping_every;
     loop {
         let silent = heard.last() + silent_for;
@@ -166,6 +175,8 @@ async fn keep_alive(outbox: Outbox, heard: Heard, ping_every: Duration, silent_f
         }
         if ping <= now {
             outbox.offer(Out::Ping);
+            // An idle connection handles nothing else by which it would be seen as it is.
+            let _ = connection.tell(Msg::Look);
             ping = now + ping_every;
         }
     }

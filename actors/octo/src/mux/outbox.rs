@@ -64,13 +64,14 @@ impl Closing {
 /// The sender's side. Clones share one queue.
 #[derive(Clone)]
 pub struct Outbox {
-    queue: mpsc::Sender<Queued>,
+    /// Boxed, as the queue takes room for 32 of them while nothing waits.
+    queue: mpsc::Sender<Box<Queued>>,
     room: Arc<Semaphore>,
     closing: watch::Sender<Option<Closing>>,
 }
 
 impl Outbox {
-    pub fn new() -> (Self, mpsc::Receiver<Queued>) {
+    pub fn new() -> (Self, mpsc::Receiver<Box<Queued>>) {
         let (queue, out) = mpsc::channel(OUTBOX_FRAMES);
         (Self { queue, room: Arc::new(Semaphore::new(OUTBOX_BYTES)), closing: watch::Sender::new(None) }, out)
     }
@@ -79,14 +80,14 @@ impl Outbox {
     pub async fn put(&self, out: Out) {
         // Only a connection that has ended closes the queue; the room is never closed.
         let Ok(_room) = Arc::clone(&self.room).acquire_many_owned(room(&out)).await else { return };
-        let _ = self.queue.send(Queued { out, _room }).await;
+        let _ = self.queue.send(Box::new(Queued { out, _room })).await;
     }
 
     /// Queues, or gives the thing back when it is large and the client has not read what is queued already.
     pub async fn put_or_give_back(&self, out: Out) -> Result<(), Out> {
         if out.bytes() > SMALL_BYTES {
             let Ok(_room) = Arc::clone(&self.room).try_acquire_many_owned(room(&out)) else { return Err(out) };
-            let _ = self.queue.send(Queued { out, _room }).await;
+            let _ = self.queue.send(Box::new(Queued { out, _room })).await;
         } else {
             self.put(out).await;
         }
@@ -103,7 +104,7 @@ impl Outbox {
     /// Queues if there is room.
     pub fn offer(&self, out: Out) {
         if let Ok(_room) = Arc::clone(&self.room).try_acquire_many_owned(room(&out)) {
-            let _ = self.queue.try_send(Queued { out, _room });
+            let _ = self.queue.try_send(Box::new(Queued { out, _room }));
         }
     }
 

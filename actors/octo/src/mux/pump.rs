@@ -59,7 +59,7 @@ type Turn = (String, Box<Follower>, Vec<Frame>);
 /// The writer of one connection.
 pub struct Pump {
     sink: SplitSink<Socket, Message>,
-    out: mpsc::Receiver<Queued>,
+    out: mpsc::Receiver<Box<Queued>>,
     closing: watch::Receiver<Option<Closing>>,
     turns: FuturesUnordered<BoxFuture<'static, Result<Turn, Aborted>>>,
     followed: BTreeMap<String, AbortHandle>,
@@ -78,7 +78,7 @@ impl From<tungstenite::Error> for Broken {
 impl Pump {
     pub fn new(
         sink: SplitSink<Socket, Message>,
-        out: mpsc::Receiver<Queued>,
+        out: mpsc::Receiver<Box<Queued>>,
         closing: watch::Receiver<Option<Closing>>,
         stats: Arc<Stats>,
     ) -> Self {
@@ -110,19 +110,19 @@ impl Pump {
             Some(turn) = self.turns.next(), if !self.turns.is_empty() => First::Turn(turn),
         };
         match first {
-            First::Out(out) => self.act(out, &mut batch).await?,
+            First::Out(out) => self.act(*out, &mut batch).await?,
             First::Turn(turn) => self.take(turn, &mut batch).await?,
             First::Close(closing) => {
                 // What was said before the close is still said.
                 while let Ok(out) = self.out.try_recv() {
-                    self.act(out, &mut batch).await?;
+                    self.act(*out, &mut batch).await?;
                 }
                 return Ok(Some(closing));
             }
         }
         while !batch.full() {
             if let Ok(out) = self.out.try_recv() {
-                self.act(out, &mut batch).await?;
+                self.act(*out, &mut batch).await?;
             } else if let Some(Some(turn)) = self.turns.next().now_or_never() {
                 self.take(turn, &mut batch).await?;
             } else {
@@ -135,8 +135,8 @@ impl Pump {
         Ok(None)
     }
 
-    async fn act(&mut self, queued: Queued, batch: &mut Batch) -> Result<(), Broken> {
-        let Queued { out, .. } = queued;
+    async fn act(&mut self, queued: Box<Queued>, batch: &mut Batch) -> Result<(), Broken> {
+        let Queued { out, .. } = *queued;
         match out {
             Out::Frame(text, _permit) => self.feed(text, batch).await,
             Out::Attach { response, permit: _permit, key, follower } => {
@@ -206,7 +206,7 @@ impl Pump {
 /// What a batch begins with.
 enum First {
     Close(Closing),
-    Out(Queued),
+    Out(Box<Queued>),
     Turn(Result<Turn, Aborted>),
 }
 

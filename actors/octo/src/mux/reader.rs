@@ -88,7 +88,8 @@ impl Reader {
             match message {
                 Ok(Message::Text(text)) => {
                     self.stats.received_frames.fetch_add(1, Relaxed);
-                    self.text(text, &mut tasks).await;
+                    // On the heap while there is a command: an idle connection keeps no room for one.
+                    Box::pin(self.text(text, &mut tasks)).await;
                 }
                 Ok(Message::Binary(_)) => {
                     let error = "Invalid command: frames are JSON text, this one is binary".to_owned();

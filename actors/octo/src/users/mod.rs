@@ -25,4 +25,4 @@ pub use feed::{Attached, Feed, Journal, LOG_LIMITS, Reach, View};
 pub use payload::{MAX_EVENT_BYTES, MAX_EVENT_DEPTH, own_event, wrap};
 pub(crate) use payload::{depth, now_ms};
 pub use registry::{Users, UsersConfig};
-pub use user::{FOLLOW_LINGER, MAX_FEEDS, User};
+pub use user::{Connected, FOLLOW_LINGER, MAX_FEEDS, User};

@@ -150,6 +150,9 @@ impl Prepared {
         self.take_terminal().map_err(at(Step::Terminal))?;
         nix::unistd::chdir(self.cwd.as_c_str()).map_err(at(Step::Directory))?;
         limits::apply(&self.limits).map_err(|error| (Step::Limits, errno_of(&error)))?;
+        // octo's daemons do without huge pages; their programs have what the machine gives.
+        #[cfg(target_os = "linux")]
+        let _ = nix::sys::prctl::set_thp_disable(false);
         // The kernel attaches this process's id, as the launcher's namespace knows it.
         let _ = nix::unistd::write(line, &self.here);
         close_all_but_standard(outcome.as_raw_fd()).map_err(at(Step::Descriptors))?;

@@ -25,6 +25,17 @@ async fn a_limit_above_the_callers_own_becomes_that() {
     assert_eq!(run(spec).await.stdout, format!("{hard}\n"));
 }
 
+/// octo's daemons forbid themselves huge pages, and what they start inherits that.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_program_may_use_huge_pages_though_its_launcher_may_not() {
+    nix::sys::prctl::set_thp_disable(true).unwrap();
+    let bed = Bed::new();
+    let output = run(bed.sh("grep THP_enabled /proc/self/status || echo unknown")).await;
+    nix::sys::prctl::set_thp_disable(false).unwrap();
+    assert!(["THP_enabled:\t1\n", "unknown\n"].contains(&output.stdout.as_str()), "{}", output.stdout);
+}
+
 #[tokio::test]
 async fn a_file_cannot_grow_beyond_its_limit() {
     let bed = Bed::new();
