@@ -288,7 +288,7 @@ fn sum_of_tables(connection: &Connection) -> rusqlite::Result<String> {
     let mut statement = connection.prepare("SELECT type, name, tbl_name, sql FROM sqlite_schema ORDER BY name, type")?;
     let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {
-        for column in 0..4 {
+        for column in 0usize..4 {
             crc.update(row.get_ref(column)?.as_bytes_or_null().ok().flatten().unwrap_or_default());
             crc.update(&[0]);
         }
