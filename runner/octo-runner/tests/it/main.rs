@@ -7,6 +7,7 @@ mod disk;
 mod link;
 mod real_pi;
 mod sessions;
+mod sleep;
 #[path = "../../../../tests/src/disk.rs"]
 mod small_disk;
 mod support;
