@@ -21,7 +21,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// How often an operator's view of a connection is made anew at least.
 /// How long a close may take before the socket is dropped.
 const CLOSE_WITHIN: Duration = Duration::from_secs(5);
 /// How soon clients may come back after a restart.
