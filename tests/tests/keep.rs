@@ -78,6 +78,7 @@ async fn a_journal_over_its_size_loses_its_oldest_turns_and_says_so_on_every_way
     runner.kill();
     until("the runner is gone", || (!runner.is_alive()).then_some(())).await;
     instance.start().await;
+    early.checker.may_resync("ses_1");
     early.reconnect_to(&instance).await;
     early.attach("ses_1").await;
     let mut told = None;
