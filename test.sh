@@ -59,7 +59,7 @@ cargo build --workspace --all-targets --quiet
 
 step "Licences, bans, sources"
 cargo deny --log-level error check licenses bans sources
-cargo deny --log-level error --manifest-path fuzz/engine/Cargo.toml check --config deny.toml licenses bans sources
+cargo deny --log-level error --manifest-path fuzz/engine/Cargo.toml --config deny.toml check licenses bans sources
 if timeout 60 cargo deny --log-level error fetch db >/dev/null 2>&1; then
   cargo deny --log-level error check advisories
 else

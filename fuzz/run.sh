@@ -31,9 +31,8 @@ longest() {
 # What a target needs built beside the protocol and the harness.
 features() {
   case "$1" in
-    mux | link | pi) ;;
-    journal*) echo runner ;;
-    *) echo server ;;
+    peer | config | llm) echo server ;;
+    *) echo runner ;;
   esac
 }
 

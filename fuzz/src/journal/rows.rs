@@ -65,7 +65,7 @@ fn number(dice: &mut Dice<'_>) -> u64 {
 
 fn maybe(dice: &mut Dice<'_>) -> Option<u64> {
     let number = number(dice);
-    (number % 3 != 0).then_some(number / 3)
+    (!number.is_multiple_of(3)).then_some(number / 3)
 }
 
 /// What a client may ask, and what it must get.
@@ -85,7 +85,7 @@ fn whole(journal: &Journal, key: SessionKey, words: &str, dice: &mut Dice<'_>) {
     let there = events.into_iter().filter(|seq| *seq <= after).count() as u64;
     check_messages(&snapshot.messages, snapshot.has_more, there, limit);
 
-    let session = (after % 2 == 0).then(|| words.to_owned());
+    let session = after.is_multiple_of(2).then(|| words.to_owned());
     let hits = now(journal.search(words, session.clone(), limit)).expect("words are words");
     assert!(hits.len() <= limit as usize && (session.is_none() || hits.is_empty() || words == "s1"), "{hits:?}");
     for hit in now(journal.search(words, Some("s1".into()), 10)).expect("words are words") {
@@ -96,7 +96,8 @@ fn whole(journal: &Journal, key: SessionKey, words: &str, dice: &mut Dice<'_>) {
     assert_eq!(now(journal.chat(words)).expect("an id is a text").is_some(), known);
     assert_eq!(now(journal.session(words)).expect("an id is a text").is_some(), ["s1", "s2"].contains(&words));
     assert_eq!(now(journal.input(key.session, words)).expect("a key is a text").is_some(), ["c1", "c2", "c3"].contains(&words));
-    let chats = now(journal.chats((limit % 2 == 0).then(|| words.to_owned()), limit % 3 == 0, limit)).expect("a folder is a text");
+    let chats =
+        now(journal.chats(limit.is_multiple_of(2).then(|| words.to_owned()), limit.is_multiple_of(3), limit)).expect("a folder is a text");
     assert!(chats.len() <= 2.min(limit as usize));
     asked(journal, words);
 }
@@ -127,6 +128,7 @@ fn asked(journal: &Journal, json: &str) {
             now(journal.messages(1, before_idx, limit, PAGE_BYTES)).expect("a place is only a number");
         }
         Ok(HistoryQuery::Search { q, session_id, limit }) => drop(now(journal.search(&q, session_id, limit)).expect("words are words")),
+        Ok(HistoryQuery::Removed { .. }) => assert!(now(journal.removed(None)).expect("nothing was removed").is_none()),
         Err(_) => {}
     }
 }
@@ -167,7 +169,7 @@ fn damaged(journal: &Journal, words: &str) {
             lives.push((row.key, row.head));
         }
     }
-    let _ = now(journal.unfinished_sessions());
+    let _ = (now(journal.unfinished_sessions()), now(journal.holdings()));
     for (key, head) in lives {
         pages(journal, key.life, None);
         pages(journal, key.life, Some(head));
@@ -179,6 +181,7 @@ fn damaged(journal: &Journal, words: &str) {
         }
         bounded(now(journal.messages(key.session, None, 3, 1)).map(|page| page.messages.len()), 3);
         let _ = now(journal.undelivered_inputs(key.session));
+        let _ = (now(journal.removed(Some(key.session))), now(journal.holding(key.session)));
         for input in ["c1", "c2", words] {
             let _ = now(journal.input(key.session, input));
         }

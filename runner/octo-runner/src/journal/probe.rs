@@ -16,7 +16,7 @@ use tokio::sync::{mpsc, oneshot};
 const STATEMENTS: usize = 256;
 
 /// Columns that can be damaged: the statement that sets row `?2` to `?1`.
-const DAMAGES: [(&str, &str); 5] = [
+const DAMAGES: [(&str, &str); 8] = [
     (
         "sessions",
         "id life epoch head harness cwd provider model thinking config provision resume title title_given readable_id parent status turn messages \
@@ -26,6 +26,9 @@ const DAMAGES: [(&str, &str); 5] = [
     ("messages", "event session idx id role client_id created_at text"),
     ("search_data", "block"),
     ("search_docsize", "sz"),
+    ("sessions", "first_idx kept_bytes"),
+    ("messages", "turn"),
+    ("lives", "session epoch floor swept"),
 ];
 
 /// A value of any type that SQLite has; texts need not be UTF-8.
@@ -85,7 +88,10 @@ impl Probe {
     /// # Errors
     /// [`JournalError`] when SQLite does not take it.
     pub fn create(&self, session: NewSession) -> Result<SessionKey, JournalError> {
-        self.apply(&Operation::Create { session: Box::new(session), reply: oneshot::channel().0 })?.ok_or(JournalError::Closed)
+        match self.apply(&Operation::Create { session: Box::new(session), reply: oneshot::channel().0 })? {
+            Applied::Created(key) => Ok(key),
+            _ => Err(JournalError::Closed),
+        }
     }
 
     /// Writes a batch as the journal's writer does; announces nothing.
@@ -96,7 +102,7 @@ impl Probe {
         self.apply(&Operation::Commit { batch: Box::new(batch), reply: oneshot::channel().0 }).map(|_| ())
     }
 
-    fn apply(&self, operation: &Operation) -> Result<Option<SessionKey>, JournalError> {
+    fn apply(&self, operation: &Operation) -> Result<Applied, JournalError> {
         let applied = self.journal.readers().lend(|connection| operation.apply(connection));
         let (applied, _) = applied.ok_or(JournalError::Closed)?.map_err(|error| JournalError::sqlite("writing", self.journal.path(), &error))?;
         Ok(if let Applied::Created(key) = applied { Some(key) } else { None })
