@@ -203,6 +203,7 @@ pub enum Event {
     #[serde(rename = "stream.resync_required")]
     ResyncRequired {
         reason: String,
+        /// Numbers between the cursor and what is kept, where the cursor was older than that.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         #[ts(optional, type = "number")]
         dropped_count: Option<u64>,
@@ -291,6 +292,10 @@ pub enum Event {
         as_of: u64,
         has_more: bool,
         state: Box<SessionState>,
+        /// What is not in the conversation any more; absent when all of it is there.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[ts(optional)]
+        removed: Option<crate::history::Removed>,
     },
     /// Not journalled. Only between this and `replay.end` may `seq` jump.
     #[serde(rename = "replay.start")]

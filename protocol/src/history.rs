@@ -35,6 +35,56 @@ pub enum HistoryQuery {
     },
     /// Sets the title → `ChatSession`
     Rename { id: String, title: String },
+    /// What was removed from one conversation, or from all of them → `Removed` or null. Runners before it do not know it.
+    Removed {
+        #[serde(default)]
+        session_id: Option<String>,
+    },
+}
+
+/// Why messages are not kept any more. Older clients are to take a word that they do not know for "removed".
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema, TS)]
+#[serde(rename_all = "snake_case")]
+pub enum RemovalReason {
+    /// They were older than messages are kept (`journal.keep_messages_days`).
+    Age,
+    /// The user's journal was larger than it may be (`journal.max_size_mb`).
+    Size,
+}
+
+/// What was removed from history, said wherever that history is shown. It is always the beginning of a conversation, in whole turns.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, TS)]
+pub struct Removed {
+    #[ts(type = "number")]
+    pub messages: u64,
+    /// The turns that they belonged to.
+    #[ts(type = "number")]
+    pub turns: u64,
+    /// When the oldest of them was written, in Unix milliseconds.
+    #[ts(type = "number")]
+    pub first_at: i64,
+    /// When the newest of them was written, in Unix milliseconds.
+    #[ts(type = "number")]
+    pub last_at: i64,
+    /// When they were removed, the last of them, in Unix milliseconds.
+    #[ts(type = "number")]
+    pub removed_at: i64,
+    /// Each reason once.
+    pub reasons: Vec<RemovalReason>,
+}
+
+impl Removed {
+    /// Both together.
+    #[must_use]
+    pub fn and(mut self, other: &Self) -> Self {
+        self.messages += other.messages;
+        self.turns += other.turns;
+        self.first_at = self.first_at.min(other.first_at);
+        self.last_at = self.last_at.max(other.last_at);
+        self.removed_at = self.removed_at.max(other.removed_at);
+        self.reasons.extend(other.reasons.iter().filter(|r| !self.reasons.contains(r)).copied().collect::<Vec<_>>());
+        self
+    }
 }
 
 /// Totals of a conversation.
@@ -83,6 +133,10 @@ pub struct ChatSession {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[ts(optional)]
     pub provider: Option<String>,
+    /// What is not in it any more; absent when all of it is there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[ts(optional)]
+    pub removed: Option<Removed>,
 }
 
 /// One part of a [`ChatMessage`].

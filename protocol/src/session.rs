@@ -1,6 +1,7 @@
 //! What a session is doing: `get_state`, `list_sessions`, `get_stats`, and the data of `session.create`.
 
 use crate::event::QueuedInput;
+use crate::history::Removed;
 use crate::ids::Epoch;
 use crate::input::InputRequest;
 use crate::model::{Model, ThinkingLevel};
@@ -232,6 +233,10 @@ pub struct MessagePage {
     pub messages: Vec<crate::message::Message>,
     #[serde(default)]
     pub has_more: bool,
+    /// What is not in the conversation any more; absent when all of it is there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[ts(optional)]
+    pub removed: Option<Removed>,
 }
 
 /// Most messages in one snapshot or page.
@@ -248,4 +253,7 @@ pub struct Snapshot {
     pub as_of: u64,
     pub has_more: bool,
     pub state: SessionState,
+    /// What is not in the conversation any more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub removed: Option<Removed>,
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use octo_protocol::history::HistoryQuery;
+use octo_protocol::history::{HistoryQuery, Removed};
 use octo_protocol::link::RequestBody;
 use octo_protocol::{Command, CommandFrame, ErrorCode, ProtocolError, SessionId};
 use serde::de::DeserializeOwned;
@@ -138,6 +138,17 @@ pub async fn history<T: DeserializeOwned>(
     let body = RequestBody::History { json: encode(query)? };
     let data = state.users.request(principal, owner, body, HISTORY_DEADLINE).await?;
     serde_json::from_value(data).map_err(|e| ProtocolError::new(ErrorCode::Internal, format!("the runner's answer cannot be read: {e}")))
+}
+
+/// What the history of `owner` does not hold any more, of all conversations together. Nothing is known of it on a runner from before there were limits.
+///
+/// # Errors
+/// [`ProtocolError`].
+pub async fn removed(state: &AppState, principal: &Principal, owner: &UserId) -> Result<Option<Removed>, ProtocolError> {
+    match history(state, principal, owner, &HistoryQuery::Removed { session_id: None }).await {
+        Err(refused) if refused.code == ErrorCode::InvalidRequest => Ok(None),
+        answer => answer,
+    }
 }
 
 fn session_id(text: &str) -> Result<SessionId, ProtocolError> {

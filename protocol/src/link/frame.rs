@@ -171,7 +171,7 @@ pub struct Subscribed {
     pub epoch: Epoch,
     /// The newest `seq` of the journal; 0 when empty.
     pub head: u64,
-    /// Where the stream begins: events with a larger `seq` follow.
+    /// Where the stream begins: events with a larger `seq` follow. Larger than what was asked for when events in between are not kept any more.
     pub after: u64,
 }
 
@@ -211,7 +211,7 @@ pub enum EndReason {
     Unsubscribed,
     /// There is no such session, or it was deleted.
     NoSession,
-    /// The cursor's epoch is not the journal's.
+    /// The cursor's epoch is not the journal's, or what follows it was removed while it was being read: subscribing again tells which.
     EpochChanged,
     /// The cursor is ahead of the journal.
     AheadOfJournal,

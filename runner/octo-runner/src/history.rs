@@ -1,9 +1,8 @@
 //! The actor `history`: queries over everything that this user ever talked about.
 
-use crate::journal::chat;
 use crate::session::{Answer, Answered, Registry, SessionMsg, json};
 use octo_actors::{Actor, Ctx, Failure, Kind};
-use octo_protocol::history::HistoryQuery;
+use octo_protocol::history::{HistoryQuery, Removed};
 use octo_protocol::session::MAX_PAGE_MESSAGES;
 use octo_protocol::{ErrorCode, ProtocolError};
 use serde::Serialize;
@@ -32,6 +31,8 @@ pub struct History {
 struct PageOut {
     messages: Vec<Box<RawValue>>,
     has_more: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    removed: Option<Removed>,
 }
 
 impl Actor for History {
@@ -65,13 +66,20 @@ async fn query(registry: &Registry, text: &[u8]) -> Answered {
     let find = async |id: &str| journal.chat(id).await?.ok_or_else(|| ProtocolError::session_not_found(id));
     match query {
         HistoryQuery::Sessions { workspace, include_children, limit } => json(&journal.chats(workspace, include_children, limit).await?),
-        HistoryQuery::Session { id } => json(&chat(&find(&id).await?)),
+        HistoryQuery::Session { id } => json(&journal.shown(find(&id).await?).await?),
         HistoryQuery::Messages { id, before_idx, limit } => {
             let row = find(&id).await?;
             let page = journal.messages(row.key.session, before_idx, limit.clamp(1, MAX_PAGE_MESSAGES), MAX_PAGE_BYTES).await?;
-            json(&PageOut { messages: page.messages, has_more: page.has_more })
+            json(&PageOut { messages: page.messages, has_more: page.has_more, removed: page.removed })
         }
         HistoryQuery::Search { q, session_id, limit } => json(&journal.search(&q, session_id, limit).await?),
+        HistoryQuery::Removed { session_id } => {
+            let session = match session_id {
+                Some(id) => Some(find(&id).await?.key.session),
+                None => None,
+            };
+            json(&journal.removed(session).await?)
+        }
         HistoryQuery::Rename { id, title } => {
             if title.trim().is_empty() {
                 return Err(ProtocolError::new(ErrorCode::InvalidRequest, "a title cannot be empty"));
@@ -82,7 +90,7 @@ async fn query(registry: &Registry, text: &[u8]) -> Answered {
             let busy = |_| ProtocolError::new(ErrorCode::Busy, format!("session {} has much to do already; try again", row.id));
             address.tell(SessionMsg::Rename { title, answer }).map_err(busy)?;
             renamed.await.map_err(|_| ProtocolError::new(ErrorCode::NotReady, "the session is being restarted; try again"))??;
-            json(&chat(&find(&id).await?))
+            json(&journal.shown(find(&id).await?).await?)
         }
     }
 }

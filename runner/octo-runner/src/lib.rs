@@ -4,7 +4,7 @@
 //! - [`session`]: an actor for each session: inputs, turns, questions, commands.
 //! - [`journal`]: the storage; journal and history are the same rows.
 //! - [`agent`]: the agent's process; [`agents`]: where agents are found.
-//! - [`history`]: queries; [`runner`]: all of it together.
+//! - [`history`]: queries; [`retention`]: what is kept for how long; [`idle`]: who may sleep; [`runner`]: all of it together.
 //!
 //! Promises: what anybody sees is in the journal first; a kill at any moment loses nothing that was seen and leaves no process behind; one session
 //! or one slow reader delays no other.
@@ -15,9 +15,11 @@ pub mod agent;
 pub mod agents;
 pub mod clock;
 pub mod history;
+pub mod idle;
 pub mod journal;
 pub mod link;
 pub mod options;
+pub mod retention;
 pub mod runner;
 pub mod session;
 pub mod shared;

@@ -3,9 +3,11 @@
 use crate::agents::Finder;
 use crate::clock::now_ms;
 use crate::history::{HISTORY, History};
+use crate::idle::{IDLE, Idle, IdleArgs};
 use crate::journal::{BOOT_ID_FILE, Journal, JournalError};
 use crate::link::{self, LINK, Link, LinkArgs, ListenError, Listener, Peers};
 use crate::options::Options;
+use crate::retention::{RETENTION, Retention};
 use crate::session::Registry;
 use crate::shared::Shared;
 use octo_actors::{Address, Kind, StartError, System};
@@ -58,11 +60,13 @@ impl Runner {
         let rows = journal.sessions().await?;
         let unfinished = journal.unfinished_sessions().await?;
         let shared = Arc::new(Shared { options, journal, launcher, finder, boot_id, started_at: now_ms() });
-        let registry = Registry::new(shared, &rows);
+        let registry = Registry::new(Arc::clone(&shared), &rows);
 
         let known: Arc<OnceLock<Registry>> = Arc::default();
         let _ = known.set(registry.clone());
         let system = System::builder().on_change(move |change| known.get().into_iter().for_each(|r| r.lifecycle(change))).start();
+        let limits = shared.options.limits();
+        let idle = IdleArgs::of(&shared.options);
         let history: Address<_> = {
             let registry = registry.clone();
             system.root().start_child::<History>(HISTORY, "history", move || registry.clone()).await?
@@ -73,6 +77,12 @@ impl Runner {
             if let Err(error) = registry.actor(&id).await {
                 tracing::error!(session = id, %error, "a session that was at work could not be brought to rest");
             }
+        }
+        let keeper = registry.clone();
+        system.root().start_child::<Retention>(RETENTION, "retention", move || (keeper.clone(), limits)).await?;
+        if let Some(idle) = idle {
+            let keeper = registry.clone();
+            system.root().start_child::<Idle>(IDLE, "idle", move || (keeper.clone(), idle)).await?;
         }
         let args =
             LinkArgs { listener, registry: registry.clone(), history, directory: system.directory().clone(), peers: Peers::default() };

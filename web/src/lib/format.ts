@@ -19,6 +19,10 @@ export function clock(ts: number, language: string): string {
   return new Intl.DateTimeFormat(language, { dateStyle: "medium", timeStyle: "short" }).format(ts);
 }
 
+export function day(ts: number, language: string): string {
+  return new Intl.DateTimeFormat(language, { dateStyle: "medium" }).format(ts);
+}
+
 export function duration(ms: number): string {
   if (ms < SECOND) return `${Math.round(ms)} ms`;
   if (ms < 10 * SECOND) return `${(ms / SECOND).toFixed(1)} s`;

@@ -17,6 +17,8 @@ export type { Part } from "@/protocol/Part";
 export type { PermissionKind } from "@/protocol/PermissionKind";
 export type { PermissionOption } from "@/protocol/PermissionOption";
 export type { QueuedInput } from "@/protocol/QueuedInput";
+export type { RemovalReason } from "@/protocol/RemovalReason";
+export type { Removed } from "@/protocol/Removed";
 export type { Response } from "@/protocol/Response";
 export type { Role } from "@/protocol/Role";
 export type { SessionOpened } from "@/protocol/SessionOpened";

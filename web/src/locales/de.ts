@@ -191,6 +191,15 @@ export const de: typeof en = {
     restarted: "Der Agent wurde neu gestartet und setzt sein Gespräch fort.",
     more: "Zeigen",
   },
+  removed: {
+    text: "{{messages}} ({{turns}}) vom {{first}} bis {{last}} wurden am {{at}} entfernt. {{why}}",
+    messages_one: "{{count}} frühere Nachricht",
+    messages_other: "{{count}} frühere Nachrichten",
+    turns_one: "{{count}} Runde",
+    turns_other: "{{count}} Runden",
+    age: "Sie waren älter, als dieser Server Nachrichten aufbewahrt.",
+    size: "Alle Gespräche zusammen waren größer geworden, als dieser Server sie werden lässt.",
+  },
   usage: {
     tokens: "Gesendete und empfangene Tokens",
     total: "In dieser Sitzung gesendete und empfangene Tokens und ihre Kosten",

@@ -182,6 +182,15 @@ export const en = {
     restarted: "The agent was restarted and continues its conversation.",
     more: "Show",
   },
+  removed: {
+    text: "{{messages}} ({{turns}}) from {{first}} to {{last}} were removed on {{at}}. {{why}}",
+    messages_one: "{{count}} earlier message",
+    messages_other: "{{count}} earlier messages",
+    turns_one: "{{count}} turn",
+    turns_other: "{{count}} turns",
+    age: "They were older than this server keeps messages.",
+    size: "The conversations together had become larger than this server lets them grow.",
+  },
   usage: {
     tokens: "Tokens sent and received",
     total: "Tokens sent and received in this session, and their cost",

@@ -13,6 +13,7 @@ import type { MessageVersion } from "./MessageVersion";
 import type { Phase } from "./Phase";
 import type { ProcessInfo } from "./ProcessInfo";
 import type { QueuedInput } from "./QueuedInput";
+import type { Removed } from "./Removed";
 import type { Role } from "./Role";
 import type { SessionState } from "./SessionState";
 import type { StopReason } from "./StopReason";
@@ -39,7 +40,11 @@ seq?: number, turn_id?: string, } & ({ "event": "session.created", resumed: bool
 /**
  * For `tool_running` the tool's name.
  */
-detail?: string, } | { "event": "agent.error", error: string, recoverable: boolean, phase?: Phase, code?: ErrorCode, } | { "event": "agent.input_needed", request: InputRequest, } | { "event": "agent.input_resolved", request_id: string, by?: string, } | { "event": "stream.message_start", message_id: string, role: Role, } | { "event": "stream.text_delta", message_id: string, delta: string, content_index: number, } | { "event": "stream.thinking_delta", message_id: string, delta: string, content_index: number, } | { "event": "stream.tool_call_start", message_id: string, tool_call_id: string, content_index: number, name: string, } | { "event": "stream.tool_call_delta", message_id: string, tool_call_id: string, content_index: number, delta: string, } | { "event": "stream.tool_call_end", message_id: string, tool_call_id: string, content_index: number, tool_call: ToolCallEnd, } | { "event": "stream.message_end", message: Message, } | { "event": "stream.message_discarded", message_id: string, reason: string, } | { "event": "stream.done", reason: StopReason, } | { "event": "stream.resync_required", reason: string, dropped_count?: number, } | { "event": "tool.start", tool_call_id: string, name: string, input?: unknown, } | { "event": "tool.progress", tool_call_id: string, name: string, partial_output: unknown, } | { "event": "tool.end", tool_call_id: string, name: string, output: unknown, is_error: boolean, 
+detail?: string, } | { "event": "agent.error", error: string, recoverable: boolean, phase?: Phase, code?: ErrorCode, } | { "event": "agent.input_needed", request: InputRequest, } | { "event": "agent.input_resolved", request_id: string, by?: string, } | { "event": "stream.message_start", message_id: string, role: Role, } | { "event": "stream.text_delta", message_id: string, delta: string, content_index: number, } | { "event": "stream.thinking_delta", message_id: string, delta: string, content_index: number, } | { "event": "stream.tool_call_start", message_id: string, tool_call_id: string, content_index: number, name: string, } | { "event": "stream.tool_call_delta", message_id: string, tool_call_id: string, content_index: number, delta: string, } | { "event": "stream.tool_call_end", message_id: string, tool_call_id: string, content_index: number, tool_call: ToolCallEnd, } | { "event": "stream.message_end", message: Message, } | { "event": "stream.message_discarded", message_id: string, reason: string, } | { "event": "stream.done", reason: StopReason, } | { "event": "stream.resync_required", reason: string, 
+/**
+ * Numbers between the cursor and what is kept, where the cursor was older than that.
+ */
+dropped_count?: number, } | { "event": "tool.start", tool_call_id: string, name: string, input?: unknown, } | { "event": "tool.progress", tool_call_id: string, name: string, partial_output: unknown, } | { "event": "tool.end", tool_call_id: string, name: string, output: unknown, is_error: boolean, 
 /**
  * 0 when the server did not measure it (servers before octo).
  */
@@ -47,4 +52,8 @@ duration_ms: number, } | { "event": "retry.start", attempt: number, max_attempts
 /**
  * Everything up to this `seq` is in `messages` and `state`; the replay goes on with the next.
  */
-as_of: number, has_more: boolean, state: SessionState, } | { "event": "replay.start", after: number, } | { "event": "replay.end", count: number, } | { "event": "persisted", message_count: number, } | { "event": "delegate.start", request_id: string, target_session_id: string, target_runner_id: string, mode: DelegateMode, } | { "event": "delegate.delta", request_id: string, delta: string, } | { "event": "delegate.end", request_id: string, response: string, responder: string, duration_ms: number, } | { "event": "delegate.error", request_id: string, error: string, code: ErrorCode, });
+as_of: number, has_more: boolean, state: SessionState, 
+/**
+ * What is not in the conversation any more; absent when all of it is there.
+ */
+removed?: Removed, } | { "event": "replay.start", after: number, } | { "event": "replay.end", count: number, } | { "event": "persisted", message_count: number, } | { "event": "delegate.start", request_id: string, target_session_id: string, target_runner_id: string, mode: DelegateMode, } | { "event": "delegate.delta", request_id: string, delta: string, } | { "event": "delegate.end", request_id: string, response: string, responder: string, duration_ms: number, } | { "event": "delegate.error", request_id: string, error: string, code: ErrorCode, });

@@ -48,6 +48,8 @@ export * from "./Phase";
 export * from "./ProcessInfo";
 export * from "./QueueMode";
 export * from "./QueuedInput";
+export * from "./RemovalReason";
+export * from "./Removed";
 export * from "./Response";
 export * from "./ResponseTag";
 export * from "./Role";

@@ -35,6 +35,21 @@ pub struct Settings {
     pub runner: RunnerSettings,
     /// Sessions.
     pub sessions: SessionSettings,
+    /// What runners keep.
+    pub journal: JournalSettings,
+}
+
+/// `[journal]`: for how long a user's runner keeps what.
+#[derive(Debug, Clone)]
+pub struct JournalSettings {
+    /// Events that are no messages; `None` = for ever.
+    pub keep_events: Option<Duration>,
+    /// Messages; `None` = for ever.
+    pub keep_messages: Option<Duration>,
+    /// Bytes of one user's journal; `None` = any number.
+    pub max_bytes: Option<u64>,
+    /// How often it is looked at.
+    pub check_every: Duration,
 }
 
 /// `[server]`
@@ -125,6 +140,10 @@ pub struct SessionSettings {
     pub auto_attach: String,
     /// Whether to look for running sessions at log in.
     pub auto_attach_scan: bool,
+    /// An agent that is idle for longer is put to sleep; `None` = never.
+    pub idle_after: Option<Duration>,
+    /// How often idle agents are looked for.
+    pub idle_check: Duration,
     /// Harness of sessions that name none.
     pub default_harness: String,
     /// Folder of sessions that name none; `{user_id}` stands for the account.
@@ -155,6 +174,8 @@ impl Config {
         let pi_sessions_dir = self.path("runner.pi_sessions_dir", &mut problems);
         let jwt_secret = self.secret("auth.jwt_secret", &mut problems);
         let text = |key: &str| self.text(key).unwrap_or_default().to_owned();
+        let seconds = |key: &str, unit: u64| self.integer(key).map(|n| Duration::from_secs(n.unsigned_abs().saturating_mul(unit)));
+        let idle_after = seconds("pi.idle_timeout_secs", 1).or_else(|| seconds("sessions.idle_timeout_minutes", 60));
         let settings = Settings {
             paths: self.paths.clone().with_dirs(&self.env, data_dir, state_dir),
             env: self.env.clone(),
@@ -197,8 +218,16 @@ impl Config {
             sessions: SessionSettings {
                 auto_attach: text("sessions.auto_attach"),
                 auto_attach_scan: self.flag("sessions.auto_attach_scan"),
+                idle_after: idle_after.filter(|idle| !idle.is_zero()),
+                idle_check: seconds("sessions.idle_check_interval_seconds", 1).unwrap_or(Duration::from_secs(300)),
                 default_harness: self.text("local.default_agent").unwrap_or("pi").to_owned(),
                 workspace_pattern,
+            },
+            journal: JournalSettings {
+                keep_events: seconds("journal.keep_events_days", 86_400).filter(|keep| !keep.is_zero()),
+                keep_messages: seconds("journal.keep_messages_days", 86_400),
+                max_bytes: self.integer("journal.max_size_mb").map(|mb| mb.unsigned_abs() * 1024 * 1024),
+                check_every: seconds("journal.check_interval_seconds", 1).unwrap_or(Duration::from_secs(600)),
             },
         };
         if octo_protocol::RunnerId::new(settings.runner.runner_id.as_str()).is_err() {

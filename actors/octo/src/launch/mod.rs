@@ -12,6 +12,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::Semaphore;
 
@@ -94,6 +95,17 @@ impl Launch {
         if let Some(dir) = &settings.runner.pi_sessions_dir {
             arguments.push(("--pi-sessions-dir", dir.clone()));
         }
+        let (sessions, journal) = (&settings.sessions, &settings.journal);
+        let seconds = |flag, of: Option<Duration>| (flag, of.map(|d| d.as_secs().to_string()));
+        let limits = [
+            seconds("--idle-after-secs", sessions.idle_after),
+            seconds("--idle-check-secs", Some(sessions.idle_check)),
+            seconds("--keep-events-secs", journal.keep_events),
+            seconds("--keep-messages-secs", journal.keep_messages),
+            seconds("--journal-check-secs", Some(journal.check_every)),
+            ("--journal-max-bytes", journal.max_bytes.map(|bytes| bytes.to_string())),
+        ];
+        arguments.extend(limits.into_iter().filter_map(|(flag, value)| Some((flag, value?.into()))));
         if settings.sandbox.allow_unsandboxed {
             arguments.push(("--allow-unsandboxed", PathBuf::new()));
         }

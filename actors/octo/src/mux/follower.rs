@@ -21,6 +21,8 @@ pub const QUANTUM_FRAMES: usize = 64;
 pub const QUANTUM_BYTES: usize = 128 * 1024;
 /// Journal bytes under way to one follower that replays.
 const REPLAY_CREDIT: u32 = 256 * 1024;
+/// How often a replay is begun again because something was removed under it; then the messages come instead.
+const REPLAY_RETRIES: u32 = 3;
 const SNAPSHOT_DEADLINE: Duration = Duration::from_secs(20);
 /// The wait before a replay that could not begin is tried again.
 const RETRY: Duration = Duration::from_millis(500);
@@ -39,6 +41,8 @@ pub struct Follower {
     /// The journal followed last, for what is still to be said when it is no more.
     last: Option<Arc<Journal>>,
     place: Place,
+    /// Numbers that the client has not seen and that are not kept any more, when that is why it begins anew.
+    dropped: Option<u64>,
     told_unreachable: bool,
 }
 
@@ -62,11 +66,14 @@ struct Replay {
     seq: u64,
     count: u64,
     source: Option<Source>,
+    /// How often this replay was begun again.
+    retries: u32,
 }
 
 struct Source {
     events: Subscription,
     until: u64,
+    retries: u32,
 }
 
 /// What a connection is told of a follower's place.
@@ -89,7 +96,7 @@ impl Follower {
         cursor: Option<Cursor>,
         opened: Option<(Epoch, u64)>,
     ) -> Self {
-        Self { user, principal, feed, alias, opened, last: None, place: Place::Attach(cursor), told_unreachable: false }
+        Self { user, principal, feed, alias, opened, last: None, place: Place::Attach(cursor), dropped: None, told_unreachable: false }
     }
 
     /// Where it stands.
@@ -201,7 +208,8 @@ impl Follower {
             Err(last) => return (Place::End, last),
         };
         if let Some(reason) = reason {
-            let told = self.own(&journal, Event::ResyncRequired { reason, dropped_count: None }, None);
+            let dropped_count = self.dropped.take();
+            let told = self.own(&journal, Event::ResyncRequired { reason, dropped_count }, None);
             return (Place::Resync(None), told);
         }
         let body = RequestBody::Snapshot { session: self.feed.session().clone() };
@@ -225,14 +233,14 @@ impl Follower {
             tokio::time::sleep(RETRY).await;
             return (Place::Resync(None), Vec::new());
         }
-        let Snapshot { messages, as_of, has_more, state, .. } = snapshot;
-        let frames = self.own(&journal, Event::Messages { messages, as_of, has_more, state: Box::new(state) }, None);
+        let Snapshot { messages, as_of, has_more, state, removed, .. } = snapshot;
+        let frames = self.own(&journal, Event::Messages { messages, as_of, has_more, state: Box::new(state), removed }, None);
         (Place::At(journal, as_of), frames)
     }
 
     fn bracket(&self, journal: Arc<Journal>, seq: u64) -> (Place, Vec<Frame>) {
         let start = self.own(&journal, Event::ReplayStart { after: seq }, None);
-        (Place::Replay(Replay { journal, seq, count: 0, source: None }), start)
+        (Place::Replay(Replay { journal, seq, count: 0, source: None, retries: 0 }), start)
     }
 
     /// Whether the journal that is followed has been replaced by another.
@@ -266,9 +274,15 @@ impl Follower {
                         frames.push(frame);
                     }
                 }
+                Some(Item::Started(started)) if started.after > replay.seq => return self.not_kept(replay.seq, started.after, frames),
                 Some(Item::Event(_) | Item::Started(_)) => {}
                 Some(Item::Ended(EndReason::Complete)) => {
                     replay.seq = replay.seq.max(source.until);
+                    return (Place::Replay(replay), frames);
+                }
+                // Something was removed under this replay: subscribing again tells what, and where what is kept begins.
+                Some(Item::Ended(EndReason::EpochChanged)) if !self.superseded(&replay.journal) && source.retries < REPLAY_RETRIES => {
+                    replay.retries = source.retries + 1;
                     return (Place::Replay(replay), frames);
                 }
                 Some(Item::Ended(EndReason::EpochChanged | EndReason::AheadOfJournal)) => {
@@ -293,6 +307,15 @@ impl Follower {
         }
         replay.source = Some(source);
         (Place::Replay(replay), frames)
+    }
+
+    /// The cursor is older than what is kept: never a silent gap.
+    fn not_kept(&mut self, seq: u64, floor: u64, frames: Vec<Frame>) -> (Place, Vec<Frame>) {
+        self.dropped = Some(floor - seq);
+        let reason = format!(
+            "your cursor {seq} is older than what is kept: events up to {floor} were removed by the limits set for this server's journals; the messages that are kept follow"
+        );
+        (Place::Resync(Some(reason)), frames)
     }
 
     /// Joins the ring if it holds what comes next; otherwise the next stretch of the journal.
@@ -338,7 +361,7 @@ impl Follower {
             Err(refused) => Err(refused),
         };
         match source {
-            Ok(events) => replay.source = Some(Source { events, until: newest }),
+            Ok(events) => replay.source = Some(Source { events, until: newest, retries: replay.retries }),
             Err(_) => {
                 let told = self.reach(&replay.journal);
                 if told.is_empty() {

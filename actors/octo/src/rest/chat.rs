@@ -2,7 +2,7 @@
 
 use axum::extract::State;
 use axum::{Extension, Json};
-use octo_protocol::history::{ChatMessage, ChatMessagePart, ChatSession, HistoryQuery};
+use octo_protocol::history::{ChatMessage, ChatMessagePart, ChatSession, HistoryQuery, RemovalReason, Removed};
 use octo_protocol::message::Message;
 use octo_protocol::part::Part;
 use octo_protocol::session::{MAX_PAGE_MESSAGES, MessagePage};
@@ -137,6 +137,7 @@ pub async fn messages(
     let mut pages: Vec<Vec<Message>> = Vec::new();
     let mut before_idx = query.before_idx;
     let mut left = query.limit.unwrap_or(u32::MAX);
+    let mut removed = None;
     while pages.len() < MAX_PAGES && left > 0 {
         let limit = left.min(MAX_PAGE_MESSAGES);
         let page: MessagePage =
@@ -146,10 +147,46 @@ pub async fn messages(
         let more = page.has_more && !page.messages.is_empty();
         pages.push(page.messages);
         if !more {
+            removed = page.removed;
             break;
         }
     }
-    Ok(Json(pages.into_iter().rev().flatten().map(|m| chat_message(&id, m)).collect()))
+    let kept = pages.into_iter().rev().flatten().map(|m| chat_message(&id, m));
+    Ok(Json(removed.map(|removed| removal_message(&id, &removed)).into_iter().chain(kept).collect()))
+}
+
+/// What stands at the beginning of a conversation whose beginning is not kept any more: every client shows it, whatever it knows of limits.
+fn removal_message(session: &str, removed: &Removed) -> ChatMessage {
+    let day = |ms: i64| {
+        let at = time::OffsetDateTime::from_unix_timestamp_nanos(i128::from(ms) * 1_000_000).unwrap_or(time::OffsetDateTime::UNIX_EPOCH);
+        at.date().to_string()
+    };
+    let why: Vec<&str> = removed
+        .reasons
+        .iter()
+        .map(|reason| match reason {
+            RemovalReason::Age => "they were older than this server keeps messages",
+            RemovalReason::Size => "the journal was larger than this server lets it grow",
+        })
+        .collect();
+    let text = format!(
+        "{} messages ({} turns) from {} to {} were removed on {} (UTC), because {}.",
+        removed.messages,
+        removed.turns,
+        day(removed.first_at),
+        day(removed.last_at),
+        day(removed.removed_at),
+        why.join(" and ")
+    );
+    let part = ChatMessagePart { id: "p0".to_owned(), part_type: "text".to_owned(), text: Some(text), ..ChatMessagePart::default() };
+    ChatMessage {
+        id: format!("removed-{}", removed.removed_at),
+        session_id: session.to_owned(),
+        role: "system".to_owned(),
+        created_at: removed.first_at,
+        parts: vec![part],
+        ..ChatMessage::default()
+    }
 }
 
 async fn conversations(state: &AppState, principal: &Principal, query: ListQuery) -> Result<Vec<ChatSession>, ApiError> {

@@ -2,7 +2,7 @@
 
 use axum::extract::State;
 use axum::{Extension, Json};
-use octo_protocol::history::{HistoryQuery, SearchHit};
+use octo_protocol::history::{HistoryQuery, Removed, SearchHit};
 use serde::{Deserialize, Serialize};
 
 use super::error::ApiError;
@@ -32,6 +32,10 @@ pub struct Found {
     #[schema(value_type = Vec<Object>)]
     hits: Vec<SearchHit>,
     total: usize,
+    /// What history does not hold any more, so that nothing of it can be found.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
+    removed: Option<Removed>,
 }
 
 /// Searches one's own history.
@@ -55,5 +59,6 @@ pub async fn search(
         let wanted: Vec<&str> = agents.split(',').map(str::trim).collect();
         hits.retain(|hit| wanted.contains(&hit.agent.as_str()));
     }
-    Ok(Json(Found { total: hits.len(), hits }))
+    let removed = sessions::removed(&state, &principal, owner).await?;
+    Ok(Json(Found { total: hits.len(), hits, removed }))
 }

@@ -4,4 +4,5 @@
 mod channel;
 mod link;
 mod resume;
+mod retention;
 mod support;

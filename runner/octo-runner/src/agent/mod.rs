@@ -14,7 +14,7 @@ mod vitals;
 
 pub use plan::{Plan, PlanError};
 pub use process::{AgentMsg, AgentProcess, AgentStart, STOP_PATIENCE};
-pub use vitals::Vitals;
+pub use vitals::{Vitals, companions};
 
 use octo_actors::{Backoff, Kind};
 use octo_harness::ExitReport;

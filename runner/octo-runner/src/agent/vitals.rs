@@ -1,7 +1,11 @@
 //! Vital signs of a process, from `/proc`.
 
 use octo_protocol::event::ProcessInfo;
+use std::collections::BTreeMap;
 use std::time::Instant;
+
+/// How far up the parents of a process are followed.
+const MAX_DEPTH: usize = 64;
 
 /// Watches one process; the share of the CPU is that since the look before.
 #[derive(Debug)]
@@ -39,7 +43,36 @@ impl Vitals {
     }
 }
 
+/// Processes that run beside the agent `pid` in its sandbox: tools that were left running, servers that it started. They hang below the agent, or below
+/// its sandbox's init when whoever started them has ended.
+#[must_use]
+pub fn companions(pid: u32) -> usize {
+    let own = std::process::id();
+    let mut parents = BTreeMap::new();
+    let Ok(entries) = std::fs::read_dir("/proc") else { return 0 };
+    for entry in entries.filter_map(Result::ok) {
+        let Some(of) = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else { continue };
+        if let Some(parent) = Stat::read(of).map(|stat| stat.parent) {
+            parents.insert(of, parent);
+        }
+    }
+    // Without an init between them, only what is below the agent is known to be its own.
+    let root = parents.get(&pid).copied().filter(|parent| *parent != own && *parent > 1).unwrap_or(pid);
+    let below = |mut process: u32| {
+        for _ in 0..MAX_DEPTH {
+            match parents.get(&process) {
+                Some(parent) if *parent == root || *parent == pid => return true,
+                Some(parent) => process = *parent,
+                None => return false,
+            }
+        }
+        false
+    };
+    parents.keys().filter(|process| **process != pid && **process != root && below(**process)).count()
+}
+
 struct Stat {
+    parent: u32,
     ticks: u64,
     rss_bytes: u64,
 }
@@ -54,7 +87,8 @@ impl Stat {
             return None;
         }
         let pages = number(21)?;
-        Some(Self { ticks: number(11)? + number(12)?, rss_bytes: pages.saturating_mul(page_size()) })
+        let parent = u32::try_from(number(1)?).ok()?;
+        Some(Self { parent, ticks: number(11)? + number(12)?, rss_bytes: pages.saturating_mul(page_size()) })
     }
 }
 

@@ -47,6 +47,8 @@ pub struct FinishedMessage {
     pub usage: Usage,
     pub tool_calls: u64,
     pub created_at: i64,
+    /// The turn that it belongs to.
+    pub turn: Option<String>,
 }
 
 /// The deltas of `item` from `from` on are superseded.
@@ -77,7 +79,7 @@ impl Entry {
         let (name, kind) = (event.name(), event.kind());
         let item = item_of(&event);
         let message = match &event {
-            Event::MessageEnd { message } => Some(FinishedMessage::of(message)),
+            Event::MessageEnd { message } => Some(FinishedMessage::of(message, turn_id.clone())),
             _ => None,
         };
         let payload = serde_json::to_vec(&EventPayload { event, turn_id })?;
@@ -101,7 +103,7 @@ fn item_of(event: &Event) -> Option<String> {
 }
 
 impl FinishedMessage {
-    fn of(message: &Message) -> Self {
+    fn of(message: &Message, turn: Option<String>) -> Self {
         let mut text = String::new();
         let mut tool_calls = 0;
         for part in &message.parts {
@@ -130,6 +132,7 @@ impl FinishedMessage {
             usage: message.usage.clone().unwrap_or_default(),
             tool_calls,
             created_at: message.created_at,
+            turn,
         }
     }
 }

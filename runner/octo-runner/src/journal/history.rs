@@ -1,9 +1,10 @@
 //! History: lists of conversations and full-text search, over the same rows as the journal.
 
 use super::reader::{SESSION_COLUMNS, SessionRow, session_row};
+use super::retention::removed;
 use super::{Journal, JournalError};
 use octo_protocol::history::{ChatSession, ChatStats, SearchHit};
-use rusqlite::{OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension, params};
 
 /// Most rows that one query returns.
 const MAX_ROWS: u32 = 1000;
@@ -24,10 +25,18 @@ impl Journal {
                     "SELECT {SESSION_COLUMNS} FROM sessions WHERE (?1 IS NULL OR cwd = ?1) AND (?2 OR parent IS NULL) ORDER BY updated_at DESC LIMIT ?3"
                 ))?
                 .query_map(params![workspace, include_children, limit.min(MAX_ROWS)], session_row)?
-                .map(|row| row.map(|r| chat(&r)))
+                .map(|row| with_removed(c, &row?))
                 .collect()
             })
             .await
+    }
+
+    /// A conversation as history shows it.
+    ///
+    /// # Errors
+    /// [`JournalError`] when the journal cannot be read.
+    pub async fn shown(&self, row: SessionRow) -> Result<ChatSession, JournalError> {
+        self.readers().run("reading a conversation", move |c| with_removed(c, &row)).await
     }
 
     /// The conversation with this id or readable id.
@@ -58,7 +67,7 @@ impl Journal {
                 c.prepare_cached(
                     "SELECT s.harness, s.id, s.cwd, m.id, m.idx, snippet(search, 0, '', '', '…', ?4), bm25(search), m.created_at, m.role, s.title
                      FROM search JOIN messages m ON m.event = search.rowid JOIN sessions s ON s.n = m.session
-                     WHERE search MATCH ?1 AND (?2 IS NULL OR s.id = ?2) ORDER BY bm25(search) LIMIT ?3",
+                     WHERE search MATCH ?1 AND m.idx >= s.first_idx AND (?2 IS NULL OR s.id = ?2) ORDER BY bm25(search) LIMIT ?3",
                 )?
                 .query_map(params![query, session, limit.min(MAX_ROWS), SNIPPET_WORDS], |r| {
                     let id: String = r.get(1)?;
@@ -89,9 +98,11 @@ fn quoted(words: &str) -> Option<String> {
     if words.is_empty() { None } else { Some(format!("{}*", words.join(" "))) }
 }
 
-/// A session as history shows it.
-#[must_use]
-pub fn chat(row: &SessionRow) -> ChatSession {
+fn with_removed(connection: &Connection, row: &SessionRow) -> rusqlite::Result<ChatSession> {
+    Ok(ChatSession { removed: removed(connection, Some(row.key.session))?, ..chat(row) })
+}
+
+fn chat(row: &SessionRow) -> ChatSession {
     let totals = &row.totals;
     ChatSession {
         id: row.id.clone(),
@@ -113,5 +124,6 @@ pub fn chat(row: &SessionRow) -> ChatSession {
         }),
         model: Some(row.model.clone()),
         provider: Some(row.provider.clone()),
+        removed: None,
     }
 }

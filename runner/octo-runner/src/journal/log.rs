@@ -3,6 +3,7 @@
 use bytes::{BufMut, Bytes, BytesMut};
 use octo_actors::{EventLog, Frame, LogLimits};
 use octo_protocol::{Epoch, EventKind};
+use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use tokio_util::sync::CancellationToken;
 
 /// Events that a session keeps in memory for its subscriptions; what is older they read from the journal.
@@ -85,6 +86,8 @@ pub struct SessionLog {
     pub life: i64,
     /// Cancelled when the session was deleted.
     pub gone: CancellationToken,
+    /// Events up to this `seq` are not kept any more, except messages. Raised before they are removed.
+    floor: AtomicU64,
 }
 
 impl SessionLog {
@@ -97,7 +100,31 @@ impl SessionLog {
     /// As [`SessionLog::new`], with another ring.
     #[must_use]
     pub fn with_ring(epoch: Epoch, life: i64, head: u64, limits: LogLimits) -> Self {
-        Self { ring: EventLog::following(limits, head), epoch, life, gone: CancellationToken::new() }
+        Self { ring: EventLog::following(limits, head), epoch, life, gone: CancellationToken::new(), floor: AtomicU64::new(0) }
+    }
+
+    /// The same, whose events up to `floor` are not kept any more.
+    #[must_use]
+    pub fn with_floor(self, floor: u64) -> Self {
+        self.raise_floor(floor);
+        self
+    }
+
+    /// Events up to this `seq` are not kept any more: whoever stands before it has to be told. Look after reading, never before: what was read is
+    /// complete when the cursor it was read from is not below.
+    #[must_use]
+    pub fn floor(&self) -> u64 {
+        self.floor.load(SeqCst)
+    }
+
+    /// Events up to `floor` are about to be removed.
+    pub fn raise_floor(&self, floor: u64) {
+        self.floor.fetch_max(floor, SeqCst);
+    }
+
+    /// Lets go of what the ring holds: whoever comes next reads the journal.
+    pub fn rest(&self) {
+        self.ring.reset_following(self.head());
     }
 
     /// The newest committed `seq`.

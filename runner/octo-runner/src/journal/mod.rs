@@ -1,7 +1,7 @@
 //! The storage of one user: the journal of every session's events and, in the same rows, the history of its messages.
 //!
 //! Owns: the one SQLite file (`journal.db`, WAL, 0600), its schema and migrations, the writer thread with its group commit, the readers, the
-//! pruning of deltas, history queries and full-text search. The only module that names rusqlite.
+//! pruning of deltas, what is kept for how long, history queries and full-text search. The only module that names rusqlite.
 //!
 //! Promises: an event is committed before it is announced in the session's ring; sequence numbers of a (session, epoch) begin at 1 and have no gap;
 //! a finished message and the pruning of the deltas that led to it are one transaction; a batch is in the journal whole or not at all;
@@ -18,14 +18,15 @@ mod error;
 mod history;
 mod log;
 mod reader;
+mod retention;
 mod schema;
 mod writer;
 
 pub use batch::{Batch, Change, Entry, FinishedMessage, NewSession, Prune, Sync};
 pub use error::JournalError;
-pub use history::chat;
 pub use log::{Packed, SessionLog};
 pub use reader::{InputRow, OpenItems, Page, Row, SessionRow, SnapshotPage, Totals};
+pub use retention::{Cut, CutMessages, Holding, Space, Take};
 pub use schema::{BOOT_ID_FILE, SCHEMA_VERSION, new_epoch};
 
 use crate::clock::now_ms;
@@ -120,6 +121,36 @@ impl Journal {
     pub async fn delete(&self, session: i64) -> Result<(), JournalError> {
         let (reply, outcome) = oneshot::channel();
         self.send(writer::Operation::Delete { session, reply }).await?;
+        outcome.await.unwrap_or(Err(JournalError::Closed))
+    }
+
+    /// Gives up what `cut` names, in one small transaction; the rows go with [`Journal::sweep`]. From then on cursors before it are told.
+    ///
+    /// # Errors
+    /// [`JournalError`]; all of it is still there then.
+    pub async fn cut(&self, cut: Cut, log: Option<Arc<SessionLog>>) -> Result<(), JournalError> {
+        let (reply, outcome) = oneshot::channel();
+        self.send(writer::Operation::Cut { cut: Box::new(cut), log, reply }).await?;
+        outcome.await.unwrap_or(Err(JournalError::Closed))
+    }
+
+    /// Removes some of the rows of a session that were given up. True when there are more.
+    ///
+    /// # Errors
+    /// [`JournalError`]; what was given up is out of sight in any case.
+    pub async fn sweep(&self, session: i64) -> Result<bool, JournalError> {
+        let (reply, outcome) = oneshot::channel();
+        self.send(writer::Operation::Sweep { session, reply }).await?;
+        outcome.await.unwrap_or(Err(JournalError::Closed))
+    }
+
+    /// Gives some free pages back to the file system. True when there are more.
+    ///
+    /// # Errors
+    /// [`JournalError`]; nothing is lost then but time.
+    pub async fn give_back(&self) -> Result<bool, JournalError> {
+        let (reply, outcome) = oneshot::channel();
+        self.send(writer::Operation::GiveBack { reply }).await?;
         outcome.await.unwrap_or(Err(JournalError::Closed))
     }
 

@@ -5,6 +5,7 @@ use super::schema::SEQ_BITS;
 use super::writer::{kind_of_input, status_of};
 use super::{Journal, JournalError, Packed, SessionKey};
 use octo_protocol::event::InputKind;
+use octo_protocol::history::Removed;
 use octo_protocol::{SessionConfig, SessionStatus};
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Row as SqlRow, params};
 use serde::Deserialize;
@@ -90,6 +91,8 @@ pub struct SessionRow {
     pub created_at: i64,
     pub updated_at: i64,
     pub parent: Option<String>,
+    /// Events of this life up to here are not kept any more, except messages.
+    pub floor: u64,
 }
 
 /// Sums over a session's messages.
@@ -124,6 +127,8 @@ pub struct Page {
 pub struct SnapshotPage {
     pub messages: Vec<Box<RawValue>>,
     pub has_more: bool,
+    /// What the conversation does not hold any more.
+    pub removed: Option<Removed>,
 }
 
 /// An input with what became of it.
@@ -134,6 +139,7 @@ pub struct InputRow {
     pub hash: String,
     /// `accepted`, `handed`, `delivered` or `parked`.
     pub state: String,
+    /// Kept while it is accepted or handed over.
     pub content: Option<String>,
 }
 
@@ -151,7 +157,7 @@ pub struct OpenItems {
 pub(super) const SESSION_COLUMNS: &str =
     "n, life, id, epoch, head, harness, cwd, provider, model, thinking, config, provision, resume, title, readable_id,
   status, turn, messages, user_messages, assistant_messages, tool_calls, tool_results, tokens_in, tokens_out, cache_read, cache_write, cost,
-  created_at, updated_at, parent, title_given";
+  created_at, updated_at, parent, title_given, (SELECT floor FROM lives WHERE lives.n = sessions.life)";
 
 pub(super) fn session_row(row: &SqlRow<'_>) -> rusqlite::Result<SessionRow> {
     let count = |at: usize| row.get::<_, i64>(at).map(unsigned);
@@ -188,6 +194,7 @@ pub(super) fn session_row(row: &SqlRow<'_>) -> rusqlite::Result<SessionRow> {
         updated_at: row.get(28)?,
         parent: row.get(29)?,
         title_given: row.get(30)?,
+        floor: count(31)?,
     })
 }
 
@@ -250,9 +257,11 @@ impl Journal {
         let upto = (key.life << SEQ_BITS) | signed(as_of);
         self.readers()
             .run("reading messages", move |c| {
-                let sql = "SELECT e.payload FROM messages m JOIN events e ON e.id = m.event
-                           WHERE m.session = ?1 AND m.event <= ?2 ORDER BY m.idx DESC LIMIT ?3";
-                newest(c, sql, params![key.session, upto, i64::from(limit) + 1], limit, max_bytes)
+                let sql = "SELECT e.payload FROM messages m JOIN events e ON e.id = m.event JOIN sessions s ON s.n = m.session
+                           WHERE m.session = ?1 AND m.idx >= s.first_idx AND m.event <= ?2 ORDER BY m.idx DESC LIMIT ?3";
+                let mut page = newest(c, sql, params![key.session, upto, i64::from(limit) + 1], limit, max_bytes)?;
+                page.removed = super::retention::removed(c, Some(key.session))?;
+                Ok(page)
             })
             .await
     }
@@ -271,9 +280,11 @@ impl Journal {
         let before = before_idx.map_or(i64::MAX, signed);
         self.readers()
             .run("reading messages", move |c| {
-                let sql = "SELECT e.payload FROM messages m JOIN events e ON e.id = m.event
-                           WHERE m.session = ?1 AND m.idx < ?2 ORDER BY m.idx DESC LIMIT ?3";
-                newest(c, sql, params![session, before, i64::from(limit) + 1], limit, max_bytes)
+                let sql = "SELECT e.payload FROM messages m JOIN events e ON e.id = m.event JOIN sessions s ON s.n = m.session
+                           WHERE m.session = ?1 AND m.idx >= s.first_idx AND m.idx < ?2 ORDER BY m.idx DESC LIMIT ?3";
+                let mut page = newest(c, sql, params![session, before, i64::from(limit) + 1], limit, max_bytes)?;
+                page.removed = super::retention::removed(c, Some(session))?;
+                Ok(page)
             })
             .await
     }
@@ -293,7 +304,7 @@ impl Journal {
             .await
     }
 
-    /// Inputs that were accepted or handed over and never delivered, oldest first; also those that the person got back.
+    /// Inputs that were accepted or handed over and never delivered, oldest first; not those that the person got back.
     ///
     /// # Errors
     /// [`JournalError`] when the journal cannot be read.
@@ -301,7 +312,7 @@ impl Journal {
         self.readers()
             .run("reading inputs", move |c| {
                 c.prepare_cached(
-                    "SELECT key, kind, hash, state, content FROM inputs WHERE session = ?1 AND state <> 'delivered' ORDER BY number",
+                    "SELECT key, kind, hash, state, content FROM inputs WHERE session = ?1 AND state IN ('accepted', 'handed') ORDER BY number",
                 )?
                 .query_map([session], input_row)?
                 .collect()

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::time::Duration;
 
 /// The version that this build writes.
-pub const SCHEMA_VERSION: i64 = 1;
+pub const SCHEMA_VERSION: i64 = 2;
 /// Where Linux tells which boot this is.
 pub const BOOT_ID_FILE: &str = "/proc/sys/kernel/random/boot_id";
 /// Files up to this size are checked whole when they are opened.
@@ -17,7 +17,7 @@ const CHECK_UP_TO_BYTES: u64 = 32 * 1024 * 1024;
 pub(super) const SEQ_BITS: u32 = 40;
 
 // An event's row id is `life << 40 | seq`, so that a session's events lie side by side in order and a replay is one range.
-const TABLES: &str = "
+pub(super) const FIRST: &str = "
 CREATE TABLE meta(key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE sessions(
   n INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -94,8 +94,38 @@ CREATE TABLE inputs(
 CREATE INDEX inputs_waiting ON inputs(session, number) WHERE state <> 'delivered';
 ";
 
+// What is not kept for ever. Of a life, events up to `floor` are given up, those up to `swept` are gone; of a session, messages before `first_idx`
+// are given up. The marks come first and in one piece, the rows follow in small steps, also after a kill in between.
+const RETENTION: &str = "
+ALTER TABLE lives ADD COLUMN floor INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE lives ADD COLUMN swept INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE sessions ADD COLUMN turn_from INTEGER;
+ALTER TABLE sessions ADD COLUMN first_idx INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE sessions ADD COLUMN kept_bytes INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE messages ADD COLUMN turn TEXT;
+CREATE TABLE removals(
+  session INTEGER NOT NULL REFERENCES sessions(n) ON DELETE CASCADE,
+  reason TEXT NOT NULL,
+  messages INTEGER NOT NULL,
+  turns INTEGER NOT NULL,
+  first_at INTEGER NOT NULL,
+  last_at INTEGER NOT NULL,
+  removed_at INTEGER NOT NULL,
+  PRIMARY KEY(session, reason)
+) WITHOUT ROWID;
+UPDATE sessions SET kept_bytes =
+  (SELECT coalesce(sum(octet_length(e.payload)), 0) FROM lives l JOIN events e ON e.id >= l.n << 40 AND e.id < (l.n + 1) << 40
+   WHERE l.session = sessions.n AND e.kind <> 0)
+  + (SELECT coalesce(sum(octet_length(m.text)), 0) FROM messages m WHERE m.session = sessions.n);
+UPDATE lives SET floor = (1 << 40) - 1 WHERE n NOT IN (SELECT life FROM sessions);
+UPDATE inputs SET content = NULL WHERE state = 'parked';
+DROP INDEX inputs_waiting;
+CREATE INDEX inputs_waiting ON inputs(session, number) WHERE state IN ('accepted', 'handed');
+INSERT INTO search(search, rank) VALUES ('secure-delete', 1);
+";
+
 /// What leads from version N to N+1, at index N; an empty file is version 0.
-const MIGRATIONS: [&str; SCHEMA_VERSION as usize] = [TABLES];
+const MIGRATIONS: [&str; SCHEMA_VERSION as usize] = [FIRST, RETENTION];
 
 /// Opens or makes the journal for its writer.
 pub(super) fn open(path: &Path, boot_id: &str, now: i64) -> Result<Connection, JournalError> {
@@ -117,6 +147,10 @@ pub(super) fn open(path: &Path, boot_id: &str, now: i64) -> Result<Connection, J
         return Err(JournalError::Newer { path: path.to_owned(), found, known: SCHEMA_VERSION });
     }
     check(&connection, path).map_err(corrupt)??;
+    if found == 0 {
+        // Has to come before the first table, and before WAL.
+        connection.execute_batch(GIVES_SPACE_BACK).map_err(corrupt)?;
+    }
     connection
         .execute_batch("PRAGMA journal_mode=WAL; PRAGMA foreign_keys=ON; PRAGMA synchronous=FULL; PRAGMA journal_size_limit=67108864; PRAGMA temp_store=MEMORY;")
         .map_err(corrupt)?;
@@ -126,8 +160,23 @@ pub(super) fn open(path: &Path, boot_id: &str, now: i64) -> Result<Connection, J
         }
         migrate(&mut connection, found).map_err(corrupt)?;
     }
+    if !gives_space_back(&connection).map_err(corrupt)?
+        // A journal of before: it is written anew once. Without room for that it goes on as it is, and only reuses what is freed.
+        && let Err(error) = connection.execute_batch(&format!("{GIVES_SPACE_BACK} VACUUM;"))
+    {
+        tracing::warn!(%error, "the journal cannot give space back to the disk yet; it tries again at the next start");
+    }
     renew_epochs(&mut connection, boot_id, now).map_err(corrupt)?;
     Ok(connection)
+}
+
+/// Freed pages go back to the file system, in steps.
+const GIVES_SPACE_BACK: &str = "PRAGMA auto_vacuum=INCREMENTAL;";
+
+/// Whether freed pages can go back to the file system.
+pub(super) fn gives_space_back(connection: &Connection) -> rusqlite::Result<bool> {
+    const INCREMENTAL: i64 = 2;
+    connection.query_row("PRAGMA auto_vacuum", [], |r| r.get::<_, i64>(0)).map(|mode| mode == INCREMENTAL)
 }
 
 fn not_ours(path: &Path) -> JournalError {
@@ -189,6 +238,8 @@ fn renew_epochs(connection: &mut Connection, boot_id: &str, now: i64) -> rusqlit
             let epoch = new_epoch(now);
             transaction.execute("INSERT INTO lives(session, epoch) VALUES (?1, ?2)", params![session, epoch])?;
             let life = transaction.last_insert_rowid();
+            // No cursor reaches the events of earlier lives; their messages stay.
+            transaction.execute("UPDATE lives SET floor = (1 << 40) - 1 WHERE session = ?1 AND n <> ?2", params![session, life])?;
             transaction.execute("UPDATE sessions SET life = ?2, epoch = ?3, head = 0 WHERE n = ?1", params![session, life, epoch])?;
         }
     }

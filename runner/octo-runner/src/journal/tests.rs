@@ -4,7 +4,7 @@ use octo_protocol::event::{Event, InputKind};
 use octo_protocol::{Message, SessionConfig};
 use std::os::unix::fs::PermissionsExt;
 
-fn new_session(id: &str) -> NewSession {
+pub(super) fn new_session(id: &str) -> NewSession {
     NewSession {
         id: id.into(),
         epoch: "e1".parse().unwrap(),
@@ -20,7 +20,7 @@ fn new_session(id: &str) -> NewSession {
     }
 }
 
-fn said(idx: u64, text: &str) -> Event {
+pub(super) fn said(idx: u64, text: &str) -> Event {
     let message: Message = serde_json::from_value(serde_json::json!({
         "id": format!("m{idx}"), "idx": idx, "role": "user", "created_at": 1, "parts": [{ "type": "text", "id": "p", "text": text }]
     }))
@@ -28,12 +28,12 @@ fn said(idx: u64, text: &str) -> Event {
     Event::MessageEnd { message }
 }
 
-fn batch(key: SessionKey, first_seq: u64, events: Vec<Event>, log: &Arc<SessionLog>) -> Batch {
+pub(super) fn batch(key: SessionKey, first_seq: u64, events: Vec<Event>, log: &Arc<SessionLog>) -> Batch {
     let entries = events.into_iter().map(|e| Entry::new(e, None).unwrap()).collect();
     Batch { key, first_seq, entries, changes: Vec::new(), log: Arc::clone(log) }
 }
 
-fn log_of(key: SessionKey, head: u64) -> Arc<SessionLog> {
+pub(super) fn log_of(key: SessionKey, head: u64) -> Arc<SessionLog> {
     Arc::new(SessionLog::new("e1".parse().unwrap(), key.life, head))
 }
 
@@ -111,7 +111,7 @@ async fn a_newer_a_damaged_and_a_foreign_journal_are_refused_and_left_as_they_ar
 
     for damaged in [b"not a database at all, but long enough to look at".to_vec(), {
         let mut torn = whole.clone();
-        torn[200..3000].fill(0xa5);
+        torn[100..3000].fill(0xa5);
         torn
     }] {
         for companion in ["journal.db-wal", "journal.db-shm"] {

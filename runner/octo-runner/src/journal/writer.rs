@@ -2,12 +2,14 @@
 
 use super::batch::{Batch, Change, Entry, FinishedMessage, NewSession, Sync};
 use super::log::code_of;
+use super::retention::{self, Cut};
 use super::schema::SEQ_BITS;
-use super::{JournalError, SessionKey};
+use super::{JournalError, SessionKey, SessionLog};
 use crate::clock::now_ms;
 use octo_protocol::event::InputKind;
-use octo_protocol::{Role, SessionStatus};
+use octo_protocol::{EventKind, Role, SessionStatus};
 use rusqlite::{Connection, params};
+use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
 
 /// Operations in one transaction at most.
@@ -19,7 +21,18 @@ pub(super) enum Operation {
     Commit { batch: Box<Batch>, reply: oneshot::Sender<Outcome<()>> },
     Create { session: Box<NewSession>, reply: oneshot::Sender<Outcome<SessionKey>> },
     Delete { session: i64, reply: oneshot::Sender<Outcome<()>> },
+    Cut { cut: Box<Cut>, log: Option<Arc<SessionLog>>, reply: oneshot::Sender<Outcome<()>> },
+    Sweep { session: i64, reply: oneshot::Sender<Outcome<bool>> },
+    GiveBack { reply: oneshot::Sender<Outcome<bool>> },
     Close { reply: oneshot::Sender<()> },
+}
+
+/// What an operation has come to inside its transaction.
+pub(super) enum Applied {
+    Done,
+    Created(SessionKey),
+    /// Whether there is more of it to do.
+    More(bool),
 }
 
 /// Writes until it is closed or every handle is gone.
@@ -51,16 +64,16 @@ impl Writer {
     fn write(&mut self, group: &mut Vec<Operation>) {
         let whole = if group.len() > 1 { self.transaction(group).ok() } else { None };
         match whole {
-            Some(created) => {
-                for (operation, created) in group.drain(..).zip(created) {
-                    operation.succeed(created);
+            Some(applied) => {
+                for (operation, applied) in group.drain(..).zip(applied) {
+                    operation.succeed(applied);
                 }
             }
             // One of them fails, or it is the only one: each for itself, so that it alone hears of it.
             None => {
                 for operation in group.drain(..) {
                     match self.transaction(std::slice::from_ref(&operation)) {
-                        Ok(mut created) => operation.succeed(created.pop().flatten()),
+                        Ok(mut applied) => operation.succeed(applied.pop().unwrap_or(Applied::Done)),
                         Err(error) => operation.fail(error),
                     }
                 }
@@ -68,9 +81,9 @@ impl Writer {
         }
     }
 
-    fn transaction(&mut self, group: &[Operation]) -> Outcome<Vec<Option<SessionKey>>> {
+    fn transaction(&mut self, group: &[Operation]) -> Outcome<Vec<Applied>> {
         if group.iter().all(|o| matches!(o, Operation::Commit { batch, .. } if batch.is_only_announced())) {
-            return Ok(vec![None; group.len()]);
+            return Ok(group.iter().map(|_| Applied::Done).collect());
         }
         let failed = |error: rusqlite::Error| JournalError::sqlite("writing", &error);
         let sync = group.iter().map(Operation::sync).max().unwrap_or(Sync::Full);
@@ -80,12 +93,12 @@ impl Writer {
             self.sync = sync;
         }
         let transaction = self.connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate).map_err(failed)?;
-        let mut created = Vec::with_capacity(group.len());
+        let mut applied = Vec::with_capacity(group.len());
         for operation in group {
-            created.push(operation.apply(&transaction).map_err(failed)?);
+            applied.push(operation.apply(&transaction).map_err(failed)?);
         }
         transaction.commit().map_err(failed)?;
-        Ok(created)
+        Ok(applied)
     }
 }
 
@@ -93,21 +106,32 @@ impl Operation {
     fn sync(&self) -> Sync {
         match self {
             Self::Commit { batch, .. } => batch.sync(),
+            // What comes back with the power is removed once more.
+            Self::Sweep { .. } | Self::GiveBack { .. } => Sync::Normal,
             _ => Sync::Full,
         }
     }
 
-    fn apply(&self, connection: &Connection) -> rusqlite::Result<Option<SessionKey>> {
+    fn apply(&self, connection: &Connection) -> rusqlite::Result<Applied> {
         match self {
-            Self::Commit { batch, .. } => apply_batch(connection, batch).map(|()| None),
-            Self::Create { session, .. } => create(connection, session).map(Some),
-            Self::Delete { session, .. } => delete(connection, *session).map(|()| None),
-            Self::Close { .. } => Ok(None),
+            Self::Commit { batch, .. } => apply_batch(connection, batch).map(|()| Applied::Done),
+            Self::Create { session, .. } => create(connection, session).map(Applied::Created),
+            Self::Delete { session, .. } => delete(connection, *session).map(|()| Applied::Done),
+            Self::Cut { cut, log, .. } => {
+                // Before the commit: whoever reads what the commit leaves finds the floor raised already.
+                if let Some(log) = log.as_ref().filter(|log| log.life == cut.key.life) {
+                    log.raise_floor(cut.floor);
+                }
+                retention::cut(connection, cut).map(|()| Applied::Done)
+            }
+            Self::Sweep { session, .. } => retention::sweep(connection, *session).map(Applied::More),
+            Self::GiveBack { .. } => retention::give_back(connection).map(Applied::More),
+            Self::Close { .. } => Ok(Applied::Done),
         }
     }
 
     /// The transaction is committed: now, and not before, the events are announced.
-    fn succeed(self, created: Option<SessionKey>) {
+    fn succeed(self, applied: Applied) {
         match self {
             Self::Commit { batch, reply } => {
                 let mut seq = batch.first_seq;
@@ -119,10 +143,14 @@ impl Operation {
                 let _ = reply.send(Ok(()));
             }
             Self::Create { reply, .. } => {
-                let _ = reply.send(created.ok_or(JournalError::Closed));
+                let created = if let Applied::Created(key) = applied { Ok(key) } else { Err(JournalError::Closed) };
+                let _ = reply.send(created);
             }
-            Self::Delete { reply, .. } => {
+            Self::Delete { reply, .. } | Self::Cut { reply, .. } => {
                 let _ = reply.send(Ok(()));
+            }
+            Self::Sweep { reply, .. } | Self::GiveBack { reply } => {
+                let _ = reply.send(Ok(matches!(applied, Applied::More(true))));
             }
             Self::Close { reply } => {
                 let _ = reply.send(());
@@ -133,7 +161,10 @@ impl Operation {
     fn fail(self, error: JournalError) {
         tracing::warn!(%error, "the journal did not take a write");
         match self {
-            Self::Commit { reply, .. } | Self::Delete { reply, .. } => {
+            Self::Commit { reply, .. } | Self::Delete { reply, .. } | Self::Cut { reply, .. } => {
+                let _ = reply.send(Err(error));
+            }
+            Self::Sweep { reply, .. } | Self::GiveBack { reply } => {
                 let _ = reply.send(Err(error));
             }
             Self::Create { reply, .. } => {
@@ -149,6 +180,7 @@ impl Operation {
 fn apply_batch(connection: &Connection, batch: &Batch) -> rusqlite::Result<()> {
     let base = batch.key.life << SEQ_BITS;
     let mut seq = i64::try_from(batch.first_seq).unwrap_or(i64::MAX >> (64 - SEQ_BITS));
+    let mut kept_bytes = 0;
     let mut insert = connection.prepare_cached("INSERT INTO events(id, ts, kind, name, item, payload) VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?;
     for entry in &batch.entries {
         if !entry.is_journalled() {
@@ -161,18 +193,24 @@ fn apply_batch(connection: &Connection, batch: &Batch) -> rusqlite::Result<()> {
         prune(connection, base, id, entry)?;
         if let Some(message) = &entry.message {
             finish(connection, batch.key.session, id, message)?;
+            kept_bytes += message.text.len();
+        }
+        // Deltas go when their message is finished.
+        if entry.kind != EventKind::Delta {
+            kept_bytes += entry.packed.payload().len();
         }
         seq += 1;
     }
     let head = seq - 1;
-    connection.prepare_cached("UPDATE sessions SET head = max(head, ?2), updated_at = ?3 WHERE n = ?1 AND life = ?4")?.execute(params![
-        batch.key.session,
-        head,
-        now_ms(),
-        batch.key.life
-    ])?;
+    // Without an event nothing has happened: bringing a session to rest or looking at it makes it no newer.
+    connection
+        .prepare_cached(
+            "UPDATE sessions SET updated_at = CASE WHEN ?2 > head THEN ?3 ELSE updated_at END, head = max(head, ?2), kept_bytes = kept_bytes + ?5
+             WHERE n = ?1 AND life = ?4",
+        )?
+        .execute(params![batch.key.session, head, now_ms(), batch.key.life, i64::try_from(kept_bytes).unwrap_or(i64::MAX)])?;
     for change in &batch.changes {
-        apply_change(connection, batch.key.session, head, change)?;
+        apply_change(connection, batch, head, change)?;
     }
     Ok(())
 }
@@ -189,7 +227,7 @@ fn prune(connection: &Connection, base: i64, id: i64, entry: &Entry) -> rusqlite
 fn finish(connection: &Connection, session: i64, event: i64, message: &FinishedMessage) -> rusqlite::Result<()> {
     connection
         .prepare_cached(
-            "INSERT INTO messages(event, session, idx, id, role, client_id, created_at, text) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+            "INSERT INTO messages(event, session, idx, id, role, client_id, created_at, text, turn) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
         )?
         .execute(params![
             event,
@@ -199,7 +237,8 @@ fn finish(connection: &Connection, session: i64, event: i64, message: &FinishedM
             message.role.as_str(),
             message.client_id,
             message.created_at,
-            message.text
+            message.text,
+            message.turn
         ])?;
     let usage = &message.usage;
     let of = |role| i64::from(message.role == role);
@@ -225,11 +264,19 @@ fn finish(connection: &Connection, session: i64, event: i64, message: &FinishedM
     Ok(())
 }
 
-fn apply_change(connection: &Connection, session: i64, head: i64, change: &Change) -> rusqlite::Result<()> {
+fn apply_change(connection: &Connection, batch: &Batch, head: i64, change: &Change) -> rusqlite::Result<()> {
+    let session = batch.key.session;
     let set = |sql: &str, value: &dyn rusqlite::ToSql| connection.prepare_cached(sql)?.execute(params![session, value]).map(|_| ());
     match change {
         Change::Status(status) => set("UPDATE sessions SET status = ?2 WHERE n = ?1", &status_text(*status)),
-        Change::Turn(turn) => set("UPDATE sessions SET turn = ?2 WHERE n = ?1", turn),
+        Change::Turn(turn) => {
+            // Its first event is in this batch, or still to come.
+            let from = turn.as_ref().map(|_| signed(batch.first_seq));
+            connection
+                .prepare_cached("UPDATE sessions SET turn = ?2, turn_from = ?3 WHERE n = ?1")?
+                .execute(params![session, turn, from])?;
+            Ok(())
+        }
         Change::Resume(handle) => set("UPDATE sessions SET resume = ?2 WHERE n = ?1", handle),
         Change::Thinking(level) => set("UPDATE sessions SET thinking = ?2 WHERE n = ?1", level),
         Change::Provision(json) => set("UPDATE sessions SET provision = ?2 WHERE n = ?1", json),
@@ -253,10 +300,15 @@ fn apply_change(connection: &Connection, session: i64, head: i64, change: &Chang
                 .execute(params![session, key, head, kind_text(*kind), hash, content])?;
             Ok(())
         }
-        Change::InputHanded { key } => set("UPDATE inputs SET state = 'handed' WHERE session = ?1 AND key = ?2", key),
+        Change::InputHanded { key } => {
+            set("UPDATE inputs SET state = 'handed' WHERE session = ?1 AND key = ?2", key)?;
+            let entered = batch.entries.iter().any(|entry| entry.message.is_some());
+            if entered { retention::strip_images(connection, batch.key, key) } else { Ok(()) }
+        }
         Change::InputDelivered { key } => set("UPDATE inputs SET state = 'delivered', content = NULL WHERE session = ?1 AND key = ?2", key),
         Change::InputReturned { key } => set("UPDATE inputs SET state = 'accepted' WHERE session = ?1 AND key = ?2", key),
-        Change::InputParked { key } => set("UPDATE inputs SET state = 'parked' WHERE session = ?1 AND key = ?2", key),
+        // The person has it, and `input.accepted` stays in the journal.
+        Change::InputParked { key } => set("UPDATE inputs SET state = 'parked', content = NULL WHERE session = ?1 AND key = ?2", key),
     }
 }
 
@@ -300,6 +352,7 @@ fn delete(connection: &Connection, session: i64) -> rusqlite::Result<()> {
     // Not by cascade: only a delete by name fires the trigger that keeps the search index.
     connection.execute("DELETE FROM messages WHERE session = ?1", [session])?;
     connection.execute("DELETE FROM inputs WHERE session = ?1", [session])?;
+    connection.execute("DELETE FROM removals WHERE session = ?1", [session])?;
     connection.execute("DELETE FROM lives WHERE session = ?1", [session])?;
     connection.execute("DELETE FROM sessions WHERE n = ?1", [session])?;
     Ok(())

@@ -50,7 +50,7 @@ impl Subscription {
     /// Streams until it has all, the session is gone or the connection is. The caller stops it by dropping this.
     pub async fn run(self) {
         let head = self.log.head();
-        let begin = self.after.unwrap_or(head);
+        let begin = self.begins_at(head);
         let first = Frame::Subscribed(Subscribed { sub: self.sub, epoch: self.log.epoch.clone(), head, after: begin });
         if self.out.send(first).await.is_err() {
             return;
@@ -71,6 +71,15 @@ impl Subscription {
                 Step::Ended(reason) => return self.end(reason).await,
                 Step::Gone => return,
             }
+        }
+    }
+
+    /// Where the stream begins: after the cursor, or where what is kept begins when that is later. The peer sees the difference.
+    fn begins_at(&self, head: u64) -> u64 {
+        let after = self.after.unwrap_or(head);
+        match self.log.ring.position_after_seq(after) {
+            Some(_) => after,
+            None => after.max(self.log.floor()),
         }
     }
 
@@ -121,6 +130,10 @@ impl Subscription {
         if self.log.gone.is_cancelled() {
             return Step::Ended(EndReason::NoSession);
         }
+        // What was read may have holes when the floor was raised meanwhile: never a silent gap.
+        if cursor < self.log.floor() {
+            return Step::Ended(EndReason::EpochChanged);
+        }
         let Some(last) = page.rows.last().map(|row| row.seq) else {
             // Everything up to `until` that was kept has been sent.
             if self.until.is_some_and(|until| until <= self.log.head()) {
@@ -164,5 +177,7 @@ impl Subscription {
     }
 }
 
+#[cfg(test)]
+mod removal;
 #[cfg(test)]
 mod tests;

@@ -5,6 +5,7 @@ use super::ledger::{Ledger, LedgerError};
 use super::lifecycle::AgentSlot;
 use super::probe::Probe;
 use super::registry::{Entry, Registry, summary_of};
+use super::sleep::Repose;
 use super::{Answer, SessionMsg, Tick, refuse};
 use crate::agent::{Plan, Vitals};
 use crate::journal::{Change, SessionRow};
@@ -70,6 +71,8 @@ pub(super) struct Session {
     pub retry_due: bool,
     pub progress_due: bool,
     pub probe: Probe,
+    /// Since when nothing goes on, and when somebody last wanted something.
+    pub repose: Repose,
     /// The journal has no such session any more.
     pub deleted: bool,
 }
@@ -105,6 +108,10 @@ impl Actor for SessionActor {
             return Ok(());
         }
         session.settle(ctx).await?;
+        if session.repose.leaves() {
+            self.session = None;
+            ctx.stop();
+        }
         Ok(())
     }
 
@@ -169,7 +176,7 @@ impl Session {
         let log = match entry.log().filter(|log| log.life == row.key.life) {
             Some(log) => log,
             None => {
-                let log = Arc::new(crate::journal::SessionLog::new(row.epoch.parse()?, row.key.life, row.head));
+                let log = Arc::new(crate::journal::SessionLog::new(row.epoch.parse()?, row.key.life, row.head).with_floor(row.floor));
                 entry.set_log(Arc::clone(&log));
                 log
             }
@@ -213,12 +220,16 @@ impl Session {
             retry_due: false,
             progress_due: false,
             probe: Probe::default(),
+            repose: Repose::new(),
             deleted: false,
             row,
         })
     }
 
     async fn take(&mut self, message: SessionMsg, ctx: &Ctx<SessionMsg>) -> Result<(), Failure> {
+        if !matches!(message, SessionMsg::Tick(_)) {
+            self.repose.wanted();
+        }
         match message {
             SessionMsg::Command { frame, actor, answer } => self.command(*frame, &actor, answer, ctx).await?,
             SessionMsg::Open { provision, answer, .. } => self.attach_or_wait(*provision, answer)?,
@@ -260,6 +271,7 @@ impl Session {
             }
             Tick::StopNow => self.stop_now(),
             Tick::Probe => self.probe(ctx).await?,
+            Tick::Idle => self.idle(ctx).await?,
             Tick::AbortDue { token } => self.abort_due(token),
             Tick::Handshake { incarnation } => self.handshake_due(incarnation, ctx).await?,
         }
@@ -269,6 +281,8 @@ impl Session {
     /// After every message: hands over what can be, writes what waits, shows the rest of the world.
     pub async fn settle(&mut self, ctx: &Ctx<SessionMsg>) -> Result<(), Failure> {
         self.hand_over(ctx).await?;
+        let busy = self.is_busy();
+        self.repose.note(busy);
         self.announce_queue()?;
         let status = self.status_now();
         if status != self.status {
@@ -311,7 +325,7 @@ impl Session {
             "status": self.status, "agent": self.agent.name(), "pid": self.agent.pid(), "turn": self.ledger.turn, "head": self.ledger.head(),
             "epoch": self.ledger.log.epoch, "messages": self.ledger.message_count(), "queued": self.queue.len(), "handed": self.handed.len(),
             "open_messages": self.ledger.messages.len(), "open_tools": self.ledger.tools.len(), "open_questions": self.ledger.questions.len(),
-            "stalled": self.ledger.is_stalled(), "subscribers": self.entry.subscribers(),
+            "stalled": self.ledger.is_stalled(), "subscribers": self.entry.subscribers(), "idle_s": self.repose.idle_for().as_secs(),
         })
     }
 }

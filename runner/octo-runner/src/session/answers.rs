@@ -2,7 +2,9 @@
 
 use super::actor::Session;
 use super::{Answer, SessionMsg, json, refuse};
+use crate::journal::SnapshotPage;
 use octo_actors::{Ctx, Failure};
+use octo_protocol::history::Removed;
 use octo_protocol::session::{MAX_PAGE_MESSAGES, MAX_SNAPSHOT_BYTES, SessionStats, TokenStats};
 use octo_protocol::{Command, Epoch, SessionState};
 use serde::Serialize;
@@ -19,6 +21,8 @@ struct SnapshotOut {
     as_of: u64,
     has_more: bool,
     state: SessionState,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    removed: Option<Removed>,
 }
 
 /// [`octo_protocol::session::MessagePage`] with messages as the journal has them.
@@ -26,6 +30,8 @@ struct SnapshotOut {
 struct PageOut {
     messages: Vec<Box<RawValue>>,
     has_more: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    removed: Option<Removed>,
 }
 
 impl Session {
@@ -38,9 +44,13 @@ impl Session {
             Command::GetMessages { before_idx, limit } => {
                 let (journal, session, before) = (self.shared.journal.clone(), self.row.key.session, *before_idx);
                 let limit = limit.unwrap_or(MAX_PAGE_MESSAGES).clamp(1, MAX_PAGE_MESSAGES);
+                let wanted = self.repose.hold();
                 ctx.spawn_quiet(async move {
+                    let _wanted = wanted;
                     match journal.messages(session, before, limit, MAX_PAGE_BYTES).await {
-                        Ok(page) => drop(answer.send(json(&PageOut { messages: page.messages, has_more: page.has_more }))),
+                        Ok(page) => {
+                            drop(answer.send(json(&PageOut { messages: page.messages, has_more: page.has_more, removed: page.removed })));
+                        }
                         Err(error) => refuse(answer, error),
                     }
                 })?;
@@ -54,9 +64,14 @@ impl Session {
     pub fn snapshot(&mut self, answer: Answer, ctx: &Ctx<SessionMsg>) -> Result<(), Failure> {
         let (state, epoch, as_of) = (self.state(), self.ledger.log.epoch.clone(), self.ledger.as_of());
         let (journal, key) = (self.shared.journal.clone(), self.row.key);
+        let wanted = self.repose.hold();
         ctx.spawn_quiet(async move {
+            let _wanted = wanted;
             match journal.snapshot(key, as_of, MAX_PAGE_MESSAGES, MAX_SNAPSHOT_BYTES).await {
-                Ok(page) => drop(answer.send(json(&SnapshotOut { epoch, messages: page.messages, as_of, has_more: page.has_more, state }))),
+                Ok(page) => {
+                    let SnapshotPage { messages, has_more, removed } = page;
+                    drop(answer.send(json(&SnapshotOut { epoch, messages, as_of, has_more, state, removed })));
+                }
                 Err(error) => refuse(answer, error),
             }
         })?;
@@ -65,7 +80,9 @@ impl Session {
 
     fn stats(&self, answer: Answer, ctx: &Ctx<SessionMsg>) -> Result<(), Failure> {
         let (journal, id) = (self.shared.journal.clone(), self.row.id.clone());
+        let wanted = self.repose.hold();
         ctx.spawn_quiet(async move {
+            let _wanted = wanted;
             let row = match journal.session(&id).await {
                 Ok(Some(row)) => row,
                 Ok(None) => return refuse(answer, octo_protocol::ProtocolError::session_not_found(&id)),

@@ -43,7 +43,9 @@ impl Session {
         let command = Command::SessionCreate { config, cursor: None };
         let frame = Box::new(CommandFrame { id: None, session_id: id.to_string(), runner_id: None, command });
         let (registry, provision) = (self.registry.clone(), Box::new(provision));
+        let wanted = self.repose.hold();
         ctx.spawn_quiet(async move {
+            let _wanted = wanted;
             let opened = async {
                 let address = registry.actor_or_new(&id).await?;
                 let (reply, opened) = tokio::sync::oneshot::channel();
@@ -72,7 +74,9 @@ impl Session {
             return Ok(());
         }
         let (journal, address) = (self.shared.journal.clone(), ctx.address().clone());
+        let wanted = self.repose.hold();
         ctx.spawn_quiet(async move {
+            let _wanted = wanted;
             let rows = match journal.sessions().await {
                 Ok(rows) => rows,
                 Err(error) => return refuse(answer, error),

@@ -105,12 +105,11 @@ impl Session {
             return self.outputs(ctx).await;
         }
         if self.agent.is_starting() {
-            if self.held.len() >= MAX_HELD {
-                refuse(answer, ProtocolError::new(ErrorCode::Busy, "the agent is starting and many commands wait for it; try again"));
-            } else {
-                self.held.push_back((command, answer));
-            }
+            self.hold(command, answer);
             return Ok(());
+        }
+        if self.wakes(&command) {
+            return self.wake_for(command, answer, ctx);
         }
         match command {
             Command::SetModel { provider, model_id } => self.set_model_asleep(provider, model_id, answer),
@@ -120,6 +119,11 @@ impl Session {
                 self.ledger.change(Change::Thinking(level.as_str().to_owned()));
                 self.ledger.push(Event::ThinkingLevelChanged { level })?;
                 let _ = answer.send(json(&value!({ "level": level })));
+                Ok(())
+            }
+            // There is no retry without an agent.
+            Command::AbortRetry => {
+                let _ = answer.send(nothing());
                 Ok(())
             }
             Command::GetCommands => {
@@ -136,6 +140,15 @@ impl Session {
                 refuse(answer, ProtocolError::new(ErrorCode::NotReady, message));
                 Ok(())
             }
+        }
+    }
+
+    /// Keeps a command until the agent is ready.
+    pub fn hold(&mut self, command: Command, answer: Answer) {
+        if self.held.len() >= MAX_HELD {
+            refuse(answer, ProtocolError::new(ErrorCode::Busy, "the agent is starting and many commands wait for it; try again"));
+        } else {
+            self.held.push_back((command, answer));
         }
     }
 

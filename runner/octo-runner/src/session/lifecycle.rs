@@ -31,6 +31,8 @@ pub enum After {
     Restart(Answer),
     Delete(Answer),
     Shutdown(oneshot::Sender<()>),
+    /// Nothing, until somebody needs it again.
+    Sleep,
 }
 
 enum State {
@@ -97,6 +99,11 @@ impl AgentSlot {
 
     pub fn is_stopping(&self) -> bool {
         matches!(self.state, State::Stopping(_))
+    }
+
+    /// It is being ended only because nobody needs it.
+    pub fn is_falling_asleep(&self) -> bool {
+        matches!(&self.state, State::Stopping(after) if is_sleep(after))
     }
 
     pub fn is_current(&self, incarnation: u64) -> bool {
@@ -239,6 +246,8 @@ impl Session {
     async fn gone(&mut self, report: &ExitReport, again: bool, ctx: &Ctx<SessionMsg>) -> Result<(), Failure> {
         let was = std::mem::replace(&mut self.agent.state, State::Asleep);
         let stopped = matches!(was, State::Stopping(_));
+        // What came since it was told to end is for the next one: its turn has begun, and goes on.
+        let slept = matches!(&was, State::Stopping(after) if is_sleep(after)) && !self.closed;
         self.agent.why = how(report);
         if again && stopped {
             // It crashed while it was being stopped: its supervisor is not to start another one.
@@ -253,13 +262,17 @@ impl Session {
         self.vitals = None;
         let reason = if report.expected || stopped { StopReason::Aborted } else { StopReason::Error };
         let sentence = self.agent.why.clone();
-        if again || stopped {
+        if slept && !self.queue.is_empty() {
+            self.settle_handed();
+        } else if again || stopped {
             self.end_turn_of_the_gone(reason, &sentence)?;
         } else {
             // The turn, if there is one, ends with the sentence that says so, and only with that.
             self.settle_handed();
         }
-        self.refuse_waiting(&ProtocolError::new(ErrorCode::AgentFailed, format!("{sentence}; the command was not answered")));
+        if !slept {
+            self.refuse_waiting(&ProtocolError::new(ErrorCode::AgentFailed, format!("{sentence}; the command was not answered")));
+        }
         match was {
             State::Stopping(after) => {
                 for then in after {
@@ -405,6 +418,7 @@ impl Session {
                 }
                 Err(error) => refuse(answer, error),
             },
+            After::Sleep => self.asleep(ctx)?,
             After::Shutdown(answer) => {
                 let _ = self.ledger.flush().await?;
                 let _ = answer.send(());
@@ -439,6 +453,10 @@ impl Session {
         }
         Ok(())
     }
+}
+
+fn is_sleep(after: &[After]) -> bool {
+    !after.is_empty() && after.iter().all(|then| matches!(then, After::Sleep))
 }
 
 fn how(report: &ExitReport) -> String {

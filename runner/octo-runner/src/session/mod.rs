@@ -22,10 +22,11 @@ mod outputs;
 mod probe;
 mod recovery;
 mod registry;
+mod sleep;
 mod state;
 
 pub use actor::SessionActor;
-pub use registry::{Entry, Registry, SessionsChanged, SubscriberGuard};
+pub use registry::{Entry, Lease, Registry, SessionsChanged, SubscriberGuard};
 
 use crate::agent::News;
 use bytes::Bytes;
@@ -97,6 +98,8 @@ pub enum Tick {
     AbortDue { token: u64 },
     /// The agent is asked for a sign of life.
     Probe,
+    /// Whoever has been idle for long may sleep.
+    Idle,
     /// The agent was started and has had time for its handshake.
     Handshake { incarnation: u64 },
 }

@@ -34,9 +34,11 @@ impl Session {
             }
         }
         self.status = self.status_now();
-        self.row.status = self.status;
+        if self.row.status != self.status {
+            self.row.status = self.status;
+            self.ledger.change(Change::Status(self.status));
+        }
         self.row.turn = None;
-        self.ledger.change(Change::Status(self.status));
         self.ledger.flush().await?;
         self.publish();
         Ok(())

@@ -6,7 +6,11 @@ use crate::shared::Shared;
 use octo_actors::{Change, Lifecycle, StartError, Supervisor};
 use octo_protocol::{Epoch, ErrorCode, ProtocolError, SessionId, SessionStatus, SessionSummary};
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::ops::Deref;
+use std::sync::atomic::{
+    AtomicU32,
+    Ordering::{AcqRel, Acquire, Relaxed},
+};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 use tokio::sync::{oneshot, watch};
@@ -28,11 +32,66 @@ pub struct Entry {
     summary: RwLock<Option<SessionSummary>>,
     address: Mutex<Option<SessionAddress>>,
     subscribers: AtomicU32,
+    /// Leases on the actor: whoever holds one may be about to tell it something.
+    leases: AtomicU32,
+}
+
+/// A session's actor that does not go away as long as this is held.
+pub struct Lease {
+    address: SessionAddress,
+    entry: Arc<Entry>,
+}
+
+impl Deref for Lease {
+    type Target = SessionAddress;
+
+    fn deref(&self) -> &SessionAddress {
+        &self.address
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        self.entry.leases.fetch_sub(1, AcqRel);
+    }
 }
 
 impl Entry {
     fn new(id: SessionId) -> Self {
-        Self { id, log: RwLock::default(), summary: RwLock::default(), address: Mutex::default(), subscribers: AtomicU32::new(0) }
+        Self {
+            id,
+            log: RwLock::default(),
+            summary: RwLock::default(),
+            address: Mutex::default(),
+            subscribers: AtomicU32::new(0),
+            leases: AtomicU32::new(0),
+        }
+    }
+
+    /// Takes a lease on the actor that `place` has just put there, or on the one that is there.
+    fn lease(self: &Arc<Self>, placed: Option<SessionAddress>) -> Option<Lease> {
+        let mut held = self.address.lock().unwrap_or_else(PoisonError::into_inner);
+        if placed.is_some() {
+            *held = placed;
+        }
+        let address = held.clone().filter(|address| address.state() != octo_actors::ActorState::Stopped)?;
+        // Under the lock, so that it cannot be let go in between.
+        self.leases.fetch_add(1, AcqRel);
+        Some(Lease { address, entry: Arc::clone(self) })
+    }
+
+    /// Makes the actor unreachable, so that it can go without anybody missing an answer. False when somebody watches or is about to tell it
+    /// something, or has.
+    pub(super) fn let_go(&self, own: &SessionAddress) -> bool {
+        let mut held = self.address.lock().unwrap_or_else(PoisonError::into_inner);
+        if held.is_none() || self.leases.load(Acquire) > 0 || self.subscribers() > 0 || own.depth() > 0 {
+            return false;
+        }
+        *held = None;
+        if let Some(log) = self.log() {
+            log.rest();
+        }
+        true
     }
 
     /// Where subscriptions read.
@@ -95,7 +154,7 @@ impl Registry {
             let Ok(epoch) = row.epoch.parse() else { continue };
             let entry = Entry::new(id);
             let mut summary = summary_of(row, &epoch);
-            entry.set_log(Arc::new(SessionLog::new(epoch, row.key.life, row.head)));
+            entry.set_log(Arc::new(SessionLog::new(epoch, row.key.life, row.head).with_floor(row.floor)));
             summary.state = match row.status {
                 SessionStatus::Error | SessionStatus::Closed => row.status,
                 _ => SessionStatus::Idle,
@@ -167,7 +226,7 @@ impl Registry {
     ///
     /// # Errors
     /// `session_not_found`, or why it cannot be started.
-    pub async fn actor(&self, id: &str) -> Result<SessionAddress, ProtocolError> {
+    pub async fn actor(&self, id: &str) -> Result<Lease, ProtocolError> {
         let entry = self.get(id).ok_or_else(|| ProtocolError::session_not_found(id))?;
         self.address_of(&entry).await
     }
@@ -176,7 +235,7 @@ impl Registry {
     ///
     /// # Errors
     /// When there are too many sessions, or why it cannot be started.
-    pub async fn actor_or_new(&self, id: &SessionId) -> Result<SessionAddress, ProtocolError> {
+    pub async fn actor_or_new(&self, id: &SessionId) -> Result<Lease, ProtocolError> {
         let entry = {
             let mut entries = self.0.entries.write().unwrap_or_else(PoisonError::into_inner);
             if !entries.contains_key(id.as_str()) && entries.len() >= MAX_SESSIONS {
@@ -188,20 +247,21 @@ impl Registry {
         self.address_of(&entry).await
     }
 
-    async fn address_of(&self, entry: &Arc<Entry>) -> Result<SessionAddress, ProtocolError> {
-        let alive = |address: &SessionAddress| address.state() != octo_actors::ActorState::Stopped;
+    async fn address_of(&self, entry: &Arc<Entry>) -> Result<Lease, ProtocolError> {
         let unavailable = |what: String| ProtocolError::new(ErrorCode::NotReady, format!("the session's actor cannot be started: {what}"));
         let (registry, own) = (self.clone(), Arc::clone(entry));
         let args = move || (registry.clone(), Arc::clone(&own));
         for _ in 0..PLACING_TRIES {
-            if let Some(address) = entry.address().filter(alive) {
-                return Ok(address);
+            if let Some(lease) = entry.lease(None) {
+                return Ok(lease);
             }
             let supervisor = self.0.supervisor.get().ok_or_else(|| unavailable("the runner is starting".to_owned()))?;
             match supervisor.start_child::<SessionActor>(SESSION, entry.id.as_str(), args.clone()).await {
+                // One that has ended already is started once more.
                 Ok(address) => {
-                    *entry.address.lock().unwrap_or_else(PoisonError::into_inner) = Some(address.clone());
-                    return Ok(address);
+                    if let Some(lease) = entry.lease(Some(address)) {
+                        return Ok(lease);
+                    }
                 }
                 // Somebody else has just started it and is about to say where it is, or the one before is still on its way out.
                 Err(StartError::Exists(_)) => tokio::time::sleep(Duration::from_millis(10)).await,

@@ -7,4 +7,5 @@ mod disk;
 mod link;
 mod real_pi;
 mod sessions;
+mod sleep;
 mod support;

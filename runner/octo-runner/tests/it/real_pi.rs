@@ -43,6 +43,11 @@ async fn answer(mut stream: UnixStream) {
         }
     };
     // The conversation so far is in the request too: what counts is the newest message.
+    let words: &[&str] = if body.contains("my pet is a pangolin") && body.contains("what is my pet") {
+        &["a ", "pangolin"]
+    } else {
+        &["hello ", "from ", "the ", "model"]
+    };
     let slow = body.rsplit("\"role\":\"user\"").next().is_some_and(|newest| newest.contains("slow"));
     let mut out = String::from("HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n");
     let event = |name: &str, mut data: serde_json::Value| {
@@ -54,7 +59,7 @@ async fn answer(mut stream: UnixStream) {
     out += &event("message_start", json!({ "message": message }));
     out += &event("content_block_start", json!({ "index": 0, "content_block": { "type": "text", "text": "" } }));
     let _ = stream.write_all(out.as_bytes()).await;
-    for word in ["hello ", "from ", "the ", "model"] {
+    for word in words {
         let delta = event("content_block_delta", json!({ "index": 0, "delta": { "type": "text_delta", "text": word } }));
         let _ = stream.write_all(delta.as_bytes()).await;
         if slow {
@@ -104,4 +109,38 @@ async fn a_real_pi_answers_through_the_relay_and_resumes_after_a_kill() {
         .filter_map(Result::ok)
         .any(|e| std::fs::read(e.path().join("cmdline")).is_ok_and(|c| c.windows(KEY.len()).any(|w| w == KEY.as_bytes())));
     assert!(!secret, "the virtual key is in no command line");
+}
+
+/// It is the agent's own session file that brings the conversation back: the model is asked with everything from before the sleep.
+#[tokio::test]
+async fn a_real_pi_sleeps_and_wakes_with_what_was_said_before() {
+    let Some(agents) = agents() else { return };
+    let mut runner = TestRunner::prepare();
+    runner.agents_dir(agents);
+    runner.arguments(&["--idle-after-secs", "1", "--idle-check-secs", "1"]);
+    serve_model(&runner.root.join("run/llm/eavs.sock"));
+    runner.spawn().await;
+    let mut client = runner.client().await;
+    client.open("s1", &runner.work()).await;
+    client.subscribe(1, "s1", 0).await;
+    // Also before it was ever asked anything.
+    client.asleep("s1").await;
+    client.prompt("s1", "my pet is a pangolin").await.unwrap();
+    let mut events = client.until(1, "agent.idle").await;
+    client.asleep("s1").await;
+    client.prompt("s1", "what is my pet").await.unwrap();
+    events.extend(client.until(1, "agent.idle").await);
+    assert!(events.iter().any(|(_, p)| p["message"]["parts"][0]["text"] == "a pangolin"), "{events:?}");
+    assert_contiguous(&events, 1);
+    let names = names(&events);
+    assert!(!names.iter().any(|n| n == "agent.error" || n == "session.restarted" || n == "notify"), "{names:?}");
+    // A sleep and a runner that ends: nothing is different.
+    client.asleep("s1").await;
+    runner.kill().await;
+    runner.spawn().await;
+    let mut client = runner.client().await;
+    client.subscribe(1, "s1", events.last().unwrap().0.seq).await;
+    client.prompt("s1", "and what is my pet").await.unwrap();
+    let events = client.until(1, "agent.idle").await;
+    assert!(events.iter().any(|(_, p)| p["message"]["parts"][0]["text"] == "a pangolin"), "{events:?}");
 }

@@ -2,9 +2,9 @@
 """An agent that speaks pi's RPC and does what the prompt says.
 
 say TEXT | stream N (N deltas, one per line of stdin allowed to interrupt) | hang (streams one delta, then waits for an abort) |
-crash | ask | tool (one that runs until aborted) | flood N (N KiB in one message) | sleep (a tool process in a session of its own, then hang)
+crash | ask | leave (leaves a process running) | doze S (takes S seconds to end) | tool (one that runs until aborted) | flood N (N KiB in one message) | sleep (a tool process in a session of its own, then hang)
 """
-import json, os, queue, subprocess, sys, threading
+import json, os, queue, subprocess, sys, threading, time
 
 lines = queue.Queue()
 
@@ -21,7 +21,11 @@ session_dir = args[args.index("--session-dir") + 1] if "--session-dir" in args e
 resumed = "--session" in args
 session_file = args[args.index("--session") + 1] if resumed else os.path.join(session_dir, "scripted-%d.jsonl" % os.getpid())
 model = args[args.index("--model") + 1].split("/", 1) if "--model" in args else ["demo", "scripted"]
-state = {"count": 0, "streaming": False}
+state = {"count": 0, "streaming": False, "doze": 0}
+
+
+if resumed and os.path.exists(session_file):
+    state["count"] = sum(1 for _ in open(session_file))
 
 
 def out(**value):
@@ -171,6 +175,16 @@ def run(command):
         delta(said)
         message_end(said)
         settle()
+    elif word == "leave":
+        subprocess.Popen(["sleep", "9876"], start_new_session=True)
+        message_start()
+        message_end("left")
+        settle()
+    elif word == "doze":
+        state["doze"] = float(rest)
+        message_start()
+        message_end("will doze")
+        settle()
     elif word == "flood":
         message_start()
         text = "x" * 1024
@@ -190,6 +204,7 @@ def run(command):
 while True:
     command = lines.get()
     if command is None:
+        time.sleep(state["doze"])
         sys.exit(0)
     if command["type"] == "prompt":
         if command["message"] == "refuse":

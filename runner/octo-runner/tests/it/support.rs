@@ -37,6 +37,7 @@ pub struct TestRunner {
     pub root: PathBuf,
     process: Option<Child>,
     agents: PathBuf,
+    further: Vec<String>,
     _directory: tempfile::TempDir,
 }
 
@@ -51,7 +52,7 @@ impl TestRunner {
         let pi = root.join("data/octo/agents/node_modules/.bin/pi");
         std::fs::write(&pi, include_str!("scripted_pi.py")).unwrap();
         std::fs::set_permissions(&pi, PermissionsExt::from_mode(0o755)).unwrap();
-        Self { agents: root.join("data/octo/agents"), root, process: None, _directory: directory }
+        Self { agents: root.join("data/octo/agents"), root, process: None, further: Vec::new(), _directory: directory }
     }
 
     /// With a running process that answers.
@@ -63,6 +64,11 @@ impl TestRunner {
 
     pub fn agents_dir(&mut self, agents: PathBuf) {
         self.agents = agents;
+    }
+
+    /// Further arguments of the runner.
+    pub fn arguments(&mut self, further: &[&str]) {
+        self.further = further.iter().map(|a| (*a).to_owned()).collect();
     }
 
     pub fn socket(&self) -> PathBuf {
@@ -91,6 +97,7 @@ impl TestRunner {
         command.arg("serve").args(["--user", "alice", "--runner-id", "local", "--foreground"]);
         command.arg("--socket").arg(self.socket()).arg("--data-dir").arg(self.data_dir()).arg("--state-dir").arg(at("state"));
         command.arg("--config-dir").arg(at("config")).arg("--agents-dir").arg(&self.agents).arg("--eavs-dir").arg(at("run/llm"));
+        command.args(&self.further);
         command.env("HOME", at("home")).env_remove("OCTO_AGENTS_DIR").env("OCTO_LOG", "info");
         command.stdin(Stdio::null());
         command
@@ -324,6 +331,34 @@ impl Client {
 
     pub async fn open(&mut self, session: &str, cwd: &str) -> Value {
         self.request(Self::open_body(session, json!({ "cwd": cwd }))).await.unwrap()
+    }
+
+    /// Waits until the session has no agent, without asking the session itself; it is idle to everybody.
+    pub async fn asleep(&mut self, session: &str) {
+        let began = std::time::Instant::now();
+        loop {
+            let list = self.command("", json!({ "cmd": "list_sessions" })).await.unwrap();
+            let row = list["sessions"].as_array().unwrap().iter().find(|s| s["session_id"] == session).unwrap().clone();
+            if row["pid"].is_null() && row["state"] == "idle" {
+                return;
+            }
+            assert!(began.elapsed() < PATIENCE, "it does not sleep: {row}");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    /// The runner's actors: path → how many messages they have handled.
+    pub async fn actors(&mut self) -> HashMap<String, u64> {
+        let rows = self.request(RequestBody::Actors).await.unwrap();
+        rows.as_array().unwrap().iter().map(|r| (r["path"].as_str().unwrap().to_owned(), r["processed"].as_u64().unwrap())).collect()
+    }
+
+    /// Waits until the runner has looked for idle sessions so many times more.
+    pub async fn looks(&mut self, times: u64) {
+        let first = self.actors().await["/idle"];
+        while self.actors().await["/idle"] < first + times {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
     }
 
     pub async fn prompt(&mut self, session: &str, message: &str) -> Result<Value, (ErrorCode, String)> {

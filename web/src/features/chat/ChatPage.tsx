@@ -58,7 +58,11 @@ export default function ChatPage({ sessionId }: { sessionId: string }) {
   }, [session.title]);
 
   if (failure?.code === "session_not_found") return <Gone />;
-  const empty = session.sync !== "snapshot" && session.items.length === 0 && view.outbox.length === 0;
+  const empty =
+    session.sync !== "snapshot" &&
+    session.items.length === 0 &&
+    view.outbox.length === 0 &&
+    session.removed === null;
 
   return (
     <div

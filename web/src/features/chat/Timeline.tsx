@@ -11,13 +11,14 @@ import { type Row, rowsOf } from "@/lib/session/timeline";
 import { sayError } from "../shell/ui-state";
 import { AgentRow } from "./AgentRow";
 import { NoticeRow } from "./NoticeRow";
+import { RemovedRow } from "./RemovedRow";
 import { PendingRow, UserRow } from "./UserRow";
 
 /** This close to the end still counts as being there. */
 const AT_END_PX = 80;
 /** This close to the beginning, older messages are fetched. */
 const LOAD_OLDER_PX = 600;
-const GUESS_PX = { user: 72, agent: 180, notice: 28, pending: 88 };
+const GUESS_PX = { removed: 64, user: 72, agent: 180, notice: 28, pending: 88 };
 const GAP_PX = 20;
 
 interface Props {
@@ -151,6 +152,8 @@ function RowView({ row, tools, working, feed, onEdit }: RowProps) {
           tools={tools}
         />
       );
+    case "removed":
+      return <RemovedRow removed={row.removed} />;
     case "notice":
       return <NoticeRow notice={row.notice} text={row.text} />;
     case "pending":

@@ -157,13 +157,19 @@ export class Feed {
     if (this.next.loadingOlder || !this.next.session.hasMore || before === null) return;
     this.update({ loadingOlder: true });
     try {
-      const { messages, has_more } = await this.command<MessagePage>("get_messages", {
+      const { messages, has_more, removed } = await this.command<MessagePage>("get_messages", {
         before_idx: before,
         limit: PAGE,
       });
       const older = messages.filter((message) => message.idx < before);
       this.update({
-        session: prependMessages(this.next.session, older, has_more ?? messages.length >= PAGE),
+        session: prependMessages(
+          this.next.session,
+          older,
+          has_more ?? messages.length >= PAGE,
+          // What was there at the attach may have gone since.
+          removed ?? this.next.session.removed,
+        ),
       });
     } finally {
       this.update({ loadingOlder: false });

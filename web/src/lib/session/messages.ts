@@ -1,5 +1,5 @@
 /** Messages in a session's timeline: begun, finished, discarded, and older ones put in front. Pure. */
-import type { Message, Role } from "../wire";
+import type { Message, Removed, Role } from "../wire";
 import type { Item, SessionState } from "./state";
 import { toolsFromMessages } from "./tools";
 
@@ -39,13 +39,19 @@ export function discardMessage(state: SessionState, id: string): SessionState {
 }
 
 /** Puts a page of older messages in front; what is there already is not doubled. */
-export function prependMessages(state: SessionState, older: Message[], hasMore: boolean): SessionState {
+export function prependMessages(
+  state: SessionState,
+  older: Message[],
+  hasMore: boolean,
+  removed: Removed | null = state.removed,
+): SessionState {
   const known = new Set(state.items.flatMap((item) => (item.kind === "message" ? [item.id] : [])));
   const fresh = older.filter((message) => !known.has(message.id)).sort((a, b) => a.idx - b.idx);
   const items: Item[] = fresh.map((message) => ({ kind: "message", id: message.id, message }));
   return {
     ...state,
     hasMore: hasMore && fresh.length > 0,
+    removed,
     items: [...items, ...state.items],
     tools: toolsFromMessages(state.tools, fresh),
   };

@@ -13,6 +13,7 @@ export function fromSnapshot(before: SessionState, snapshot: EventOf<"messages">
     items: messages.map((message) => ({ kind: "message", id: message.id, message })),
     tools: toolsFromMessages({}, messages),
     hasMore: snapshot.has_more,
+    removed: snapshot.removed ?? null,
     title: before.title,
     cwd: before.cwd,
     total: before.total,

@@ -10,6 +10,7 @@ import type {
   InputRequest,
   Message,
   QueuedInput,
+  Removed,
   Role,
   ThinkingLevel,
   Usage,
@@ -90,6 +91,8 @@ export interface SessionState {
   live: Record<string, LiveMessage>;
   tools: Record<string, ToolRun>;
   hasMore: boolean;
+  /** What the conversation does not hold any more. */
+  removed: Removed | null;
   activity: Activity;
   phase: Phase | null;
   detail: string | null;
@@ -119,6 +122,7 @@ export function emptySession(): SessionState {
     live: {},
     tools: {},
     hasMore: false,
+    removed: null,
     activity: "idle",
     phase: null,
     detail: null,

@@ -1,5 +1,5 @@
 /** The rows of a conversation as the screen shows them. Pure. */
-import type { ImageInput, InputKind, Message } from "../wire";
+import type { ImageInput, InputKind, Message, Removed } from "../wire";
 import type { FeedView } from "./feed";
 import { isPart, type PartOf } from "./parts";
 import type { LiveMessage, NoticeKind, SessionState } from "./state";
@@ -13,6 +13,7 @@ export type Block =
   | { type: "file"; label: string };
 
 export type Row =
+  | { kind: "removed"; key: string; removed: Removed }
   | { kind: "user"; key: string; message: Message }
   | { kind: "agent"; key: string; message?: Message; live?: LiveMessage; first: boolean; last: boolean }
   | { kind: "notice"; key: string; notice: NoticeKind; text: string; ts: number }
@@ -31,6 +32,10 @@ export interface PendingInput {
 export function rowsOf(view: FeedView): Row[] {
   const { session } = view;
   const rows: Row[] = [];
+  // At the very beginning of what there is, once that is loaded.
+  if (session.removed && !session.hasMore) {
+    rows.push({ kind: "removed", key: "removed", removed: session.removed });
+  }
   let inTurn = false;
   for (const item of session.items) {
     if (item.kind === "notice") {

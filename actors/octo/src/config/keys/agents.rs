@@ -6,7 +6,12 @@ use crate::config::key::Kind as K;
 use crate::config::table::Section;
 
 const NO_CONTAINERS: &str = "sessions run on this machine; containers are not built";
-const FIXED: &str = "sessions live until they are closed; ending them by age, size or number is not built";
+const FIXED: &str = "an agent's own session goes on as long as its octo session; see `[journal]` for what octo keeps";
+const NO_CAP: &str = "the number of agents is not limited; idle ones are put to sleep";
+
+/// A hundred years.
+const MAX_DAYS: i64 = 36_500;
+const MAX_SECONDS: i64 = MAX_DAYS * 86_400;
 
 pub(in crate::config) const SECTIONS: &[Section] = &[
     Section {
@@ -43,7 +48,12 @@ pub(in crate::config) const SECTIONS: &[Section] = &[
             Key::new("pi.bridge_url", K::Text, D::None, "A pi behind HTTP.").not_built(NO_CONTAINERS),
             Key::new("pi.sandboxed", K::Bool, D::None, "Run pi in the sandbox. It always does; see `sandbox.allow_unsandboxed`.")
                 .not_built("agents always run in the sandbox; `sandbox.allow_unsandboxed` is the only way out"),
-            Key::new("pi.idle_timeout_secs", K::Integer(1, i64::MAX), D::None, "Stop an idle pi after so many seconds.").not_built(FIXED),
+            Key::new(
+                "pi.idle_timeout_secs",
+                K::Integer(0, MAX_SECONDS),
+                D::None,
+                "Put an idle pi to sleep after so many seconds, 0 = never; `sessions.idle_timeout_minutes` when not set.",
+            ),
         ],
     },
     Section {
@@ -127,6 +137,39 @@ pub(in crate::config) const SECTIONS: &[Section] = &[
         ],
     },
     Section {
+        name: "journal",
+        doc: "What is kept of every user's sessions, and for how long. What history does not hold any more is said where it is shown. \
+              A runner takes these, and when agents sleep, as they are when it starts.",
+        keys: &[
+            Key::new(
+                "journal.keep_events_days",
+                K::Integer(0, MAX_DAYS),
+                D::Integer(30),
+                "Days for which single events (progress, tools, states) are kept, 0 = for ever. Messages stay; a client that comes back after longer starts \
+                 from them.",
+            ),
+            Key::new(
+                "journal.keep_messages_days",
+                K::Integer(1, MAX_DAYS),
+                D::None,
+                "Days for which messages are kept; for ever when not set. Older ones go in whole turns.",
+            ),
+            Key::new(
+                "journal.max_size_mb",
+                K::Integer(1, 1 << 30),
+                D::None,
+                "MiB that one user's journal may use. Beyond it the sessions that hold most give first: their events, then their oldest turns. A turn under way \
+                 is never cut. Any size when not set.",
+            ),
+            Key::new(
+                "journal.check_interval_seconds",
+                K::Integer(1, MAX_SECONDS),
+                D::Integer(600),
+                "How often to look. In between, a journal may grow over its size.",
+            ),
+        ],
+    },
+    Section {
         name: "sessions",
         doc: "How many sessions, and for how long.",
         keys: &[
@@ -138,11 +181,20 @@ pub(in crate::config) const SECTIONS: &[Section] = &[
             ),
             Key::new("sessions.auto_attach_scan", K::Bool, D::Bool(false), "Look for running sessions at log in."),
             Key::new("sessions.max_concurrent_sessions", K::Integer(1, 100_000), D::Integer(3), "Agents of a user at once.")
-                .not_built(FIXED),
-            Key::new("sessions.idle_timeout_minutes", K::Integer(1, i64::MAX), D::Integer(30), "Stop an idle agent after so many minutes.")
-                .not_built(FIXED),
-            Key::new("sessions.idle_check_interval_seconds", K::Integer(1, i64::MAX), D::Integer(300), "How often to look.")
-                .not_built(FIXED),
+                .not_built(NO_CAP),
+            Key::new(
+                "sessions.idle_timeout_minutes",
+                K::Integer(0, MAX_SECONDS / 60),
+                D::Integer(30),
+                "Put an idle agent to sleep after so many minutes, 0 = never. The next message wakes it, with its conversation. An agent that works, asks, \
+                 or has left a process running is not idle; somebody who only watches does not keep it awake.",
+            ),
+            Key::new(
+                "sessions.idle_check_interval_seconds",
+                K::Integer(1, MAX_SECONDS),
+                D::Integer(300),
+                "How often to look for idle agents.",
+            ),
             Key::new(
                 "sessions.chat_prefetch_limit",
                 K::Integer(0, 1000),

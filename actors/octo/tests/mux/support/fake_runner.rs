@@ -2,6 +2,7 @@
 
 use bytes::BytesMut;
 use octo_protocol::event::EventKind;
+use octo_protocol::history::Removed;
 use octo_protocol::link::{
     Decoder, EndReason, Ended, Event as LinkEvent, Frame, Request, RequestBody, Response, ResponseBody, Sessions, Subscribe, Subscribed,
     Welcome, encode,
@@ -49,6 +50,9 @@ struct Session {
     head: u64,
     ephemeral: Vec<(EventKind, Vec<u8>)>,
     messages: u64,
+    /// Events up to here are not kept any more, except messages.
+    floor: u64,
+    removed: Option<Removed>,
 }
 
 #[derive(Clone)]
@@ -175,6 +179,21 @@ impl FakeRunner {
         self.core.changed.send_modify(|n| *n += 1);
     }
 
+    /// Keeps events up to `floor` no longer, except messages, and of those only what `removed` leaves.
+    pub fn cut_down(&self, session: &str, floor: u64, removed: Option<Removed>) {
+        let mut state = self.core.state();
+        let session = state.session(session);
+        let mut gone = removed.as_ref().map_or(0, |r| r.messages) - session.removed.as_ref().map_or(0, |r| r.messages);
+        session.rows.retain(|seq, row| {
+            let is_message = row.end.is_some();
+            let goes = *seq <= floor && (!is_message || gone > 0);
+            gone -= u64::from(goes && is_message);
+            !goes
+        });
+        session.floor = floor;
+        session.removed = removed;
+    }
+
     pub fn delete(&self, session: &str) {
         self.core.state().sessions.remove(session);
         self.core.changed.send_modify(|n| *n += 1);
@@ -213,7 +232,15 @@ impl Core {
 
 impl Session {
     fn new() -> Self {
-        Self { epoch: Epoch::new("e1").unwrap(), rows: BTreeMap::new(), head: 0, ephemeral: Vec::new(), messages: 0 }
+        Self {
+            epoch: Epoch::new("e1").unwrap(),
+            rows: BTreeMap::new(),
+            head: 0,
+            ephemeral: Vec::new(),
+            messages: 0,
+            floor: 0,
+            removed: None,
+        }
     }
 }
 
@@ -263,7 +290,8 @@ impl State {
         let as_of = open.map_or(session.head, |(seq, _)| seq - 1);
         let messages = session.rows.range(..=as_of).filter_map(|(_, row)| row.end.clone()).collect();
         let state = SessionState { session_id: id.to_string(), ..SessionState::default() };
-        let snapshot = Snapshot { epoch: session.epoch.clone(), messages, as_of, has_more: false, state };
+        let removed = session.removed.clone();
+        let snapshot = Snapshot { epoch: session.epoch.clone(), messages, as_of, has_more: false, state, removed };
         Ok(serde_json::to_value(snapshot).unwrap())
     }
 
@@ -429,9 +457,9 @@ async fn stream_events(core: Arc<Core>, send: mpsc::Sender<Frame>, subscribe: Su
     let mut changed = core.changed.subscribe();
     let begun = {
         let state = core.state();
-        state.sessions.get(&session).map(|s| (s.epoch.clone(), s.head, s.ephemeral.len()))
+        state.sessions.get(&session).map(|s| (s.epoch.clone(), s.head, s.ephemeral.len(), s.floor))
     };
-    let Some((now, head, mut told)) = begun else { return end(EndReason::NoSession).await };
+    let Some((now, head, mut told, floor)) = begun else { return end(EndReason::NoSession).await };
     if epoch.as_ref().is_some_and(|epoch| *epoch != now) {
         return end(EndReason::EpochChanged).await;
     }
@@ -439,6 +467,7 @@ async fn stream_events(core: Arc<Core>, send: mpsc::Sender<Frame>, subscribe: Su
     if at > head {
         return end(EndReason::AheadOfJournal).await;
     }
+    at = at.max(floor);
     let _ = send.send(Frame::Subscribed(Subscribed { sub, epoch: now.clone(), head, after: at })).await;
     loop {
         let next = {

@@ -37,7 +37,7 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-fn message(id: &str, text: &str) -> Message {
+pub(super) fn message(id: &str, text: &str) -> Message {
     serde_json::from_value(serde_json::json!({
         "id": id, "idx": 0, "role": "assistant", "created_at": 1, "parts": [{ "type": "text", "id": "p", "text": text }]
     }))
