@@ -5,6 +5,7 @@
 use anyhow::{Context, Result, bail, ensure};
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrIn, bind, connect, setsockopt, socket, sockopt};
+use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::time::{Duration, Instant};
@@ -13,6 +14,8 @@ use std::time::{Duration, Instant};
 const PER_ADDRESS: usize = 8000;
 /// Upgrades under way at once: a listener's backlog has room for so many.
 const OPENING: usize = 1000;
+/// When something that was refused because too many asked at once is asked again.
+const AGAIN: Duration = Duration::from_millis(20);
 /// Bytes that are read at once.
 const READ: usize = 256 * 1024;
 
@@ -48,6 +51,8 @@ pub struct Audience {
     port: u16,
     request: String,
     scratch: Vec<u8>,
+    /// What is sent again, and when; all of it is due after the same time.
+    again: RefCell<VecDeque<(Instant, usize, String)>>,
 }
 
 impl Audience {
@@ -66,6 +71,7 @@ impl Audience {
             port,
             request,
             scratch: vec![0; READ],
+            again: RefCell::default(),
         })
     }
 
@@ -120,6 +126,25 @@ impl Audience {
         self.write(index, &frame)
     }
 
+    /// Sends one text frame a moment later.
+    pub fn send_again(&self, index: usize, text: String) {
+        self.again.borrow_mut().push_back((Instant::now() + AGAIN, index, text));
+    }
+
+    fn send_due(&self) -> Result<()> {
+        loop {
+            let mut again = self.again.borrow_mut();
+            if again.front().is_none_or(|(due, ..)| *due > Instant::now()) {
+                return Ok(());
+            }
+            let due = again.pop_front();
+            drop(again);
+            if let Some((_, index, text)) = due {
+                self.send(index, &text)?;
+            }
+        }
+    }
+
     fn write(&self, index: usize, bytes: &[u8]) -> Result<()> {
         let fd = self.watchers[index].fd.as_ref().context("the watcher is connected")?;
         let written = nix::unistd::write(fd, bytes).with_context(|| format!("watcher {index} cannot write"))?;
@@ -140,9 +165,12 @@ impl Audience {
             }
             let left = end.saturating_duration_since(Instant::now());
             if left.is_zero() {
-                break Err(anyhow::anyhow!("{} watchers waited {patience:?} in vain", self.len()));
+                let open = self.watchers.iter().filter(|watcher| watcher.open).count();
+                break Err(anyhow::anyhow!("{} watchers, {open} of them open, waited {patience:?} in vain", self.len()));
             }
-            let ready = match self.epoll.wait(&mut events, EpollTimeout::try_from(left.min(Duration::from_secs(1)))?) {
+            self.send_due()?;
+            let look = if self.again.borrow().is_empty() { Duration::from_secs(1) } else { Duration::from_millis(5) };
+            let ready = match self.epoll.wait(&mut events, EpollTimeout::try_from(left.min(look))?) {
                 Err(nix::errno::Errno::EINTR) => continue,
                 ready => ready?,
             };

@@ -46,32 +46,15 @@ impl Stage {
 
     /// Watchers that are attached to the session and up to date.
     pub async fn audience(&self, watchers: usize) -> Result<(Audience, Watching)> {
-        let audience = Audience::new(self.instance.port(), "/api/ws/mux", Some(self.client.token()), watchers)?;
-        let attach = attach(&self.cursor()?);
-        let (mut audience, mut watching) = (audience, Watching::new(watchers));
+        let mut audience = Audience::new(self.instance.port(), "/api/ws/mux", Some(self.client.token()), watchers)?;
+        let cursor = self.cursor()?;
         tokio::task::spawn_blocking(move || {
-            let mut left = watchers;
-            let mut failed = None;
-            audience.run(PATIENCE, |audience, index, came| {
-                match came {
-                    Came::Open => failed = audience.send(index, &attach).err(),
-                    Came::Text(frame) => {
-                        watching.see(index, frame);
-                        left -= usize::from(text_of(frame, "event") == Some(b"replay.end"));
-                    }
-                    Came::Closed => failed = Some(anyhow::anyhow!("octo closed watcher {index}")),
-                }
-                if left == 0 || failed.is_some() { Go::Stop } else { Go::On }
-            })?;
-            failed.map_or(Ok((audience, watching)), Err)
+            let mut watching = Watching::new(watchers);
+            watching.attach(&mut audience, &cursor)?;
+            Ok((audience, watching))
         })
         .await?
     }
-}
-
-/// The command that attaches at a cursor.
-pub fn attach(cursor: &Value) -> String {
-    json!({"channel": "agent", "session_id": SESSION, "id": "a", "cmd": "session.attach", "cursor": cursor}).to_string()
 }
 
 /// The scripted agent by itself, its stdout read by a floor.
@@ -125,6 +108,8 @@ pub struct Watching {
     pub first: u64,
     pub last: u64,
     pub done: usize,
+    /// Attaches that were refused because octo was busy.
+    pub refused: u64,
 }
 
 impl Watching {
@@ -178,6 +163,35 @@ impl Watching {
         seen.done |= end;
         self.done += usize::from(end);
         end
+    }
+
+    /// Connects and attaches every watcher at a cursor, and reads until each has what it missed. Who is refused because octo is busy tries again, as
+    /// a browser does.
+    pub fn attach(&mut self, audience: &mut Audience, cursor: &Value) -> Result<()> {
+        let attach = json!({"channel": "agent", "session_id": SESSION, "id": "a", "cmd": "session.attach", "cursor": cursor}).to_string();
+        let (mut left, mut failed) = (audience.len(), None);
+        audience.run(PATIENCE, |audience, index, came| {
+            match came {
+                Came::Open => failed = failed.take().or(audience.send(index, &attach).err()),
+                Came::Text(frame) => match text_of(frame, "event") {
+                    Some(b"response") if frame.windows(15).any(|w| w == b"\"success\":false") => {
+                        if text_of(frame, "code") == Some(b"busy") {
+                            self.refused += 1;
+                            audience.send_again(index, attach.clone());
+                        } else {
+                            failed = Some(anyhow::anyhow!("watcher {index} is refused: {}", String::from_utf8_lossy(frame)));
+                        }
+                    }
+                    event => {
+                        left -= usize::from(event == Some(b"replay.end"));
+                        self.see(index, frame);
+                    }
+                },
+                Came::Closed => failed = Some(anyhow::anyhow!("octo closed watcher {index}")),
+            }
+            if left == 0 || failed.is_some() { Go::Stop } else { Go::On }
+        })?;
+        failed.map_or(Ok(()), Err)
     }
 
     /// Reads until every watcher has seen the end of the turn.

@@ -2,6 +2,7 @@
 
 use super::Scale;
 use crate::figure::{Figures, Goal};
+use crate::process::cpu_us;
 use crate::stage::{SESSION, Stage};
 use anyhow::{Context, Result};
 use octo::link::{Item, Link, Target, connect};
@@ -73,13 +74,14 @@ fn raw(bytes: usize) -> Result<f64> {
 }
 
 pub async fn run(scale: Scale, figures: &mut Figures) -> Result<()> {
-    let (deltas, subscriptions) = scale.pick((200_000, 400), (2000, 4));
+    let (deltas, subscriptions) = scale.pick((100_000, 400), (2000, 4));
     let mut stage = Stage::new().await;
     let begin = stage.cursor()?["seq"].as_u64().context("a cursor")?;
-    // In the middle of an answer: nothing of it is superseded. The client would fall behind and read it again; it leaves.
-    stage.prompt(&Script { hang: true, ..Script::deltas(deltas) }).await;
+    // In the middle of an answer of less than a mebibyte: nothing of it is superseded. The client would fall behind and read it again; it leaves.
+    stage.prompt(&Script { hang: true, ..Script::deltas(deltas).size(8) }).await;
     stage.client.cut();
     stage.instance.kill_octo();
+    let runner = stage.instance.runner().pid;
     let runners = stage.instance.home().join(".local/state/octo/run/runners");
     let socket =
         std::fs::read_dir(&runners)?.flatten().map(|entry| entry.path()).find(|path| path.extension().is_some_and(|e| e == "sock"));
@@ -108,7 +110,14 @@ pub async fn run(scale: Scale, figures: &mut Figures) -> Result<()> {
     drop((all, list));
 
     for _ in 0..scale.rounds {
-        let (live, bytes) = stream(&link, head - RING.min(deltas / 2), head, subscriptions).await?;
+        let own = std::process::id().cast_signed();
+        let before = (cpu_us(runner)?, cpu_us(own)?);
+        let after = head - RING.min(deltas / 2);
+        let (live, bytes) = stream(&link, after, head, subscriptions).await?;
+        let events = ((head - after) * subscriptions as u64) as f64;
+        let (of_runner, of_octo) = ((cpu_us(runner)? - before.0) / events, (cpu_us(own)? - before.1) / events);
+        figures.add("link", "CPU for an event in octo-runner", "µs", Goal::Shown, of_runner, None);
+        figures.add("link", "CPU for an event in octo's client", "µs", Goal::Shown, of_octo, None);
         let floor = raw(scale.pick(1 << 30, 1 << 20))?;
         let size = bytes / live;
         figures.add(
