@@ -42,6 +42,7 @@ ensure_cargo_tool cargo-deny 0.20.2
 
 step "Formatting"
 cargo fmt --all --check
+cargo fmt --manifest-path fuzz/engine/Cargo.toml --check
 
 step "Web: packages, lint, types, tests, build"
 install_web
@@ -58,6 +59,7 @@ cargo build --workspace --all-targets --quiet
 
 step "Licences, bans, sources"
 cargo deny --log-level error check licenses bans sources
+cargo deny --log-level error --manifest-path fuzz/engine/Cargo.toml --config deny.toml check licenses bans sources
 if timeout 60 cargo deny --log-level error fetch db >/dev/null 2>&1; then
   cargo deny --log-level error check advisories
 else
@@ -70,5 +72,9 @@ cargo test --workspace --doc --quiet
 step "Tests"
 [ -z "$full" ] || export OCTO_FULL=1
 cargo nextest run --workspace ${CI:+--profile ci}
+
+if [ -n "$full" ]; then
+  for target in $(fuzz/run.sh --targets); do fuzz/run.sh "$target"; done
+fi
 
 printf '%s✓ all green in %d min %d s%s\n' "$green" $(((SECONDS - began) / 60)) $(((SECONDS - began) % 60)) "$plain"

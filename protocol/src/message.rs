@@ -63,17 +63,17 @@ pub struct Usage {
 impl Usage {
     /// Adds `other` to this sum.
     pub fn add(&mut self, other: &Self) {
-        fn sum<T: std::ops::Add<Output = T> + Copy>(a: Option<T>, b: Option<T>) -> Option<T> {
+        fn sum<T: Copy>(a: Option<T>, b: Option<T>, add: impl Fn(T, T) -> T) -> Option<T> {
             match (a, b) {
-                (Some(a), Some(b)) => Some(a + b),
+                (Some(a), Some(b)) => Some(add(a, b)),
                 (a, b) => a.or(b),
             }
         }
         self.input_tokens = self.input_tokens.saturating_add(other.input_tokens);
         self.output_tokens = self.output_tokens.saturating_add(other.output_tokens);
-        self.cache_read_tokens = sum(self.cache_read_tokens, other.cache_read_tokens);
-        self.cache_write_tokens = sum(self.cache_write_tokens, other.cache_write_tokens);
-        self.cost_usd = sum(self.cost_usd, other.cost_usd);
+        self.cache_read_tokens = sum(self.cache_read_tokens, other.cache_read_tokens, u64::saturating_add);
+        self.cache_write_tokens = sum(self.cache_write_tokens, other.cache_write_tokens, u64::saturating_add);
+        self.cost_usd = sum(self.cost_usd, other.cost_usd, |a, b| a + b);
     }
 }
 

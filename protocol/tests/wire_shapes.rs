@@ -457,3 +457,58 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_frame_that_cannot_be_read_is_answered_by_its_id_whatever_else_is_wrong() {
+    for text in [
+        r#"{"id":"x","channel":5}"#,
+        r#"{"id":"x","channel":["agent"]}"#,
+        r#"{"id":"x","channel":"agent","cmd":"abort","session_id":5}"#,
+        r#"{"id":"x","channel":"agent","cmd":"abort","runner_id":{"a":[1]}}"#,
+        r#"{"id":5,"id":"x","channel":"agent","cmd":"abort"}"#,
+        r#"{"id":"x","channel":"system","type":"ping","cmd":7}"#,
+        r#"{"id":"x","channel":"agent","cmd":12}"#,
+        r#"{"id":"x","channel":"agent"}"#,
+        r#"{"id":"x","channel":"system","type":0}"#,
+        r#"{"id":"x","channel":"session","type":1}"#,
+        r#"{"id":"x","channel":"files","workspace_path":"/w","type":2}"#,
+        r#"{"id":"x","channel":"nowhere"}"#,
+        r#"{"id":"x"}"#,
+    ] {
+        // A member that is none of its channel's is skipped.
+        let Err(error) = ClientFrame::parse(text) else {
+            assert!(text.contains(r#""ping""#), "{text}");
+            continue;
+        };
+        assert_eq!(error.id.as_deref(), Some("x"), "{text}");
+        let command = text.contains(r#""cmd":"abort""#).then_some("abort");
+        assert_eq!(error.command.map(|failed| failed.cmd).as_deref(), command, "{text}");
+    }
+}
+
+#[test]
+fn an_error_does_not_send_the_frame_back() {
+    let long = "x".repeat(1024 * 1024);
+    for text in [
+        format!(r#"{{"channel":"agent","cmd":"{long}"}}"#),
+        format!(r#"{{"channel":"agent","cmd":"set_thinking_level","level":"{long}"}}"#),
+        format!(r#"{{"channel":"{long}"}}"#),
+        format!(r#"{{"channel":"files","workspace_path":"/w","type":"{long}"}}"#),
+    ] {
+        assert!(ClientFrame::parse(&text).unwrap_err().reason.len() < 4096);
+    }
+}
+
+#[test]
+fn sums_of_absurd_usage_stay_at_the_largest_number() {
+    let most = octo_protocol::Usage {
+        input_tokens: u64::MAX,
+        output_tokens: u64::MAX,
+        cache_read_tokens: Some(u64::MAX),
+        cache_write_tokens: Some(u64::MAX),
+        cost_usd: Some(f64::MAX),
+    };
+    let mut sum = most.clone();
+    sum.add(&most);
+    assert_eq!((sum.cache_read_tokens, sum.cache_write_tokens), (Some(u64::MAX), Some(u64::MAX)));
+}

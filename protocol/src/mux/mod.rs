@@ -3,6 +3,7 @@
 pub mod agent;
 pub mod files;
 pub mod hstry;
+mod peek;
 pub mod session;
 pub mod system;
 pub mod terminal;
@@ -11,6 +12,7 @@ pub mod trx;
 use crate::command::CommandFrame;
 use crate::event::EventFrame;
 use crate::response::Response;
+use peek::Peek;
 use schemars::JsonSchema;
 use serde::de::Error as _;
 use serde::{Deserialize, Serialize};
@@ -21,6 +23,9 @@ use ts_rs::TS;
 pub const MAX_FRAME_BYTES: usize = 16 * 1024 * 1024;
 /// Largest frame of every command but `prompt`.
 pub const MAX_COMMAND_BYTES: usize = 4 * 1024 * 1024;
+
+/// Longest sentence about a frame that cannot be read, in characters.
+const MAX_REASON_CHARS: usize = 800;
 
 /// The channels of the mux.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema, TS)]
@@ -80,20 +85,6 @@ pub struct FailedCommand {
     pub runner_id: Option<String>,
 }
 
-#[derive(Deserialize)]
-struct Peek<'a> {
-    #[serde(borrow, default)]
-    channel: Option<Cow<'a, str>>,
-    #[serde(default)]
-    id: Option<serde_json::Value>,
-    #[serde(borrow, default)]
-    cmd: Option<Cow<'a, str>>,
-    #[serde(borrow, default)]
-    session_id: Option<Cow<'a, str>>,
-    #[serde(borrow, default)]
-    runner_id: Option<Cow<'a, str>>,
-}
-
 impl ClientFrame {
     /// Reads one frame: first its channel, then the concrete command, so that errors name the field that is wrong.
     ///
@@ -105,16 +96,22 @@ impl ClientFrame {
             return Err(FrameError { reason: "a frame is one JSON object".to_owned(), id: None, command: None });
         }
         let peek: Peek<'_> =
-            serde_json::from_str(text).map_err(|error| FrameError { reason: error.to_string(), id: None, command: None })?;
-        let id = match peek.id {
-            Some(serde_json::Value::String(id)) => Some(id),
+            serde_json::from_str(text).map_err(|error| FrameError { reason: sentence(&error), id: None, command: None })?;
+        // serde would take a number for the place of a command in its list.
+        let missing = match peek.channel.as_deref() {
+            Some("agent") => peek.cmd.is_none().then_some("cmd"),
+            Some("system" | "files" | "terminal" | "hstry" | "trx" | "session") => peek.kind.is_none().then_some("type"),
             _ => None,
         };
+        if let Some(missing) = missing {
+            let reason = format!("a frame of this channel needs a `{missing}`, which is a text");
+            return Err(FrameError { reason, id: peek.id.map(Cow::into_owned), command: None });
+        }
         let parsed = match peek.channel.as_deref() {
             Some("agent") => {
                 return serde_json::from_str(text).map(Self::Agent).map_err(|error| FrameError {
-                    reason: error.to_string(),
-                    id,
+                    reason: sentence(&error),
+                    id: peek.id.map(Cow::into_owned),
                     command: peek.cmd.map(|cmd| FailedCommand {
                         cmd: cmd.into_owned(),
                         session_id: peek.session_id.unwrap_or_default().into_owned(),
@@ -136,7 +133,16 @@ impl ClientFrame {
             }
             None => Err(serde_json::Error::custom("a frame needs a `channel`")),
         };
-        parsed.map_err(|error| FrameError { reason: error.to_string(), id, command: None })
+        parsed.map_err(|error| FrameError { reason: sentence(&error), id: peek.id.map(Cow::into_owned), command: None })
+    }
+}
+
+/// What is wrong, without the whole of what was sent: an error names the value that it is about, however long that is.
+fn sentence(error: &serde_json::Error) -> String {
+    let sentence = error.to_string();
+    match sentence.char_indices().nth(MAX_REASON_CHARS) {
+        Some((cut, _)) => format!("{}…", &sentence[..cut]),
+        None => sentence,
     }
 }
 

@@ -580,3 +580,34 @@ fn an_end_that_was_asked_for_is_no_error() {
     let outputs = scene.input(6, InputKind::Prompt, "hello?");
     assert!(matches!(outputs[0], Output::Rejected { token: 6, .. }));
 }
+
+#[test]
+fn a_run_that_was_shown_settles_although_pi_dies_before_it_takes_the_prompt() {
+    let mut scene = Scene::ready();
+    let token = 77;
+    scene.inputs.push(token);
+    let input = Input { token, kind: InputKind::Prompt, message: "p".into(), images: Vec::new() };
+    scene.act(|pi, now, out| pi.input(input, now, out));
+    let shown = scene.says(json!({"type": "message_update", "assistantMessageEvent": {"type": "text_start", "contentIndex": 0}}));
+    assert!(shown.iter().any(|output| matches!(output, Output::Event(Event::AgentWorking { .. }))), "{shown:?}");
+    let outputs = scene.act(|pi, now, out| pi.exited(&ExitReport { code: Some(1), ..ExitReport::default() }, now, out));
+    assert!(outputs.iter().any(|output| matches!(output, Output::Rejected { token: 77, .. })), "{outputs:?}");
+    assert!(matches!(outputs.last(), Some(Output::Settled { reason: StopReason::Error, .. })), "{outputs:?}");
+    check("shown", &scene.all, &scene.inputs, &scene.commands);
+}
+
+#[test]
+fn a_run_that_was_shown_settles_although_pi_refuses_the_prompt() {
+    let mut scene = Scene::ready();
+    scene.inputs.push(77);
+    let input = Input { token: 77, kind: InputKind::Prompt, message: "p".into(), images: Vec::new() };
+    scene.act(|pi, now, out| pi.input(input, now, out));
+    scene.says(json!({"type": "compaction_start", "reason": "threshold"}));
+    scene.says(json!({"type": "tool_execution_start", "toolCallId": "t", "toolName": "n"}));
+    let id = scene.id("prompt");
+    let outputs = scene.says(json!({"id": id, "type": "response", "command": "prompt", "success": false, "error": "no api key"}));
+    assert!(matches!(outputs.first(), Some(Output::Rejected { token: 77, .. })), "{outputs:?}");
+    assert!(matches!(outputs.last(), Some(Output::Settled { .. })), "{outputs:?}");
+    scene.act(|pi, now, out| pi.exited(&ExitReport { code: Some(1), ..ExitReport::default() }, now, out));
+    check("shown", &scene.all, &scene.inputs, &scene.commands);
+}

@@ -108,10 +108,23 @@ async fn shake(target: &Target) -> Result<Shaken, ConnectError> {
             return Err(ConnectError::Closed { user: user() });
         }
     };
+    let welcome = welcomed(first, target)?;
+    Ok(Shaken { stream, welcome, buffer, decoder })
+}
+
+/// Reads the first frame of what answers at `target`.
+///
+/// # Errors
+/// [`ConnectError`] when it refuses, speaks no version that this build does, is another user's runner, or is no runner at all.
+pub fn welcomed(first: Frame, target: &Target) -> Result<Welcome, ConnectError> {
+    let user = || target.user.clone();
     let welcome = match first {
         Frame::Welcome(welcome) => welcome,
         Frame::Refused(refused) => return Err(ConnectError::Refused { user: user(), reason: refused.reason }),
-        _ => return Err(bad(LinkError::Malformed("the first frame is neither welcome nor refused".to_owned()))),
+        _ => {
+            let error = LinkError::Malformed("the first frame is neither welcome nor refused".to_owned());
+            return Err(ConnectError::Protocol { user: user(), error });
+        }
     };
     if !(LINK_VERSION_MIN..=LINK_VERSION).contains(&welcome.version) {
         return Err(ConnectError::Version { user: user(), found: welcome.version });
@@ -119,5 +132,5 @@ async fn shake(target: &Target) -> Result<Shaken, ConnectError> {
     if welcome.user != target.user {
         return Err(ConnectError::WrongUser { user: user(), socket: target.socket.clone(), found: welcome.user });
     }
-    Ok(Shaken { stream, welcome, buffer, decoder })
+    Ok(welcome)
 }

@@ -14,7 +14,7 @@ mod driver;
 mod handle;
 mod subscription;
 
-pub use connect::{ConnectError, HANDSHAKE_WITHIN, Target, connect};
+pub use connect::{ConnectError, HANDSHAKE_WITHIN, Target, connect, welcomed};
 pub use driver::Driver;
 pub use handle::{Link, MAX_PENDING, MAX_QUEUED_BYTES, MAX_SUBSCRIPTIONS, Started};
 pub use subscription::{Item, Subscription};

@@ -309,7 +309,7 @@ impl Pi {
             }
             // Without a run there is nothing to settle: the refusal ends the turn.
             if !self.inputs.unanswered() {
-                self.prompt_led_nowhere(out);
+                self.prompt_led_nowhere(now, out);
             }
             return;
         }
@@ -331,9 +331,12 @@ impl Pi {
         }
     }
 
-    fn prompt_led_nowhere(&mut self, out: &mut Outbox) {
-        if self.run.no_run_follows().is_some() {
-            self.phase = None;
+    fn prompt_led_nowhere(&mut self, now: i64, out: &mut Outbox) {
+        if let Some(settlement) = self.run.no_run_follows() {
+            // What pi did before it refused was shown as a run, so it ends as one.
+            if self.phase.is_some() {
+                return self.settle(settlement, now, out);
+            }
             self.abort_on_start = false;
             for token in std::mem::take(&mut self.aborts) {
                 self.reply(token, Ok(Value::Null), out);

@@ -105,8 +105,8 @@ impl Pi {
         for held in self.inputs.release() {
             out.push(Output::Returned { token: held.token });
         }
-        self.phase = None;
-        if let Some(settlement) = self.run.died(report.expected, sentence.clone()) {
+        let shown = self.phase.take().is_some();
+        if let Some(settlement) = self.run.died(shown, report.expected, sentence.clone()) {
             out.push(Output::Settled { reason: settlement.reason, error: settlement.error });
         }
         let commands = self.requests.drain().into_iter().filter_map(|purpose| purpose.token());

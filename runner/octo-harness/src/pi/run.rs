@@ -272,10 +272,10 @@ impl Run {
         (self.state == State::Ended && self.dialect != Dialect::Settled).then(|| self.over(true))
     }
 
-    /// The process is gone. `None` when no run was under way, nor had pi taken an input for one.
-    pub fn died(&mut self, expected: bool, error: String) -> Option<Settlement> {
+    /// The process is gone. `None` when no run was under way or `shown`, nor had pi taken an input for one.
+    pub fn died(&mut self, shown: bool, expected: bool, error: String) -> Option<Settlement> {
         let state = std::mem::replace(&mut self.state, State::Idle);
-        if state == State::Idle || (state == State::Prompted && !self.accepted) {
+        if state == State::Idle || (state == State::Prompted && !self.accepted && !shown) {
             return None;
         }
         let reason = if expected { StopReason::Aborted } else { StopReason::Error };

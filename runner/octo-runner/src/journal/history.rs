@@ -92,9 +92,11 @@ impl Journal {
     }
 }
 
-/// Each word in quotes, the last one as a prefix, so that a search finds while one types.
+/// Each word in quotes, the last one as a prefix, so that a search finds while one types. Control characters are no part of a word; SQLite would
+/// read no further than the first NUL.
 fn quoted(words: &str) -> Option<String> {
-    let words: Vec<String> = words.split_whitespace().take(MAX_WORDS).map(|w| format!("\"{}\"", w.replace('"', "\"\""))).collect();
+    let words = words.split(|c: char| c.is_whitespace() || c.is_control()).filter(|word| !word.is_empty());
+    let words: Vec<String> = words.take(MAX_WORDS).map(|w| format!("\"{}\"", w.replace('"', "\"\""))).collect();
     if words.is_empty() { None } else { Some(format!("{}*", words.join(" "))) }
 }
 

@@ -22,6 +22,8 @@ mod retention;
 mod schema;
 mod writer;
 
+pub mod probe;
+
 pub use batch::{Batch, Change, Entry, FinishedMessage, NewSession, Prune, Sync};
 pub use error::JournalError;
 pub use log::{Packed, SessionLog};

@@ -1,7 +1,7 @@
 //! Reading: a few connections of their own, on blocking threads, never in the way of the writer.
 
 use super::log::kind_of;
-use super::schema::SEQ_BITS;
+use super::schema::{MAX_SEQ, SEQ_BITS};
 use super::writer::{kind_of_input, status_of};
 use super::{Journal, JournalError, Packed, SessionKey};
 use octo_protocol::event::InputKind;
@@ -25,9 +25,24 @@ const PAGE_BYTES: usize = 512 * 1024;
 pub(super) struct Readers {
     idle: Arc<Mutex<Vec<Connection>>>,
     permits: Arc<Semaphore>,
+    /// Reads on the caller's thread, not on a blocking one.
+    at_once: bool,
 }
 
 impl Readers {
+    /// One connection, used on the thread of whoever reads.
+    pub fn at_once(connection: Connection) -> Self {
+        Self { idle: Arc::new(Mutex::new(vec![connection])), permits: Arc::new(Semaphore::new(1)), at_once: true }
+    }
+
+    /// Lends a connection that nobody reads with; `None` when there is none.
+    pub fn lend<T>(&self, work: impl FnOnce(&Connection) -> T) -> Option<T> {
+        let connection = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop()?;
+        let result = work(&connection);
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
+        Some(result)
+    }
+
     pub fn new(path: &Path) -> Result<Self, JournalError> {
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let mut idle = Vec::with_capacity(READERS);
@@ -40,7 +55,7 @@ impl Readers {
             };
             idle.push(open().map_err(|e| JournalError::sqlite("opening a reader", &e))?);
         }
-        Ok(Self { idle: Arc::new(Mutex::new(idle)), permits: Arc::new(Semaphore::new(READERS)) })
+        Ok(Self { idle: Arc::new(Mutex::new(idle)), permits: Arc::new(Semaphore::new(READERS)), at_once: false })
     }
 
     /// Runs `work` with a connection of the pool.
@@ -51,15 +66,18 @@ impl Readers {
     ) -> Result<T, JournalError> {
         let permit = Arc::clone(&self.permits).acquire_owned().await.map_err(|_| JournalError::Closed)?;
         let idle = Arc::clone(&self.idle);
-        let read = tokio::task::spawn_blocking(move || {
+        let read = move || {
             let connection = idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
             let connection = connection.ok_or(JournalError::Closed)?;
             let result = work(&connection).map_err(|e| JournalError::sqlite(action, &e));
             idle.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
             drop(permit);
             result
-        });
-        read.await.unwrap_or(Err(JournalError::Closed))
+        };
+        if self.at_once {
+            return read();
+        }
+        tokio::task::spawn_blocking(read).await.unwrap_or(Err(JournalError::Closed))
     }
 }
 
@@ -330,8 +348,8 @@ impl Journal {
 }
 
 fn page(connection: &Connection, life: i64, after: u64, until: Option<u64>) -> rusqlite::Result<Page> {
-    let base = life << SEQ_BITS;
-    let last = until.map_or(((life + 1) << SEQ_BITS) - 1, |u| base | signed(u));
+    let base = base_of(life)?;
+    let last = until.map_or(base + MAX_SEQ, |u| base | signed(u));
     let mut statement =
         connection.prepare_cached("SELECT id, ts, kind, payload FROM events WHERE id > ?1 AND id <= ?2 ORDER BY id LIMIT ?3")?;
     let mut found = statement.query(params![base | signed(after), last, PAGE_EVENTS])?;
@@ -395,7 +413,8 @@ fn input_row(row: &SqlRow<'_>) -> rusqlite::Result<InputRow> {
 }
 
 fn open_items(connection: &Connection, life: i64) -> rusqlite::Result<OpenItems> {
-    let (base, next) = (life << SEQ_BITS, (life + 1) << SEQ_BITS);
+    let base = base_of(life)?;
+    let next = base + MAX_SEQ + 1;
     // Deltas are pruned with the end of their message: those that are left belong to one that has none.
     let messages = connection
         .prepare("SELECT item, min(id) FROM events WHERE id >= ?1 AND id < ?2 AND kind = 0 AND item IS NOT NULL GROUP BY item ORDER BY 2")?
@@ -429,5 +448,12 @@ pub(super) fn unsigned(value: i64) -> u64 {
 }
 
 pub(super) fn signed(value: u64) -> i64 {
-    i64::try_from(value).unwrap_or(i64::MAX).min((1 << SEQ_BITS) - 1)
+    i64::try_from(value).unwrap_or(i64::MAX).min(MAX_SEQ)
+}
+
+/// The row id that lies before every event of a life. A damaged journal may name lives that cannot be.
+pub(super) fn base_of(life: i64) -> rusqlite::Result<i64> {
+    // The one above the last has no row ids of its own: its end would not be a number.
+    let lives = 0..i64::MAX >> SEQ_BITS;
+    if lives.contains(&life) { Ok(life << SEQ_BITS) } else { Err(rusqlite::Error::IntegralValueOutOfRange(1, life)) }
 }

@@ -15,6 +15,8 @@ pub const BOOT_ID_FILE: &str = "/proc/sys/kernel/random/boot_id";
 const CHECK_UP_TO_BYTES: u64 = 32 * 1024 * 1024;
 /// How many bits of an event's row id are its `seq`; those above are the life.
 pub(super) const SEQ_BITS: u32 = 40;
+/// The largest `seq` of a life.
+pub(super) const MAX_SEQ: i64 = (1 << SEQ_BITS) - 1;
 
 // An event's row id is `life << 40 | seq`, so that a session's events lie side by side in order and a replay is one range.
 pub(super) const FIRST: &str = "
@@ -125,7 +127,7 @@ INSERT INTO search(search, rank) VALUES ('secure-delete', 1);
 ";
 
 /// What leads from version N to N+1, at index N; an empty file is version 0.
-const MIGRATIONS: [&str; SCHEMA_VERSION as usize] = [FIRST, RETENTION];
+pub(super) const MIGRATIONS: [&str; SCHEMA_VERSION as usize] = [FIRST, RETENTION];
 
 /// Opens or makes the journal for its writer.
 pub(super) fn open(path: &Path, boot_id: &str, now: i64) -> Result<Connection, JournalError> {

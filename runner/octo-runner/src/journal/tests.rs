@@ -163,9 +163,11 @@ async fn search_finds_words_and_never_reads_them_as_a_query() {
     assert_eq!(hits("quick fox").await, 1);
     assert_eq!(hits("DOG").await, 1);
     assert_eq!(hits("qui").await, 1, "the last word is a prefix");
-    for odd in ["\"", "quick OR", "a AND NOT (", "*", "text:fox", "NEAR(a b)"] {
+    for odd in ["\"", "quick OR", "a AND NOT (", "*", "text:fox", "NEAR(a b)", "a\0b", "\0", "\u{1}"] {
         journal.search(odd, None, 10).await.unwrap();
     }
+    assert_eq!(hits("qui\0fox").await, 0);
+    assert_eq!(hits("quick\0fox").await, 1);
     assert_eq!(hits("fox lazy").await, 0);
     journal.delete(key.session).await.unwrap();
     assert_eq!(hits("fox").await, 0);
@@ -192,4 +194,16 @@ async fn an_input_keeps_its_content_until_it_is_delivered() {
     assert!(journal.undelivered_inputs(key.session).await.unwrap().is_empty());
     let known = journal.input(key.session, "c").await.unwrap().unwrap();
     assert_eq!((known.hash.as_str(), known.content), ("h", None), "the hash is kept for ever, the content is not");
+}
+
+#[tokio::test]
+async fn a_life_that_cannot_be_is_said_and_never_overflows() {
+    let directory = tempfile::tempdir().unwrap();
+    let journal = Journal::open(directory.path(), "boot").unwrap();
+    for life in [-1, (1 << 23) - 1, i64::MAX, i64::MIN] {
+        assert!(journal.page(life, 0, None).await.is_err(), "{life}");
+        assert!(journal.page(life, u64::MAX, Some(u64::MAX)).await.is_err(), "{life}");
+        assert!(journal.open_items(life).await.is_err(), "{life}");
+    }
+    assert!(journal.page((1 << 23) - 2, u64::MAX, None).await.unwrap().rows.is_empty());
 }

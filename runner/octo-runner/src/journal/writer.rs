@@ -2,8 +2,9 @@
 
 use super::batch::{Batch, Change, Entry, FinishedMessage, NewSession, Sync};
 use super::log::code_of;
+use super::reader::base_of;
 use super::retention::{self, Cut};
-use super::schema::SEQ_BITS;
+use super::schema::{MAX_SEQ, SEQ_BITS};
 use super::{JournalError, SessionKey, SessionLog};
 use crate::clock::now_ms;
 use octo_protocol::event::InputKind;
@@ -112,7 +113,7 @@ impl Operation {
         }
     }
 
-    fn apply(&self, connection: &Connection) -> rusqlite::Result<Applied> {
+    pub(super) fn apply(&self, connection: &Connection) -> rusqlite::Result<Applied> {
         match self {
             Self::Commit { batch, .. } => apply_batch(connection, batch).map(|()| Applied::Done),
             Self::Create { session, .. } => create(connection, session).map(Applied::Created),
@@ -345,9 +346,8 @@ fn delete(connection: &Connection, session: i64) -> rusqlite::Result<()> {
         .query_map([session], |r| r.get(0))?
         .collect::<Result<_, _>>()?;
     for life in lives {
-        connection
-            .prepare_cached("DELETE FROM events WHERE id >= ?1 AND id < ?2")?
-            .execute(params![life << SEQ_BITS, (life + 1) << SEQ_BITS])?;
+        let base = base_of(life)?;
+        connection.prepare_cached("DELETE FROM events WHERE id >= ?1 AND id <= ?2")?.execute(params![base, base + MAX_SEQ])?;
     }
     // Not by cascade: only a delete by name fires the trigger that keeps the search index.
     connection.execute("DELETE FROM messages WHERE session = ?1", [session])?;

@@ -7,10 +7,15 @@ use octo_protocol::link::{Hello, LINK_VERSION, LINK_VERSION_MIN, Refused, Welcom
 /// Longest name of a control plane that is kept.
 const MAX_INSTANCE: usize = 256;
 
-/// Whether a connection is served, and in which version.
-pub(super) fn answer(hello: &Hello, number: u64, link: &LinkArgs) -> Result<(Welcome, PeerGuard), Refused> {
-    let options = &link.registry.shared().options;
-    let refused = |code, reason: String| Refused { code, reason };
+fn refused(code: ErrorCode, reason: String) -> Refused {
+    Refused { code, reason }
+}
+
+/// Which version of the link is spoken with who says `hello` to the runner of `user`.
+///
+/// # Errors
+/// [`Refused`] when it is not octo, speaks no version that this build does, or looks for another user's runner.
+pub fn version(hello: &Hello, user: &str) -> Result<u16, Refused> {
     if hello.magic != Hello::MAGIC {
         return Err(refused(ErrorCode::InvalidRequest, "this is the link of an octo runner, and what connected is not octo".to_owned()));
     }
@@ -22,13 +27,20 @@ pub(super) fn answer(hello: &Hello, number: u64, link: &LinkArgs) -> Result<(Wel
         );
         return Err(refused(ErrorCode::Unsupported, reason));
     }
-    if hello.user != options.user {
-        let reason = format!("this is the runner of {:?}, not of {:?}", options.user, hello.user);
+    if hello.user != user {
+        let reason = format!("this is the runner of {user:?}, not of {:?}", hello.user);
         return Err(refused(ErrorCode::PermissionDenied, reason));
     }
     if hello.instance.len() > MAX_INSTANCE {
         return Err(refused(ErrorCode::InvalidRequest, "the control plane's name is too long".to_owned()));
     }
+    Ok(version)
+}
+
+/// Whether a connection is served, and in which version.
+pub(super) fn answer(hello: &Hello, number: u64, link: &LinkArgs) -> Result<(Welcome, PeerGuard), Refused> {
+    let options = &link.registry.shared().options;
+    let version = version(hello, &options.user)?;
     let guard = link.peers.enter(number, &hello.instance).map_err(|other| {
         refused(ErrorCode::Conflict, format!("this runner is connected to another control plane ({other}); stop that one first"))
     })?;

@@ -17,6 +17,7 @@ mod outbound;
 mod requests;
 mod subscription;
 
+pub use handshake::version;
 pub use listener::{ListenError, Listener, Lock, lock};
 
 use crate::history::HistoryMsg;
