@@ -110,19 +110,19 @@ impl Pump {
             Some(turn) = self.turns.next(), if !self.turns.is_empty() => First::Turn(turn),
         };
         match first {
-            First::Out(out) => self.act(*out, &mut batch).await?,
+            First::Out(out) => self.act(out, &mut batch).await?,
             First::Turn(turn) => self.take(turn, &mut batch).await?,
             First::Close(closing) => {
                 // What was said before the close is still said.
                 while let Ok(out) = self.out.try_recv() {
-                    self.act(*out, &mut batch).await?;
+                    self.act(out, &mut batch).await?;
                 }
                 return Ok(Some(closing));
             }
         }
         while !batch.full() {
             if let Ok(out) = self.out.try_recv() {
-                self.act(*out, &mut batch).await?;
+                self.act(out, &mut batch).await?;
             } else if let Some(Some(turn)) = self.turns.next().now_or_never() {
                 self.take(turn, &mut batch).await?;
             } else {

@@ -226,7 +226,6 @@ impl Operation {
             Self::Close { .. } => Applied::Done,
         };
         Ok((applied, None))
-        }
     }
 
     /// The transaction is committed: now, and not before, the events are announced.
