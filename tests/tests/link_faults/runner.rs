@@ -92,6 +92,12 @@ impl Agent {
             pi_sessions_dir: Some(path("pi")),
             // What is never found is never started.
             pi_executable: path("no-agent").display().to_string(),
+            idle_after_secs: None,
+            idle_check_secs: 300,
+            keep_events_secs: None,
+            keep_messages_secs: None,
+            journal_max_bytes: None,
+            journal_check_secs: 600,
             allow_unsandboxed: false,
             bwrap: None,
             foreground: true,

@@ -97,7 +97,11 @@ impl Daemon {
                 } else {
                     format!("; the end of {}:\n{said}", self.log.display())
                 };
-                Err(LaunchError::NotReady { binary: self.binary, socket: self.socket.clone(), reason: format!("{reason}{end}{}", self.full_disk()) })
+                Err(LaunchError::NotReady {
+                    binary: self.binary,
+                    socket: self.socket.clone(),
+                    reason: format!("{reason}{end}{}", self.full_disk()),
+                })
             }
         }
     }

@@ -135,7 +135,9 @@ fn reason(found: &Found, same_boot: bool, told: &Testimony) -> Option<Why> {
     }
     match newest {
         // What was given up may be the newest of all.
-        Some(newest) if *newest != slot.head && (*newest > slot.head || *floor < slot.head) => return Some(Why::Contradiction { head: slot.head, newest: *newest }),
+        Some(newest) if *newest != slot.head && (*newest > slot.head || *floor < slot.head) => {
+            return Some(Why::Contradiction { head: slot.head, newest: *newest });
+        }
         _ => {}
     }
     (!same_boot && slot.head > 0).then_some(Why::Boot)

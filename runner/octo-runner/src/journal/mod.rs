@@ -30,7 +30,6 @@ pub mod probe;
 
 pub use batch::{Batch, Change, Entry, FinishedMessage, NewSession, Prune, Sync};
 pub use error::JournalError;
-pub use history::chat;
 pub use lives::new_epoch;
 pub use log::{Packed, SessionLog};
 pub use reader::{InputRow, OpenItems, Page, Row, SessionRow, SnapshotPage, Totals};

@@ -104,8 +104,9 @@ impl Probe {
 
     fn apply(&self, operation: &Operation) -> Result<Applied, JournalError> {
         let applied = self.journal.readers().lend(|connection| operation.apply(connection));
-        let (applied, _) = applied.ok_or(JournalError::Closed)?.map_err(|error| JournalError::sqlite("writing", self.journal.path(), &error))?;
-        Ok(if let Applied::Created(key) = applied { Some(key) } else { None })
+        let (applied, _) =
+            applied.ok_or(JournalError::Closed)?.map_err(|error| JournalError::sqlite("writing", self.journal.path(), &error))?;
+        Ok(applied)
     }
 
     /// From here on until [`Probe::reset`] everything is only tried.
