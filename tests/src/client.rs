@@ -278,6 +278,10 @@ impl Client {
             .await
             .expect("the connection holds");
         assert_eq!(end["event"], "agent.idle", "{end}");
+        // Who was behind sees the end of the turn within the brackets; they end right after it.
+        while self.checker.is_replaying(session) {
+            self.next().await.expect("the connection holds");
+        }
         end
     }
 }

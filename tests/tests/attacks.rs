@@ -229,6 +229,8 @@ async fn no_frame_of_a_client_breaks_the_mux() {
     ];
     for channel in ["agent", "session", "system", "terminal", "files", "x"] {
         for command in commands {
+            // A connection that asks this much is read more slowly; another one is not.
+            client.reconnect().await;
             for value in nasty() {
                 let frame = json!({"channel": channel, "cmd": command, "type": command, "id": value, "session_id": value, "message": value, "config": value,
                     "cursor": value, "before_idx": value, "limit": value, "model": value, "provider": value, "level": value, "name": value, "title": value, "path": value});

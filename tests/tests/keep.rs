@@ -96,7 +96,11 @@ async fn a_journal_over_its_size_loses_its_oldest_turns_and_says_so_on_every_way
         told["dropped_count"].as_u64().is_some_and(|n| n > 0) && told["reason"].as_str().unwrap().contains("older than what is kept"),
         "{told}"
     );
-    assert_eq!(messages["removed"]["messages"], removed["messages"]);
+    // It may have been cut once more since.
+    let number = |removed: &Value| removed["messages"].as_u64().unwrap();
+    let now = get(&instance, &early, "/api/chat-history/ses_1").await["removed"].clone();
+    let told = number(&messages["removed"]);
+    assert!((number(&removed)..=number(&now)).contains(&told), "{removed} {told} {now}");
     early.command("ses_1", json!({"cmd": "prompt", "message": demo_prompt("Go on.", &[Turn::text("on")])})).await;
     early.idle("ses_1").await;
 }

@@ -99,6 +99,10 @@ impl Store {
         let lock = lock(data_dir)?;
         let path = data_dir.join("store");
         let damaged = |detail: String| StoreError::Damaged { path: path.clone(), detail };
+        // Recovery writes; where it cannot, it leaves a store that it calls damaged the next time.
+        if path.exists() && !has_room(data_dir) {
+            return Err(StoreError::Full(path));
+        }
         // sled 0.34 panics on some damaged files instead of returning an error.
         let opened = std::panic::catch_unwind(|| {
             let db = sled::Config::new().path(&path).cache_capacity(16 * 1024 * 1024).open()?;

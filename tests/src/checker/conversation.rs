@@ -24,6 +24,16 @@ pub struct Conversation {
     ended: HashSet<String>,
     /// The first turn after an attach may have begun before it.
     joined: bool,
+    /// The event before was on the other side of a jump over pruned deltas: the beginning of the message under way may have been among them.
+    jumped: bool,
+}
+
+/// A part of a message between its start and its end.
+fn is_piece(event: &str) -> bool {
+    matches!(
+        event,
+        "stream.text_delta" | "stream.thinking_delta" | "stream.tool_call_start" | "stream.tool_call_delta" | "stream.tool_call_end"
+    )
 }
 
 /// A message under way.
@@ -56,6 +66,7 @@ impl Conversation {
 
     /// Pruned deltas were passed over.
     pub fn jumped(&mut self) {
+        self.jumped = true;
         self.open.values_mut().for_each(|open| open.whole = false);
     }
 
@@ -92,6 +103,9 @@ impl Conversation {
     pub fn follow(&mut self, event: &str, frame: &Value, totals: &mut Totals) -> Judged {
         self.in_turn(event, frame)?;
         let id = frame["message_id"].as_str().unwrap_or_default();
+        if std::mem::take(&mut self.jumped) && is_piece(event) && !self.open.contains_key(id) && !self.has_passed(id) {
+            self.open.insert(id.to_owned(), Open { text: String::new(), thinking: String::new(), whole: false });
+        }
         match event {
             "stream.message_start" => {
                 let open = Open { text: String::new(), thinking: String::new(), whole: true };

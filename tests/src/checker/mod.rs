@@ -78,6 +78,12 @@ impl Checker {
         Some(json!({"epoch": seen.epoch, "seq": seen.cursor}))
     }
 
+    /// Whether a replay of this session has begun and not ended.
+    #[must_use]
+    pub fn is_replaying(&self, session: &str) -> bool {
+        self.sessions.get(session).is_some_and(session::Seen::is_replaying)
+    }
+
     /// Finished messages that the client knows, in their order.
     #[must_use]
     pub fn messages(&self, session: &str) -> Vec<&Value> {

@@ -43,6 +43,11 @@ pub struct Seen {
 }
 
 impl Seen {
+    /// Between the brackets.
+    pub fn is_replaying(&self) -> bool {
+        matches!(self.place, Place::Replay(_))
+    }
+
     /// The connection is gone.
     pub fn disconnected(&mut self) {
         self.place = Place::Away;

@@ -109,9 +109,10 @@ impl Judge {
             checker.agrees_with(session, history);
             checker.agrees_with_rest(session, rest);
         }
-        let last = history.last().unwrap_or(&Value::Null);
         let well = if plan.agent == Agent::Pi { WELL.to_owned() } else { Script::default().text() };
-        assert_eq!(last["parts"][0]["text"], well, "session {session} works again: {last}");
+        // Not always the last: an input of before whose turn came late follows it.
+        let answered = history.iter().any(|message| message["role"] == "assistant" && message["parts"][0]["text"] == well.as_str());
+        assert!(answered, "session {session} works again: {history:?}");
         let of_session = || sent.iter().filter(|sent| sent.session == journal.number);
         for input in of_session() {
             let accepted: Vec<_> =

@@ -72,6 +72,8 @@ struct Replay {
     parked: Option<Parked>,
     /// How often this replay was begun again.
     retries: u32,
+    /// Where in the ring the bracket ends: a stream that goes on would keep it open for ever.
+    join: Option<u64>,
 }
 
 struct Source {
@@ -272,7 +274,7 @@ impl Follower {
 
     fn bracket(&self, journal: Arc<Journal>, seq: u64) -> (Place, Vec<Frame>) {
         let start = self.own(&journal, Event::ReplayStart { after: seq }, None);
-        (Place::Replay(Replay { journal, seq, count: 0, source: None, parked: None, retries: 0 }), start)
+        (Place::Replay(Replay { journal, seq, count: 0, source: None, parked: None, retries: 0, join: None }), start)
     }
 
     /// Whether the journal that is followed has been replaced by another.
@@ -364,12 +366,13 @@ impl Follower {
             && let Some(mut position) = log.position_after_seq(replay.seq)
         {
             // What happened before this attach and was never journalled is over; the client is told how things stand instead.
-            let until = log.head();
+            let until = *replay.join.get_or_insert_with(|| log.head());
             let mut frames = Vec::new();
             let mut bytes = 0;
             while position < until {
                 let Read::Frames { frames: read, next } = log.read(position, 1, usize::MAX) else {
                     // It went on without this one, which still has to come to where the attach was.
+                    replay.join = None;
                     return (Place::Replay(replay), frames);
                 };
                 if next == position {
@@ -393,6 +396,7 @@ impl Follower {
             frames.extend(self.reach(&replay.journal));
             return (Place::Live(replay.journal, position, replay.seq), frames);
         }
+        replay.join = None;
         let newest = log.last_seq().unwrap_or(0).max(due);
         if newest <= replay.seq {
             // The ring has not seen yet what was read from the journal: it is on its way.

@@ -49,6 +49,10 @@ fn open_as(dir: &Path, known: u32, migrations: &[Migration]) -> Result<sled::Db,
 /// sled panics on some kinds of damage; a panic here is damage too.
 fn open_db(dir: &Path) -> Result<sled::Db, StoreError> {
     let corrupt = |reason: String| StoreError::Corrupt { path: dir.to_owned(), reason };
+    // Recovery writes; where it cannot, it leaves a store that it calls damaged the next time.
+    if dir.exists() && !has_room(dir) {
+        return Err(StoreError::Full(dir.to_owned()));
+    }
     let opened = catch_unwind(AssertUnwindSafe(|| {
         let db = sled::Config::new().path(dir).cache_capacity(CACHE_BYTES).mode(sled::Mode::LowSpace).flush_every_ms(Some(500)).open()?;
         // Reads every tree once, so that damage shows now and not in a request.
