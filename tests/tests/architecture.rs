@@ -214,8 +214,9 @@ fn files_are_nouns_and_not_novels() {
 
 #[test]
 fn nothing_is_left_for_later() {
-    only_in(EVERYTHING, &["todo!(", "unimplemented!(", "FIXME", "TODO"], &[]);
-    let ignored: Vec<_> =
-        code(&["tests/tests"]).into_iter().filter(|(path, text)| !path.ends_with("architecture.rs") && text.contains("#[ignore")).collect();
-    assert!(ignored.is_empty());
+    // Put together, so that this file does not hold what it looks for.
+    only_in(EVERYTHING, &[concat!("to", "do!("), concat!("unim", "plemented!("), concat!("FIX", "ME"), concat!("TO", "DO")], &[]);
+    let ignore = concat!("#[ig", "nore");
+    let ignored: Vec<_> = code(&["tests"]).into_iter().filter(|(_, text)| text.contains(ignore)).map(|(path, _)| path).collect();
+    assert!(ignored.is_empty(), "tests that do not run: {ignored:?}");
 }

@@ -2,144 +2,17 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod common;
+mod scene;
 
 use common::invariants::check;
-use octo_harness::pi::Pi;
 use octo_harness::pi::dialogs::PERMISSION_MARKER;
-use octo_harness::{ExitReport, Harness, Input, Outbox, Output, StartOptions};
+use octo_harness::{ExitReport, Harness, Input, Output, StartOptions};
 use octo_protocol::event::{Event, InputKind, Level};
 use octo_protocol::input::InputRequest;
 use octo_protocol::message::{ImageInput, Role, StopReason};
 use octo_protocol::{Command, ErrorCode, InputAnswer};
+use scene::{Scene, reply, settled};
 use serde_json::{Value, json};
-
-/// A harness and everything it has said; the test speaks as pi and as the runner.
-struct Scene {
-    pi: Pi,
-    all: Vec<Output>,
-    now: i64,
-    inputs: Vec<u64>,
-    commands: Vec<u64>,
-}
-
-impl Scene {
-    fn fresh(options: StartOptions) -> Self {
-        let mut scene = Self { pi: Pi::new(options), all: Vec::new(), now: 1_000, inputs: Vec::new(), commands: Vec::new() };
-        scene.act(Pi::start);
-        scene
-    }
-
-    fn ready() -> Self {
-        let mut scene = Self::fresh(StartOptions::default());
-        scene.answer_state(json!({}));
-        scene
-    }
-
-    fn act(&mut self, act: impl FnOnce(&mut Pi, i64, &mut Outbox)) -> Vec<Output> {
-        let mut out = Outbox::new();
-        act(&mut self.pi, self.now, &mut out);
-        let outputs: Vec<Output> = out.drain().collect();
-        self.all.extend(outputs.iter().cloned());
-        outputs
-    }
-
-    fn says(&mut self, line: Value) -> Vec<Output> {
-        self.writes(format!("{line}\n").as_bytes())
-    }
-
-    fn writes(&mut self, bytes: &[u8]) -> Vec<Output> {
-        self.act(|pi, now, out| pi.stdout(bytes, now, out))
-    }
-
-    /// The id of the newest command of this type that was written to pi.
-    fn id(&self, command: &str) -> Value {
-        self.written().into_iter().rfind(|line| line["type"] == command).expect(command)["id"].clone()
-    }
-
-    fn written(&self) -> Vec<Value> {
-        let lines = self.all.iter().filter_map(|output| match output {
-            Output::Write(bytes) => Some(serde_json::from_slice(bytes).unwrap()),
-            _ => None,
-        });
-        lines.collect()
-    }
-
-    fn answer(&mut self, command: &str, data: Value) -> Vec<Output> {
-        let id = self.id(command);
-        self.says(json!({"id": id, "type": "response", "command": command, "success": true, "data": data}))
-    }
-
-    fn refuse(&mut self, command: &str, error: &str) -> Vec<Output> {
-        let id = self.id(command);
-        self.says(json!({"id": id, "type": "response", "command": command, "success": false, "error": error}))
-    }
-
-    fn answer_state(&mut self, changes: Value) -> Vec<Output> {
-        let mut state = json!({"thinkingLevel": "off", "isStreaming": false, "isCompacting": false, "sessionFile": "/s/a.jsonl",
-            "sessionId": "abc", "autoCompactionEnabled": true, "messageCount": 0, "pendingMessageCount": 0});
-        state.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
-        self.answer("get_state", state)
-    }
-
-    fn input(&mut self, token: u64, kind: InputKind, message: &str) -> Vec<Output> {
-        self.inputs.push(token);
-        let input = Input { token, kind, message: message.to_owned(), images: Vec::new() };
-        self.act(|pi, now, out| pi.input(input, now, out))
-    }
-
-    fn command(&mut self, token: u64, command: Command) -> Vec<Output> {
-        self.commands.push(token);
-        self.act(|pi, now, out| pi.command(token, &command, now, out))
-    }
-
-    fn echo(&mut self, text: &str) -> Vec<Output> {
-        self.says(json!({"type": "message_end", "message": {"role": "user", "content": [{"type": "text", "text": text}]}}))
-    }
-
-    fn assistant(&mut self, reason: &str) -> Vec<Output> {
-        let error = (reason == "error").then_some("529 overloaded");
-        let mut outputs = self.says(json!({"type": "message_start", "message": {"role": "assistant", "content": []}}));
-        outputs
-            .extend(self.says(json!({"type": "message_end", "message": {"role": "assistant", "content": [{"type": "text", "text": "ok"}],
-            "stopReason": reason, "errorMessage": error}})));
-        outputs
-    }
-
-    /// A prompt that runs: accepted, begun, echoed.
-    fn running(token: u64) -> Self {
-        let mut scene = Self::ready();
-        scene.input(token, InputKind::Prompt, "go");
-        scene.answer("prompt", json!({"disposition": "started"}));
-        scene.says(json!({"type": "agent_start"}));
-        scene.echo("go");
-        scene
-    }
-
-    fn exit(mut self, report: ExitReport) -> Vec<Output> {
-        let outputs = self.act(|pi, now, out| pi.exited(&report, now, out));
-        check("scene", &self.all, &self.inputs, &self.commands);
-        outputs
-    }
-
-    fn end(self) {
-        self.exit(ExitReport { code: Some(0), expected: true, ..ExitReport::default() });
-    }
-}
-
-fn settled(outputs: &[Output]) -> Vec<StopReason> {
-    let reasons = outputs.iter().filter_map(|output| match output {
-        Output::Settled { reason, .. } => Some(*reason),
-        _ => None,
-    });
-    reasons.collect()
-}
-
-fn reply(outputs: &[Output], wanted: u64) -> Option<Result<Value, ErrorCode>> {
-    outputs.iter().find_map(|output| match output {
-        Output::Reply { token, result } if *token == wanted => Some(result.clone().map_err(|error| error.code)),
-        _ => None,
-    })
-}
 
 #[test]
 fn the_answer_to_the_first_question_makes_it_ready_and_fetches_what_is_cached() {
