@@ -227,3 +227,23 @@ fn small_recordings_are_the_same_cut_in_two_at_every_byte() {
         }
     }
 }
+
+#[test]
+fn the_late_answer_of_an_input_that_was_echoed_begins_no_run() {
+    let line = |value: Value| Step::Bytes(format!("{value}\n").into_bytes());
+    let prompt = |text: &str| Step::Input(InputKind::Prompt, text.to_owned());
+    let steps = [
+        prompt("/ask"),
+        line(json!({"type": "agent_start"})),
+        line(json!({"type": "message_end", "message": {"role": "user", "content": "what /ask became"}})),
+        line(json!({"type": "agent_end"})),
+        prompt("p"),
+        line(json!({"type": "agent_settled"})),
+        // To the first of the two prompts, while the second waits for its own; then pi dies.
+        Step::Answer { which: 1, success: true, data: 3 },
+    ];
+    let life = play(&steps, usize::MAX);
+    check("late answer", &life.outputs, &life.inputs, &life.commands);
+    let settled = life.outputs.iter().filter(|output| matches!(output, Output::Settled { .. })).count();
+    assert_eq!(settled, 1, "{:#?}", life.outputs);
+}

@@ -314,14 +314,15 @@ impl Pi {
             }
             return;
         }
-        if self.inputs.take(token) {
-            out.push(Output::Taken { token });
+        // An input that was echoed before its answer came belongs to a run that may be over: its answer says nothing of the one that begins now.
+        if !self.inputs.take(token) {
+            return;
         }
+        out.push(Output::Taken { token });
         let disposition = answer.data.and_then(|raw| serde_json::from_str::<Value>(raw.get()).ok()).unwrap_or_default();
         if disposition["disposition"] == "handled" {
-            if self.inputs.remove(token) {
-                out.push(Output::Delivered { token });
-            }
+            self.inputs.remove(token);
+            out.push(Output::Delivered { token });
             if !self.inputs.unanswered()
                 && let Some(settlement) = self.run.no_run_follows()
             {
