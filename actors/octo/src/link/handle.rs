@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 use tokio::time::Instant;
 
@@ -177,7 +178,11 @@ impl Link {
         let deadline_ms = u32::try_from(deadline.as_millis()).unwrap_or(u32::MAX);
         let frame = Frame::Request(Request { id, principal, deadline_ms, body });
         // Dropping `started` takes the entry away again.
-        self.0.requests.try_send(Queued { frame, room }).map_err(|_| busy())?;
+        self.0.requests.try_send(Queued { frame, room }).map_err(|error| match error {
+            TrySendError::Full(_) => busy(),
+            // The connection is ending in this moment.
+            TrySendError::Closed(_) => unavailable("the connection was lost"),
+        })?;
         Ok(started)
     }
 
