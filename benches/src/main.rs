@@ -1,6 +1,6 @@
 //! `octo-bench`: what octo costs, each figure beside its physical floor in the same run.
 //!
-//! A bench runs octo and its floors in turn, three rounds or more, on the same machine in the same minutes: absolute times drift with the machine,
+//! A bench runs octo and its floors in turn, in rounds, on the same machine in the same minutes: absolute times drift with the machine,
 //! ratios hold. The floors ([`floor`]) are processes of this program; octo is the built binaries beside it, driven as tests drive it.
 //!
 //! Promises: a bench fails when octo does the work wrong (an event lost, doubled, or out of order), whatever it took; it never fails because the

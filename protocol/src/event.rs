@@ -139,7 +139,7 @@ pub enum Event {
         #[ts(optional)]
         readable_id: Option<String>,
     },
-    /// Not journalled. Every 10 s to attached clients; `head` is the journal's newest `seq`.
+    /// Not journalled. Every 10 s to attached clients, and once more when the agent falls asleep; `head` is the journal's newest `seq`.
     #[serde(rename = "session.heartbeat")]
     SessionHeartbeat {
         process: ProcessInfo,

@@ -1,4 +1,4 @@
-//! The rules of the house, held over `cargo metadata` and the sources (docs/architecture.md, section 2).
+//! The rules of the house, held over `cargo metadata` and the sources (docs/architecture.md, "The house").
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::collections::{BTreeMap, BTreeSet};

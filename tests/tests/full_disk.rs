@@ -245,6 +245,8 @@ async fn what_is_started_again_on_a_full_disk_says_so_and_works_when_there_is_ro
     client.attach("ses_1").await.unwrap();
 
     // octo-eavs: sessions go on, new ones are refused with its sentence.
+    let (username, password) = instance.credentials();
+    let leaving = Client::log_in(&instance.url(), &username, &password).await.unwrap();
     disk.fill();
     end(instance.daemons("octo-eavs")).await;
     let config = json!({"harness": "pi", "cwd": instance.workspace(), "provider": "demo", "model": "scripted"});
@@ -252,8 +254,14 @@ async fn what_is_started_again_on_a_full_disk_says_so_and_works_when_there_is_ro
     println!("octo-eavs: {code}: {sentence}");
     assert!(sentence.contains("full") && sentence.contains("make room"), "{code}: {sentence}");
     assert_eq!(client.history("ses_1").await, history);
+    // Who logs out is out, now and after a restart.
+    let log_out = request("POST", &format!("{}/api/auth/logout", instance.url()), Some(&leaving), None).await.unwrap();
+    assert_eq!(log_out.status, 204);
+    let me = async |instance: &Instance| request("GET", &format!("{}/api/me", instance.url()), Some(&leaving), None).await.unwrap().status;
+    assert_eq!(me(&instance).await, 401);
     disk.make_room();
     client.create("ses_2", &instance.workspace()).await;
+    until("the log out is written down", || instance.stderr().contains("found no room is written down").then_some(())).await;
 
     // octo itself.
     instance.stop_octo().await;
@@ -262,6 +270,7 @@ async fn what_is_started_again_on_a_full_disk_says_so_and_works_when_there_is_ro
     assert!(said.contains("disk is full") && said.contains("make room"), "{said}");
     disk.make_room();
     instance.start().await;
+    assert_eq!(me(&instance).await, 401);
     client.reconnect_to(&instance).await;
     client.attach("ses_1").await.unwrap();
     client.command("ses_1", json!({"cmd": "prompt", "message": Script::deltas(5).prompt("After."), "client_id": "after"})).await;

@@ -63,6 +63,7 @@ mod kind;
 mod nursery;
 mod path;
 mod process;
+pub mod room;
 mod row;
 mod supervise;
 mod system;

@@ -49,7 +49,7 @@ fn code(line: &str) -> Option<(usize, usize)> {
 /// Makes the process ready for many actors with little in each: small pages of memory, and as many descriptors as it may have.
 ///
 /// Where huge pages are handed out unasked, an idle process would hold 2 MiB for every few bytes it touched. Descriptors: every socket
-/// takes one, and the usual soft limit is 1024. What the system refuses stays as it is. Children inherit both.
+/// takes one, and the usual soft limit is 1024. What the system refuses stays as it is. Children inherit both; the sandbox gives huge pages back to what runs in it.
 pub fn prepare_process() {
     #[cfg(target_os = "linux")]
     if let Err(error) = nix::sys::prctl::set_thp_disable(true) {

@@ -33,7 +33,6 @@ pub mod models;
 pub mod proxy;
 pub mod record;
 pub mod registry;
-pub mod room;
 pub mod server;
 pub mod sniff;
 pub mod store;

@@ -273,9 +273,13 @@ impl Registry {
     }
 
     /// Waits until all counters are on the disk.
+    ///
+    /// # Errors
+    /// The store's; `Full` as well when some counters have found no room yet.
     pub async fn flush(&self) -> Result<(), StoreError> {
         self.catch_up();
-        self.store.flush().await
+        self.store.flush().await?;
+        if self.missed.load(Ordering::Acquire) { Err(StoreError::Full(self.store.path().to_owned())) } else { Ok(()) }
     }
 
     fn save(&self, key: &Key, usage: &Usage) {

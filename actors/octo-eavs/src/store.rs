@@ -14,7 +14,7 @@ use nix::fcntl::{Flock, FlockArg};
 use serde::de::DeserializeOwned;
 
 use crate::record::{KeyRecord, Usage};
-use crate::room::{Room, has_room};
+use octo_actors::room::{Room, has_room};
 
 /// Version of the layout above.
 pub const SCHEMA: u32 = 1;
@@ -92,6 +92,11 @@ impl std::fmt::Debug for Store {
 }
 
 impl Store {
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Opens or makes the store in `data_dir` (0700).
     pub fn open(data_dir: &Path) -> Result<Self, StoreError> {
         let directory = |source| StoreError::Directory { path: data_dir.to_owned(), source };

@@ -190,9 +190,7 @@ pub fn private_dir(dir: &Path) -> Result<(), PathsError> {
 /// Free room on the disk of `path`, or of its nearest ancestor that exists, in bytes; `None` when the system does not tell.
 #[must_use]
 pub fn free_bytes(path: &Path) -> Option<u64> {
-    let there = path.ancestors().find(|p| p.exists())?;
-    let disk = nix::sys::statvfs::statvfs(there).ok()?;
-    Some(disk.blocks_available().saturating_mul(disk.fragment_size()))
+    octo_actors::room::free_bytes(path.ancestors().find(|p| p.exists())?)
 }
 
 /// The uid that octo runs as.

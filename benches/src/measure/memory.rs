@@ -9,21 +9,24 @@ use anyhow::{Context, Result};
 use octo_e2e::{Client, Instance};
 use std::time::Duration;
 
-/// How long memory has to stay the same until it counts as settled.
-const SETTLED: Duration = Duration::from_millis(500);
-/// How long it may take to settle.
-const SETTLING: u32 = 40;
+/// How often it is looked whether memory has changed.
+const LOOK: Duration = Duration::from_millis(500);
+/// Looks without a change after which it counts as settled. octo gives back what it does not use in steps of some seconds.
+const UNCHANGED: u32 = 12;
+/// Looks in all.
+const LOOKS: u32 = 80;
 
 /// Resident memory when it no longer changes, in KiB.
 async fn settled(pid: i32) -> Result<f64> {
-    let mut before = rss_kib(pid)?.0;
-    for _ in 0..SETTLING {
-        tokio::time::sleep(SETTLED).await;
+    let (mut before, mut unchanged) = (rss_kib(pid)?.0, 0);
+    for _ in 0..LOOKS {
+        tokio::time::sleep(LOOK).await;
         let now = rss_kib(pid)?.0;
-        if (now - before).abs() < 64.0 {
-            return Ok(now);
-        }
+        unchanged = if (now - before).abs() < 64.0 { unchanged + 1 } else { 0 };
         before = now;
+        if unchanged == UNCHANGED {
+            break;
+        }
     }
     Ok(before)
 }

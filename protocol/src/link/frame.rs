@@ -241,7 +241,7 @@ pub struct Ping {
     pub nonce: u64,
 }
 
-/// Asks the runner to replace its binary in place. Frozen.
+/// Asks the runner to replace its binary in place; one that cannot answers `unsupported`. Frozen.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Upgrade {
     /// Absolute path of the new binary.

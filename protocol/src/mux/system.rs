@@ -14,7 +14,7 @@ pub enum ClientSystem {
         #[ts(optional)]
         id: Option<String>,
     },
-    /// Admins: begin to send `actor` events for the tree below `path` (`/` when absent).
+    /// Admins: begin to send `actors` frames for the tree below `path` (`/` when absent).
     WatchActors {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         #[ts(optional)]

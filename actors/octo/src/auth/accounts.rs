@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, UNIX_EPOCH};
 
 use super::authenticator::Authenticator;
@@ -10,8 +10,13 @@ use super::clock::Clock;
 use super::initial::{InitialAdmin, USERNAME};
 use super::limiter::LoginLimiter;
 use super::password::{MAX_PASSWORD_BYTES, MIN_PASSWORD_CHARS, Passwords, PasswordsError};
-use super::principal::{Principal, Role, UserId};
+use super::principal::{Principal, Role, TokenId, UserId};
 use crate::store::{Account, Store, StoreError};
+
+/// Log outs that may wait for room on the disk.
+const MAX_UNWRITTEN: usize = 1024;
+/// How often it is looked whether there is room for them.
+const WRITE_AGAIN: Duration = Duration::from_secs(1);
 
 /// Why somebody is not logged in.
 #[derive(Debug, thiserror::Error)]
@@ -64,6 +69,8 @@ struct Inner {
     passwords: Passwords,
     auth: Authenticator,
     limiter: LoginLimiter,
+    /// Log outs that found no room on the disk, until they do.
+    unwritten: Mutex<Vec<(TokenId, u64)>>,
     clock: Clock,
     initial_admin: PathBuf,
 }
@@ -72,7 +79,15 @@ impl Accounts {
     /// Puts the parts together.
     #[must_use]
     pub fn new(store: Store, passwords: Passwords, auth: Authenticator, clock: Clock, initial_admin: PathBuf) -> Self {
-        Self(Arc::new(Inner { limiter: LoginLimiter::new(clock.clone()), store, passwords, auth, clock, initial_admin }))
+        Self(Arc::new(Inner {
+            limiter: LoginLimiter::new(clock.clone()),
+            store,
+            passwords,
+            auth,
+            unwritten: Mutex::default(),
+            clock,
+            initial_admin,
+        }))
     }
 
     /// Makes the first admin when there is no account at all.
@@ -164,15 +179,48 @@ impl Accounts {
         self.issue(account)
     }
 
-    /// Revokes the principal's token; live connections that use it end at once.
+    /// Revokes the principal's token; live connections that use it end at once. On a full disk it is written down as soon as there is room: asking
+    /// again would not help, as a void token is nobody's.
     ///
     /// # Errors
-    /// The store.
+    /// The store; `Full` when too many wait for room already. The token is void all the same, until a restart.
     pub async fn logout(&self, principal: &Principal) -> Result<(), StoreError> {
         let expires = principal.expires_at.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-        // In force whatever the disk says; an error then says that a restart would forget it.
         self.0.auth.revocations().revoke(&principal.token_id, expires);
-        self.0.store.revoke_token(&principal.token_id, expires).await
+        match self.0.store.revoke_token(&principal.token_id, expires).await {
+            Err(full @ StoreError::Full(_)) => self.write_later(principal.token_id.clone(), expires, full),
+            outcome => outcome,
+        }
+    }
+
+    fn write_later(&self, token: TokenId, expires: u64, full: StoreError) -> Result<(), StoreError> {
+        let mut unwritten = self.0.unwritten.lock().unwrap_or_else(PoisonError::into_inner);
+        if unwritten.len() >= MAX_UNWRITTEN {
+            return Err(full);
+        }
+        tracing::error!(error = %full, "a log out holds, and is written down as soon as there is room");
+        unwritten.push((token, expires));
+        if unwritten.len() == 1 {
+            let accounts = self.clone();
+            tokio::spawn(async move { accounts.write_unwritten().await });
+        }
+        Ok(())
+    }
+
+    /// Ends when nothing is unwritten.
+    async fn write_unwritten(&self) {
+        let first = || self.0.unwritten.lock().unwrap_or_else(PoisonError::into_inner).first().cloned();
+        while let Some((token, expires)) = first() {
+            match self.0.store.revoke_token(&token, expires).await {
+                Err(StoreError::Full(_)) => {
+                    tokio::time::sleep(WRITE_AGAIN).await;
+                    continue;
+                }
+                Err(error) => tracing::error!(%error, "a log out is forgotten at the next restart"),
+                Ok(()) => tracing::info!("a log out that found no room is written down"),
+            }
+            self.0.unwritten.lock().unwrap_or_else(PoisonError::into_inner).remove(0);
+        }
     }
 
     /// Changes the password, revokes every token of the account, and gives a new one.

@@ -53,6 +53,8 @@ pub struct Commands {
     bytes: Arc<Semaphore>,
     /// Per session, when the newest command has started.
     lanes: HashMap<String, oneshot::Receiver<()>>,
+    /// Commands so far.
+    taken: u64,
 }
 
 /// What a command came to.
@@ -111,6 +113,8 @@ struct Owed {
     address: Address,
     outbox: Outbox,
     permit: Option<OwnedSemaphorePermit>,
+    /// Its place among the commands of the connection.
+    order: u64,
     /// Nothing was changed by it: when the client has no room for the answer, it may as well ask again.
     repeatable: bool,
 }
@@ -149,8 +153,8 @@ impl Owed {
                     _ => return,
                 }
             }
-            Ok((Some(response), Done::Attach(_, key, follower))) => Out::Attach { response, permit, key, follower },
-            Ok((Some(response), Done::Detach(key))) => Out::Detach { response, permit, key },
+            Ok((Some(response), Done::Attach(_, key, follower))) => Out::Attach { response, permit, key, order: self.order, follower },
+            Ok((Some(response), Done::Detach(key))) => Out::Detach { response, permit, key, order: self.order },
             Ok((None, _)) => return,
             Err(refused) => match self.address.response(Err(&refused)) {
                 Some(response) => Out::Frame(response, Some(permit)),
@@ -179,6 +183,7 @@ impl Commands {
             room: Arc::new(Semaphore::new(MAX_IN_FLIGHT)),
             bytes: Arc::new(Semaphore::new(MAX_IN_FLIGHT_BYTES)),
             lanes: HashMap::new(),
+            taken: 0,
         }
     }
 
@@ -208,8 +213,15 @@ impl Commands {
                 return self.refuse(session_id, id, cmd, refused).await;
             }
         };
+        self.taken += 1;
         let repeatable = action(&frame.command) == Action::Read;
-        let owed = Owed { address: self.address(&frame), outbox: self.context.outbox.clone(), permit: Some(permit), repeatable };
+        let owed = Owed {
+            address: self.address(&frame),
+            outbox: self.context.outbox.clone(),
+            permit: Some(permit),
+            order: self.taken,
+            repeatable,
+        };
         let (started, start) = oneshot::channel();
         let before = self.lanes.insert(frame.session_id.clone(), start);
         if self.lanes.len() > LANES {

@@ -19,10 +19,11 @@ const SMALL_BYTES: usize = 16 * 1024;
 pub enum Out {
     /// Send a frame. The permit of the command it answers is given back once it is written.
     Frame(Utf8Bytes, Option<OwnedSemaphorePermit>),
-    /// Send the response, then follow under this key in place of whatever followed there.
-    Attach { response: Utf8Bytes, permit: OwnedSemaphorePermit, key: String, follower: Box<Follower> },
-    /// Follow no more, then send the response.
-    Detach { response: Utf8Bytes, permit: OwnedSemaphorePermit, key: String },
+    /// Send the response, then follow under this key in place of whatever followed there; but for one that the client sent before it
+    /// (`order`) and that took longer, which changes nothing any more.
+    Attach { response: Utf8Bytes, permit: OwnedSemaphorePermit, key: String, order: u64, follower: Box<Follower> },
+    /// Follow no more, then send the response. `order` as above.
+    Detach { response: Utf8Bytes, permit: OwnedSemaphorePermit, key: String, order: u64 },
     /// Keep-alive.
     Ping,
 }

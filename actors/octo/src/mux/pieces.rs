@@ -5,7 +5,7 @@
 //! grows as it arrives, and is gone once it was read.
 //!
 //! Everything else passes as it is: small frames, control frames, frames that break the rules, and frames beyond all limits, which the library
-//! refuses by their header.
+//! refuses by their header. A message that the client itself cuts into crumbs is refused: each would cost as much as a frame and count as none.
 
 use octo_protocol::mux::MAX_FRAME_BYTES;
 use std::io;
@@ -19,10 +19,15 @@ pub const PIECE: usize = 16 * 1024;
 const READ_BYTES: usize = 4 * 1024;
 /// A large frame that arrives is a sign of life for each of so many pieces.
 const SIGN_OF_LIFE: u32 = 4;
+/// Continuations of fewer bytes are crumbs; browsers and libraries that cut messages make pieces of many times that.
+const CRUMB: u64 = 1024;
+/// Crumbs of one message.
+pub const MAX_CRUMBS: u32 = 64;
 const MAX_HEADER: usize = 14;
 const FINAL: u8 = 0x80;
 const MASKED: u8 = 0x80;
 const CONTROL: u8 = 0x08;
+const KIND: u8 = 0x0f;
 
 /// A socket whose large frames come in pieces.
 pub struct Pieces<S, F> {
@@ -32,6 +37,8 @@ pub struct Pieces<S, F> {
     ready: Header,
     /// The beginning of a header.
     held: Header,
+    /// Of the message that arrives.
+    crumbs: u32,
     sign_of_life: F,
 }
 
@@ -64,6 +71,7 @@ struct Large {
 }
 
 struct Parsed {
+    first: u8,
     size: usize,
     length: u64,
     /// Kind of frame and mask, where it is one to be handed on in pieces.
@@ -126,13 +134,22 @@ fn parse(bytes: &[u8]) -> Result<Parsed, usize> {
     };
     let splits = masked && first & CONTROL == 0 && length > PIECE as u64 && length <= MAX_FRAME_BYTES as u64;
     let mask = bytes[size.saturating_sub(4)..size].first_chunk().copied().unwrap_or_default();
-    Ok(Parsed { size, length, large: splits.then_some((first, mask)) })
+    Ok(Parsed { first, size, length, large: splits.then_some((first, mask)) })
 }
 
 impl<S, F> Pieces<S, F> {
     /// In front of the first frame. `sign_of_life` is called while a large frame arrives.
     pub fn new(inner: S, sign_of_life: F) -> Self {
-        Self { inner, place: Place::Header, ready: Header::default(), held: Header::default(), sign_of_life }
+        Self { inner, place: Place::Header, ready: Header::default(), held: Header::default(), crumbs: 0, sign_of_life }
+    }
+
+    /// Counts a frame that passes as it is.
+    fn count(&mut self, first: u8, length: u64) {
+        match first & KIND {
+            0 if length < CRUMB => self.crumbs += 1,
+            1..CONTROL => self.crumbs = 0,
+            _ => {}
+        }
     }
 
     /// Looks through `bytes` that were read where a header may follow; how many of them are to be handed on now.
@@ -155,11 +172,12 @@ impl<S, F> Pieces<S, F> {
                         self.held = Header::of(&[&bytes[at..]]);
                         return at;
                     }
-                    Ok(Parsed { size, length, large: None }) => {
+                    Ok(Parsed { first, size, length, large: None }) => {
+                        self.count(first, length);
                         at += size;
                         self.place = Place::Payload(length);
                     }
-                    Ok(Parsed { size, length, large: Some((first, mask)) }) => {
+                    Ok(Parsed { size, length, large: Some((first, mask)), .. }) => {
                         // The header of the first piece is shorter than the one it stands for.
                         let header = Header::of_piece(first & !FINAL, PIECE, mask);
                         let payload = bytes.len() - at - size;
@@ -180,6 +198,7 @@ impl<S, F> Pieces<S, F> {
         let held = std::mem::take(&mut self.held);
         match parsed.large {
             None => {
+                self.count(parsed.first, parsed.length);
                 self.ready = held;
                 self.place = if parsed.length == 0 { Place::Header } else { Place::Payload(parsed.length) };
             }
@@ -195,6 +214,9 @@ impl<S: AsyncRead + Unpin, F: Fn() + Unpin> AsyncRead for Pieces<S, F> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         loop {
+            if this.crumbs > MAX_CRUMBS {
+                return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, "a message in crumbs")));
+            }
             if this.ready.len > 0 {
                 this.ready.give(buf);
                 return Poll::Ready(Ok(()));
@@ -411,12 +433,30 @@ mod tests {
         tokio::io::AsyncReadExt::read_to_end(&mut pieces, &mut out).await.unwrap();
         let (mut at, mut lengths) = (0, Vec::new());
         while at < out.len() {
-            let Ok(Parsed { size, length, large }) = parse(&out[at..]) else { panic!("not a header at {at}") };
+            let Ok(Parsed { size, length, large, .. }) = parse(&out[at..]) else { panic!("not a header at {at}") };
             assert!(large.is_none());
             lengths.push(length);
             at += size + usize::try_from(length).unwrap();
         }
         assert_eq!(lengths, [vec![PIECE as u64; 64], vec![5]].concat());
         assert_eq!(signs.load(Relaxed), 15);
+    }
+
+    #[tokio::test]
+    async fn a_message_in_crumbs_is_refused_and_one_in_pieces_or_few_crumbs_is_read() {
+        let message = |crumbs: u32, length: usize| {
+            let mut bytes = frame(0x01, b"");
+            (0..crumbs).for_each(|_| bytes.extend(frame(0x00, &vec![b'a'; length])));
+            bytes.extend(frame(0x80, b""));
+            bytes
+        };
+        let read = async |bytes: Vec<u8>| messages(Pieces::new(Chunks { bytes, at: 0, sizes: vec![5000, 7], next: 0 }, || {})).await;
+        let few = MAX_CRUMBS - 1;
+        let twice = [message(few, 1), message(few, 1)].concat();
+        let seen = read(twice).await;
+        assert!(seen[0].contains("Ok(Text") && seen[1].contains("Ok(Text"), "{seen:?}");
+        assert!(read(message(1000, 2000)).await[0].contains("Ok(Text"));
+        let seen = read(message(10_000, 0)).await;
+        assert!(seen[0].contains("a message in crumbs"), "{seen:?}");
     }
 }

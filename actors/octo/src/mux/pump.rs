@@ -24,6 +24,9 @@ pub const BATCH_FRAMES: usize = 64;
 /// Bytes of one batch; the frames of one quantum may exceed it.
 pub const BATCH_BYTES: usize = 256 * 1024;
 
+/// Sessions whose newest attach or detach is remembered: more than may be attached or under way.
+const MAX_ORDERS: usize = 1024;
+
 /// What an operator sees of a connection.
 #[derive(Default)]
 pub struct Stats {
@@ -63,6 +66,8 @@ pub struct Pump {
     closing: watch::Receiver<Option<Closing>>,
     turns: FuturesUnordered<BoxFuture<'static, Result<Turn, Aborted>>>,
     followed: BTreeMap<String, AbortHandle>,
+    /// The newest attach or detach of each session, as far back as an older one may still come.
+    orders: BTreeMap<String, u64>,
     stats: Arc<Stats>,
 }
 
@@ -82,7 +87,7 @@ impl Pump {
         closing: watch::Receiver<Option<Closing>>,
         stats: Arc<Stats>,
     ) -> Self {
-        Self { sink, out, closing, turns: FuturesUnordered::new(), followed: BTreeMap::new(), stats }
+        Self { sink, out, closing, turns: FuturesUnordered::new(), followed: BTreeMap::new(), orders: BTreeMap::new(), stats }
     }
 
     /// Writes until the connection is closed, by us or by the peer.
@@ -139,15 +144,20 @@ impl Pump {
         let Queued { out, .. } = *queued;
         match out {
             Out::Frame(text, _permit) => self.feed(text, batch).await,
-            Out::Attach { response, permit: _permit, key, follower } => {
+            Out::Attach { response, permit: _permit, key, order, follower } => {
                 self.feed(response, batch).await?;
+                if !self.is_newest(&key, order) {
+                    return Ok(());
+                }
                 self.let_go(&key);
                 self.stats.stand(&key, Some(follower.standing()));
                 self.follow(key, follower);
                 Ok(())
             }
-            Out::Detach { response, permit: _permit, key } => {
-                self.let_go(&key);
+            Out::Detach { response, permit: _permit, key, order } => {
+                if self.is_newest(&key, order) {
+                    self.let_go(&key);
+                }
                 self.feed(response, batch).await
             }
             Out::Ping => {
@@ -177,6 +187,20 @@ impl Pump {
         self.stats.stand(&key, Some(follower.standing()));
         self.follow(key, follower);
         Ok(())
+    }
+
+    /// Whether no later attach or detach of this session was carried out before this one.
+    fn is_newest(&mut self, key: &str, order: u64) -> bool {
+        if self.orders.get(key).is_some_and(|newest| *newest > order) {
+            return false;
+        }
+        self.orders.insert(key.to_owned(), order);
+        if self.orders.len() > MAX_ORDERS {
+            // Of a client that attaches to ever other sessions: what it sent first has been answered long since.
+            let oldest = self.orders.iter().min_by_key(|(_, order)| **order).map(|(key, _)| key.clone());
+            oldest.map(|key| self.orders.remove(&key));
+        }
+        true
     }
 
     async fn feed(&mut self, text: Utf8Bytes, batch: &mut Batch) -> Result<(), Broken> {

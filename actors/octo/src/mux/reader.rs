@@ -181,6 +181,9 @@ fn why(error: &tungstenite::Error) -> Option<Closing> {
         tungstenite::Error::Capacity(_) => Some(Closing::new(1009, "the frame is too large")),
         tungstenite::Error::Utf8(_) => Some(Closing::new(1007, "the text is not UTF-8")),
         tungstenite::Error::Protocol(tungstenite::error::ProtocolError::ResetWithoutClosingHandshake) => None,
+        tungstenite::Error::Io(error) if error.kind() == std::io::ErrorKind::InvalidData => {
+            Some(Closing::new(1008, "the message comes in too many small pieces"))
+        }
         tungstenite::Error::Protocol(_) => Some(Closing::new(1002, "the frame breaks the protocol")),
         _ => None,
     }

@@ -159,17 +159,29 @@ impl Door {
                     continue;
                 }
             }
-            tracing::error!(%error, "could not accept a connection");
+            self.untold += 1;
+            if self.due() {
+                tracing::error!(%error, refused = self.untold, "could not accept connections");
+                self.untold = 0;
+            }
             tokio::time::sleep(ACCEPT_PAUSE).await;
         }
     }
 
     fn tell(&mut self, why: &Full, peer: SocketAddr) {
         self.untold += 1;
-        if self.told.is_none_or(|told| told.elapsed() >= TELL_EVERY) {
+        if self.due() {
             tracing::warn!(%peer, refused = self.untold, "a connection is refused: {why}");
-            self.told = Some(tokio::time::Instant::now());
             self.untold = 0;
         }
+    }
+
+    /// Whether the log may be told again; from now on it is not for a while.
+    fn due(&mut self) -> bool {
+        let due = self.told.is_none_or(|told| told.elapsed() >= TELL_EVERY);
+        if due {
+            self.told = Some(tokio::time::Instant::now());
+        }
+        due
     }
 }

@@ -7,7 +7,6 @@
 mod account;
 mod error;
 mod open;
-mod room;
 mod schema;
 mod trees;
 

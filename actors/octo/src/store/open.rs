@@ -5,8 +5,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
 use super::error::StoreError;
-use super::room::has_room;
 use super::schema::{META, MIGRATIONS, Migration, SCHEMA_VERSION, VERSION_KEY};
+use octo_actors::room::has_room;
 
 /// Memory that sled may use for pages, in bytes.
 const CACHE_BYTES: u64 = 16 * 1024 * 1024;

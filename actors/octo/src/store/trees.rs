@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 use super::account::Account;
 use super::error::StoreError;
 use super::open;
-use super::room::Room;
 use crate::auth::{TokenId, UserId};
+use octo_actors::room::Room;
 
 const JWT_SECRET: &str = "jwt";
 /// How long the disk may take for a flush.

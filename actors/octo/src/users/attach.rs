@@ -71,10 +71,12 @@ impl User {
             let (user, principal, frame) = (self.clone(), principal.clone(), frame.to_vec());
             async move { patiently(&user, &principal, &frame, deadline).await }.boxed()
         };
-        let (question, own) = self.attachments().join(&principal.user_id, session, ask);
+        let join = || self.attachments().join(&principal.user_id, session, ask);
+        let (question, own) = join();
         match question.await {
-            // It was asked before this one came: whatever this client did since may have made it another answer.
-            Err(_) if !own => patiently(self, principal, frame, deadline).await,
+            // It was asked before this one came: whatever this client did since may have made it another answer. Again one question for all of
+            // them, so that a runner that is slow after a restart is not asked once for each.
+            Err(_) if !own => join().0.await,
             answer => answer,
         }
     }

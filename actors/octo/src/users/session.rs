@@ -11,12 +11,14 @@ use octo_actors::{Actor, Backoff, Ctx, Failure, Kind};
 use octo_protocol::link::{EndReason, Event, SUBSCRIPTION_CREDIT};
 use serde_json::{Value, json};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Events appended with one notification of the readers.
 const APPEND_BATCH: usize = 64;
 /// The wait after a subscription that ended for a reason that passes.
 const RETRY: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(10));
+/// A subscription that lived so long did begin; one that ends at once counts as a failure however it began.
+const LASTED: Duration = Duration::from_secs(1);
 
 pub(super) const KIND: Kind = Kind::transient("session").degrade().mailbox(16);
 
@@ -88,9 +90,13 @@ async fn follow(shared: Arc<Shared>, feed: Arc<Feed>) {
             Err(refused) => Over::Lost(refused.message.into()),
             Ok(mut subscription) => match subscription.next().await {
                 Some(Item::Started(started)) => {
-                    failures = 0;
+                    let began = Instant::now();
                     let journal = feed.begin(&started, &link.welcome().runner_id);
-                    pump(&feed, &journal, &mut subscription, started.after).await
+                    let over = pump(&feed, &journal, &mut subscription, started.after).await;
+                    if began.elapsed() >= LASTED {
+                        failures = 0;
+                    }
+                    over
                 }
                 Some(Item::Ended(reason)) => over(reason),
                 Some(Item::Event(_)) => Over::Lost("the runner sent events before the subscription began".into()),

@@ -298,3 +298,27 @@ async fn a_runner_that_does_not_start_is_told_of_after_its_first_attempt_in_its_
     let count = std::fs::read_to_string(attempts.with_extension("attempts")).unwrap().lines().count();
     assert!(count <= 2, "whoever waits is told when the first attempt has failed, not after {count}");
 }
+
+/// An answer of the runner may take longer than one that comes after it: what the client sent last counts.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_attach_that_is_overtaken_by_a_detach_follows_nothing() {
+    let instance = Instance::start().await;
+    let runner = instance.runner("alice");
+    runner.open("s");
+    let mut client = Client::connect(&instance, &instance.token("alice", Role::User).await).await;
+    runner.hold("session.attach");
+    let attached = client.command("s", "session.attach", json!({})).await;
+    let detached = client.ask("s", "session.detach", json!({})).await;
+    assert_eq!(detached["success"], true);
+    assert!(!client.responses.contains_key(&attached), "it is held");
+    runner.release();
+    client.until(|c| c.responses.contains_key(&attached)).await;
+    assert_eq!(client.responses[&attached]["success"], true);
+    // The client would not know what to do with an event: no session is attached for it.
+    runner.begin("s", "m1", 3);
+    client.ask("", "list_sessions", json!({})).await;
+    client.attach("s").await;
+    runner.begin("s", "m2", 1);
+    let end = runner.finish("s", "m2", "text");
+    client.reach("s", end).await;
+}

@@ -8,10 +8,10 @@
 //! a journal that a newer octo wrote, or that is damaged, is refused with a sentence and left as it is; a journal that has lost its end is
 //! noticed by its witness, a row that is not as it was written by its checksum, and each says so where it is seen.
 //!
-//! Never: decides what an event means for a session, waits for a reader of the ring, or deletes a file.
+//! Never: decides what an event means for a session, waits for a reader of the ring, or deletes a journal (a migration keeps one copy of what was before, the newest).
 //!
 //! An epoch. The kernel may have lost the last commits with the power, so a journal that was last written under another boot id gives every session a
-//! new epoch, called its *life* here; so does one that is behind its witness. The rows of earlier lives stay: their messages are history and part of every snapshot; their other
+//! new epoch, called its *life* here; so does one that is behind its witness. The messages of earlier lives stay: their messages are history and part of every snapshot; their other
 //! events are out of reach of cursors, which get `EpochChanged` and attach again.
 
 mod batch;

@@ -330,7 +330,7 @@ impl Journal {
         self.readers()
             .run("reading inputs", move |c| {
                 c.prepare_cached(
-                    "SELECT key, kind, hash, state, content FROM inputs WHERE session = ?1 AND state IN ('accepted', 'handed') ORDER BY number",
+                    "SELECT key, kind, hash, state, content FROM inputs WHERE session = ?1 AND state NOT IN ('delivered', 'parked') ORDER BY number",
                 )?
                 .query_map([session], input_row)?
                 .collect()

@@ -131,6 +131,10 @@ impl Session {
         };
         // Never a well-formed client id, so it cannot meet one.
         let key = content.client_id.as_ref().map_or_else(|| format!("~{}", uuid::Uuid::now_v7().simple()), ToString::to_string);
+        // What waits is of no turn that this input begins: were that refused, nothing would end the turn.
+        if !self.ledger.flush().await? {
+            return Ok(Err(self.ledger.why_stalled().into()));
+        }
         let begins = self.ledger.turn.is_none();
         if begins {
             self.ledger.turn = Some(new_turn());

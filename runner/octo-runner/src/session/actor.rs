@@ -74,6 +74,8 @@ pub(super) struct Session {
     pub retry_due: bool,
     pub progress_due: bool,
     pub probe: Probe,
+    /// When the agent was read again after the journal had taken no writes.
+    pub heard_again: Option<tokio::time::Instant>,
     /// Since when nothing goes on, and when somebody last wanted something.
     pub repose: Repose,
     /// The journal has no such session any more.
@@ -224,6 +226,7 @@ impl Session {
             retry_due: false,
             progress_due: false,
             probe: Probe::default(),
+            heard_again: None,
             repose: Repose::new(),
             deleted: false,
             row,
@@ -301,6 +304,7 @@ impl Session {
             if stalled {
                 // It could not be heard meanwhile.
                 self.probe.asked_anew();
+                self.heard_again = Some(tokio::time::Instant::now());
             }
             if let Some(done) = self.unread.take() {
                 kill_point::reached(Point::Kept);

@@ -454,6 +454,12 @@ impl Session {
                 ctx.tell_after(HANDSHAKE_PATIENCE, SessionMsg::Tick(Tick::Handshake { incarnation }))?;
                 return Ok(());
             }
+            // Nor could it until a moment ago.
+            if let Some(left) = self.heard_again.and_then(|at| HANDSHAKE_PATIENCE.checked_sub(at.elapsed())).filter(|left| !left.is_zero())
+            {
+                ctx.tell_after(left, SessionMsg::Tick(Tick::Handshake { incarnation }))?;
+                return Ok(());
+            }
             if let Some(address) = &self.agent.address {
                 let _ = address.tell(AgentMsg::Stop);
             }

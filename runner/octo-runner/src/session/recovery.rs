@@ -22,7 +22,6 @@ impl Session {
         for input in self.shared.journal.undelivered_inputs(self.row.key.session).await? {
             let content = Content::kept(&input);
             match (input.state.as_str(), input.kind, content) {
-                ("parked", ..) => {}
                 ("accepted", kind, Some(content)) => self.queue.push_back(Waiting { key: input.key, kind, content }),
                 ("handed", InputKind::Steer, Some(content)) => {
                     let message =

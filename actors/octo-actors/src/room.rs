@@ -1,4 +1,4 @@
-//! Room on the disk for the store.
+//! Room on the disk for a sled store, of whichever process has one.
 //!
 //! Once a write of sled has failed, sled fails until it is opened again; and what it is given it writes up to half a second later. So it is not let near
 //! the end of the disk, and what it writes next has its blocks already.
@@ -51,7 +51,14 @@ impl Room {
 /// Whether the disk of `dir` is not close to its end.
 #[must_use]
 pub fn has_room(dir: &Path) -> bool {
-    nix::sys::statvfs::statvfs(dir).is_ok_and(|disk| disk.blocks_available().saturating_mul(disk.fragment_size()) >= MIN_FREE_BYTES)
+    free_bytes(dir).is_some_and(|free| free >= MIN_FREE_BYTES)
+}
+
+/// Free room on the disk of `dir` in bytes; `None` when the system does not tell.
+#[must_use]
+pub fn free_bytes(dir: &Path) -> Option<u64> {
+    let disk = nix::sys::statvfs::statvfs(dir).ok()?;
+    Some(disk.blocks_available().saturating_mul(disk.fragment_size()))
 }
 
 /// Gives the file its blocks up to `to`; its length stays what it is.
