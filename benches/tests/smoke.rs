@@ -31,7 +31,7 @@ fn smoke(names: &[&str]) {
 
 #[test]
 fn what_reaches_watchers_is_measured() {
-    smoke(&["latency", "fanout", "burst", "crowd", "storm"]);
+    smoke(&["latency", "fanout", "silent", "burst", "crowd", "storm"]);
 }
 
 #[test]

@@ -9,9 +9,9 @@ use anyhow::Result;
 use octo_e2e::Script;
 
 /// What a turn with an audience showed.
-struct Shown {
+pub(super) struct Shown {
     p50: f64,
-    p99: f64,
+    pub(super) p99: f64,
     cpu: f64,
 }
 
@@ -30,7 +30,7 @@ async fn turn(audience: Audience, watching: Watching) -> Result<(Audience, Watch
     .await?
 }
 
-async fn octo(stage: &mut Stage, watchers: usize, script: &Script) -> Result<Shown> {
+pub(super) async fn octo(stage: &mut Stage, watchers: usize, script: &Script) -> Result<Shown> {
     let (audience, mut watching) = stage.audience(watchers).await?;
     watching.again();
     let pids = stage.pids()?;

@@ -6,6 +6,7 @@ mod journal;
 mod link;
 mod memory;
 mod over_pi;
+mod silent;
 mod startup;
 mod storm;
 
@@ -31,6 +32,7 @@ impl Scale {
 pub const BENCHES: &[(&str, &str)] = &[
     ("latency", "from the agent's stdout to the client's socket, journal on, beside a blocking copy from pipe to socket"),
     ("fanout", "paced events to 1, 100, 1 000 and 10 000 watchers, beside the same copy"),
+    ("silent", "what 100 watchers have of one that never reads: their 99th percentile with it and without it"),
     ("burst", "3 000 tokens at once to 200 watchers: what is lost, and CPU for each delivered frame"),
     ("crowd", "an unpaced burst to 1 000 watchers, beside raw epoll, tokio with 16 frames a write, and plain axum"),
     ("pi", "real pi through octo beside pi alone: first delta, each token"),
@@ -47,6 +49,7 @@ pub async fn run(name: &str, scale: Scale, figures: &mut Figures) -> Result<()> 
     match name {
         "latency" => fanout::latency(scale, figures).await,
         "fanout" => fanout::fanout(scale, figures).await,
+        "silent" => silent::run(scale, figures).await,
         "burst" => burst::burst(scale, figures).await,
         "crowd" => burst::crowd(scale, figures).await,
         "pi" => over_pi::run(scale, figures).await,

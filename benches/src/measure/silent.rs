@@ -1,0 +1,45 @@
+//! One client that never reads, beside those that do: their 99th percentile with it and without it, in turn, in the same run.
+
+use super::Scale;
+use super::fanout::octo;
+use crate::figure::{Figures, Goal};
+use crate::stage::{SESSION, Stage};
+use anyhow::{Context, Result, ensure};
+use octo_e2e::{Client, Path, Script};
+
+/// Its own system keeps next to nothing for it, so that what it does not read is octo's.
+const NARROW: Path = Path { source: None, receive_buffer: Some(4096) };
+
+/// Attached, live, and from here on it reads nothing.
+async fn silent(stage: &Stage) -> Result<Client> {
+    let mut client = Client::new(&stage.instance.url(), stage.client.token()).by(NARROW);
+    client.reconnect().await;
+    client.attach(SESSION).await.context("octo takes one more")?;
+    client.event(SESSION, |frame| frame["event"] == "replay.end").await.context("it is live")?;
+    Ok(client)
+}
+
+pub async fn run(scale: Scale, figures: &mut Figures) -> Result<()> {
+    let readers = scale.pick(100, 10);
+    let script = Script::deltas(scale.pick(1000, 40)).paced(scale.pick(200.0, 400.0)).size(40).stamped();
+    // More than its socket, and the session's ring, hold.
+    let flood = Script::deltas(scale.pick(6000, 500)).size(400).stamped();
+    let mut stage = Stage::new().await;
+    for round in 0..scale.rounds {
+        let mut p99 = [0.0; 2];
+        // Now one first, now the other: whatever else the machine does falls on both.
+        for with in if round % 2 == 0 { [false, true] } else { [true, false] } {
+            let client = if with { Some(silent(&stage).await?) } else { None };
+            octo(&mut stage, readers, &flood).await?;
+            p99[usize::from(with)] = octo(&mut stage, readers, &script).await?.p99;
+            let Some(mut client) = client else { continue };
+            // At last: the flood and the turn.
+            client.idle(SESSION).await;
+            client.idle(SESSION).await;
+            ensure!(client.checker.cursor(SESSION) == Some(stage.cursor()?), "it missed something");
+        }
+        let name = format!("stdout to socket, p99 of {readers} readers beside one that never reads");
+        figures.add("silent", &name, "µs", Goal::RatioAtMost(1.2), p99[1], Some(("without it", p99[0])));
+    }
+    Ok(())
+}
