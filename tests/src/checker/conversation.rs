@@ -24,7 +24,7 @@ pub struct Conversation {
     ended: HashSet<String>,
     /// The first turn after an attach may have begun before it.
     joined: bool,
-    /// The event before was on the other side of a jump over pruned deltas: the beginning of the message under way may have been among them.
+    /// Pruned deltas were passed over since a message last began or ended: the beginning of the one under way may have been among them.
     jumped: bool,
 }
 
@@ -103,9 +103,11 @@ impl Conversation {
     pub fn follow(&mut self, event: &str, frame: &Value, totals: &mut Totals) -> Judged {
         self.in_turn(event, frame)?;
         let id = frame["message_id"].as_str().unwrap_or_default();
-        if std::mem::take(&mut self.jumped) && is_piece(event) && !self.open.contains_key(id) && !self.has_passed(id) {
+        if self.jumped && is_piece(event) && !self.open.contains_key(id) && !self.has_passed(id) {
             self.open.insert(id.to_owned(), Open { text: String::new(), thinking: String::new(), whole: false });
         }
+        // Messages come one after the other.
+        self.jumped &= !is_piece(event) && !matches!(event, "stream.message_start" | "stream.message_end" | "stream.message_discarded");
         match event {
             "stream.message_start" => {
                 let open = Open { text: String::new(), thinking: String::new(), whole: true };

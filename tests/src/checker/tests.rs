@@ -287,6 +287,31 @@ fn each_kind_of_wrong_number_has_its_name() {
     assert_eq!(refused(&changed(9, |frame| frame["epoch"] = json!("e2")), "another epoch in mid-stream").rule, Rule::Epoch);
 }
 
+/// The message ended while it was replayed: its beginning was pruned already, its last deltas come from the ring.
+#[test]
+fn behind_a_jump_a_message_may_go_on_without_its_beginning_and_only_there() {
+    let working = || Step::Gets(of_turn(18, "agent.working", "t2", json!({"phase": "generating"})));
+    let piece = || Step::Gets(of_turn(19, "stream.text_delta", "t2", json!({"message_id": "m3", "delta": "our", "content_index": 0})));
+    let replayed = |pieces: Vec<Step>| {
+        let mut steps = with(20, |steps, at| drop(steps.splice(at..at, pieces.clone())));
+        for step in &mut steps {
+            if let Step::Gets(frame) = step
+                && frame["event"] == "replay.end"
+                && frame["count"] == 5
+            {
+                frame["count"] = json!(5 + pieces.len());
+            }
+        }
+        steps
+    };
+    run(&mut Checker::default(), &replayed(vec![working(), piece()])).unwrap();
+    let mut own = working();
+    if let Step::Gets(frame) = &mut own {
+        frame["seq"] = json!(17);
+    }
+    assert_eq!(refused(&replayed(vec![own, working(), piece()]), "a beginning that no jump hides").rule, Rule::Lost);
+}
+
 #[test]
 fn a_loss_within_the_brackets_is_no_jump_over_deltas() {
     // The counts fit, so only what the numbers stand for tells.

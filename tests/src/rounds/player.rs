@@ -258,8 +258,9 @@ impl Player {
         drop(clients);
         // The agents were closed: with them goes what their tools left behind.
         self.census.only_daemons(&self.instance).await;
-        let daemons = self.census.take(&self.instance);
+        // octo first: it starts a daemon again that was killed a moment ago.
         self.instance.kill_octo();
+        let daemons = self.census.take(&self.instance);
         daemons.iter().for_each(|member| member.process.kill());
         self.census.nobody(&self.instance).await;
         self.figures
