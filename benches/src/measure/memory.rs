@@ -17,14 +17,14 @@ const UNCHANGED: u32 = 12;
 const LOOKS: u32 = 80;
 
 /// Resident memory when it no longer changes, in KiB.
-async fn settled(pid: i32) -> Result<f64> {
+async fn settled(scale: Scale, pid: i32) -> Result<f64> {
     let (mut before, mut unchanged) = (rss_kib(pid)?.0, 0);
     for _ in 0..LOOKS {
         tokio::time::sleep(LOOK).await;
         let now = rss_kib(pid)?.0;
         unchanged = if (now - before).abs() < 64.0 { unchanged + 1 } else { 0 };
         before = now;
-        if unchanged == UNCHANGED {
+        if unchanged == scale.pick(UNCHANGED, 1) {
             break;
         }
     }
@@ -36,11 +36,11 @@ async fn opened(port: u16, path: &'static str, token: Option<&str>, watchers: us
     tokio::task::spawn_blocking(move || audience.open(PATIENCE).map(|()| audience)).await?
 }
 
-async fn floor(arguments: &[&str], watchers: usize) -> Result<f64> {
+async fn floor(scale: Scale, arguments: &[&str], watchers: usize) -> Result<f64> {
     let floor = FloorProcess::start(arguments, None)?;
-    let before = settled(floor.pid()).await?;
+    let before = settled(scale, floor.pid()).await?;
     let _audience = opened(floor.port, "/", None, watchers).await?;
-    Ok((settled(floor.pid()).await? - before) / watchers as f64)
+    Ok((settled(scale, floor.pid()).await? - before) / watchers as f64)
 }
 
 pub async fn connections(scale: Scale, figures: &mut Figures) -> Result<()> {
@@ -50,17 +50,17 @@ pub async fn connections(scale: Scale, figures: &mut Figures) -> Result<()> {
         // A process of its own for each round: what it once had, it may keep for the next.
         let stage = Stage::new().await;
         let pid = stage.instance.octo_pid().context("octo runs")?;
-        let before = settled(pid).await?;
+        let before = settled(scale, pid).await?;
         let audience = opened(stage.instance.port(), "/api/ws/mux", Some(stage.client.token()), watchers).await?;
-        let with = settled(pid).await?;
+        let with = settled(scale, pid).await?;
         drop(audience);
-        let after = settled(pid).await?;
+        let after = settled(scale, pid).await?;
         let (audience, _) = stage.audience(watchers).await?;
-        let attached = settled(pid).await?;
+        let attached = settled(scale, pid).await?;
         drop(audience);
 
-        let hold = floor(&["hold"], watchers).await?;
-        let peer = floor(&["axum", "--size", "270", "--room", "1", "--read-buffer", "4096"], watchers).await?;
+        let hold = floor(scale, &["hold"], watchers).await?;
+        let peer = floor(scale, &["axum", "--size", "270", "--room", "1", "--read-buffer", "4096"], watchers).await?;
         let mut add = |name: &str, unit, goal, octo, floor| figures.add("memory", name, unit, goal, octo, floor);
         let axum = Some(("axum, 4 KiB buffer", peer));
         add(&format!("an idle mux connection of {watchers}"), "KiB", Goal::AtMost(12.0), each(before, with), axum);
@@ -77,12 +77,12 @@ async fn sessions(scale: Scale, figures: &mut Figures) -> Result<()> {
     let sessions = scale.pick(20, 2);
     let mut stage = Stage::new().await;
     let [octo, runner] = stage.pids()?;
-    let before = (settled(octo).await?, settled(runner).await?, sandboxes(&stage.instance)?);
+    let before = (settled(scale, octo).await?, settled(scale, runner).await?, sandboxes(&stage.instance)?);
     let workspace = stage.instance.workspace();
     for number in 0..sessions {
         stage.client.create(&format!("more_{number}"), &workspace).await;
     }
-    let after = (settled(octo).await?, settled(runner).await?, sandboxes(&stage.instance)?);
+    let after = (settled(scale, octo).await?, settled(scale, runner).await?, sandboxes(&stage.instance)?);
     let each = |before: f64, after: f64| (after - before) / f64::from(sessions);
     let mut add = |name, value| figures.add("memory", name, "KiB", Goal::Shown, value, None);
     add("an idle session in octo", each(before.0, after.0));
@@ -108,11 +108,11 @@ pub async fn idle(scale: Scale, figures: &mut Figures) -> Result<()> {
         let runner = instance.runner().pid;
         let eavs = instance.daemons("octo-eavs").first().context("octo-eavs runs")?.pid;
         let floor = FloorProcess::start(&["hello"], None)?;
-        let axum = settled(floor.pid()).await? / 1024.0;
+        let axum = settled(scale, floor.pid()).await? / 1024.0;
         let mut show = |name, goal, value: f64| figures.add("idle", name, "MiB", goal, value / 1024.0, Some(("plain axum", axum)));
-        show("octo", Goal::AtMost(20.0), settled(octo).await?);
-        show("octo-runner", Goal::AtMost(10.0), settled(runner).await?);
-        show("octo-eavs", Goal::Shown, settled(eavs).await?);
+        show("octo", Goal::AtMost(20.0), settled(scale, octo).await?);
+        show("octo-runner", Goal::AtMost(10.0), settled(scale, runner).await?);
+        show("octo-eavs", Goal::Shown, settled(scale, eavs).await?);
         let before = cpu_us(octo)? + cpu_us(runner)?;
         let seconds = scale.pick(5, 1);
         tokio::time::sleep(Duration::from_secs(seconds)).await;
