@@ -22,8 +22,8 @@ async fn silent(stage: &Stage) -> Result<Client> {
 pub async fn run(scale: Scale, figures: &mut Figures) -> Result<()> {
     let readers = scale.pick(100, 10);
     let script = Script::deltas(scale.pick(1000, 40)).paced(scale.pick(200.0, 400.0)).size(40).stamped();
-    // More than its socket, and the session's ring, hold.
-    let flood = Script::deltas(scale.pick(6000, 500)).size(400).stamped();
+    // More than its socket, and the session's ring, hold; at a pace at which those who read stay in the ring and see every delta.
+    let flood = Script::deltas(scale.pick(6000, 500)).paced(scale.pick(2000.0, 1000.0)).size(400).stamped();
     let mut stage = Stage::new().await;
     for round in 0..scale.rounds {
         let mut p99 = [0.0; 2];
