@@ -242,11 +242,15 @@ impl Client {
 
     /// Makes a session of pi on the demo model in `cwd` and waits until events flow.
     pub async fn create(&mut self, session: &str, cwd: &std::path::Path) -> Value {
-        self.command(
-            session,
-            json!({"cmd": "session.create", "config": {"harness": "pi", "cwd": cwd, "provider": "demo", "model": "scripted"}}),
-        )
-        .await
+        let config = json!({"harness": "pi", "cwd": cwd, "provider": "demo", "model": "scripted"});
+        let opened = self.command(session, json!({"cmd": "session.create", "config": config})).await;
+        // Live from the end of its first brackets on: a turn that is over before that comes as messages, and its end as no event.
+        let live = |frame: &Value| frame["session_id"] == session && frame["event"] == "replay.end";
+        while !self.unread.iter().any(live) {
+            let Some(frame) = self.read().await else { break };
+            self.unread.push_back(frame);
+        }
+        opened
     }
 
     /// Attaches again where the checker stands (from the beginning when it stands nowhere).
