@@ -55,7 +55,8 @@ impl Scene {
             loop {
                 self.note();
                 if asked.is_none() && over(&self.seen) {
-                    asked = Some(self.client.post(Client::command_body("", json!({ "cmd": "list_sessions" }))).await);
+                    // The session answers when it is done with what it does now.
+                    asked = Some(self.client.post(Client::command_body("s1", json!({ "cmd": "get_state" }))).await);
                 }
                 match self.client.frame().await {
                     Some(frame) => self.client.take(frame).await,
