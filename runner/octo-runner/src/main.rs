@@ -55,7 +55,10 @@ fn run(options: Options) -> anyhow::Result<ExitCode> {
         let _ = nix::unistd::setsid();
     }
     log_to(&options)?;
+    // Two at least: a small commit is made on one of them, and a disk that hangs shall not hold everything.
+    let threads = std::thread::available_parallelism().map_or(2, usize::from).max(2);
     let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(threads)
         .enable_all()
         .thread_name("octo-runner")
         .build()

@@ -130,15 +130,17 @@ fn reason(found: &Found, same_boot: bool, told: &Testimony) -> Option<Why> {
             let events = (seen.life == slot.life).then(|| seen.head.saturating_sub(slot.head)).filter(|events| *events > 0);
             return Some(Why::Behind { events, power: !same_boot });
         }
+        // A new life is a commit too: after as many of them the session is in the same one.
+        Some(seen) if seen.commits == slot.commits && seen.life != slot.life => {
+            return Some(Why::Behind { events: None, power: !same_boot });
+        }
         None if slot.commits > 0 && covers(*number) => return Some(Why::NoWitness),
         _ => {}
     }
-    match newest {
-        // What was given up may be the newest of all.
-        Some(newest) if *newest != slot.head && (*newest > slot.head || *floor < slot.head) => {
-            return Some(Why::Contradiction { head: slot.head, newest: *newest });
-        }
-        _ => {}
+    // What was given up may be the newest of all.
+    let newest = newest.unwrap_or_default();
+    if newest != slot.head && (newest > slot.head || *floor < slot.head) {
+        return Some(Why::Contradiction { head: slot.head, newest });
     }
     (!same_boot && slot.head > 0).then_some(Why::Boot)
 }

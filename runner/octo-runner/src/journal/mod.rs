@@ -39,7 +39,7 @@ pub use schema::{BOOT_ID_FILE, SCHEMA_VERSION};
 use crate::clock::now_ms;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 
 /// Which session, and which of its lives, a batch belongs to. Numbers of this journal, never seen outside.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -47,9 +47,6 @@ pub struct SessionKey {
     pub session: i64,
     pub life: i64,
 }
-
-/// Operations that may wait for the writer; beyond it the sender waits.
-const MAX_QUEUED: usize = 1024;
 
 /// A handle to the journal. Clones share the writer and the readers.
 #[derive(Clone)]
@@ -60,7 +57,7 @@ pub struct Journal {
 struct Inner {
     path: PathBuf,
     gone: usize,
-    queue: mpsc::Sender<writer::Operation>,
+    hand: writer::Hand,
     readers: reader::Readers,
     thread: std::sync::Mutex<Option<std::thread::JoinHandle<()>>>,
 }
@@ -74,12 +71,8 @@ impl Journal {
         let path = directory.join("journal.db");
         let schema::Opened { connection, witness, gone } = schema::open(&path, boot_id, now_ms())?;
         let readers = reader::Readers::new(&path)?;
-        let (queue, operations) = mpsc::channel(MAX_QUEUED);
-        let thread = std::thread::Builder::new()
-            .name("journal".to_owned())
-            .spawn(move || writer::run(connection, witness, operations))
-            .map_err(|source| JournalError::Thread { source })?;
-        Ok(Self { inner: Arc::new(Inner { path, gone, queue, readers, thread: std::sync::Mutex::new(Some(thread)) }) })
+        let (hand, thread) = writer::Hand::new(connection, witness).map_err(|source| JournalError::Thread { source })?;
+        Ok(Self { inner: Arc::new(Inner { path, gone, hand, readers, thread: std::sync::Mutex::new(Some(thread)) }) })
     }
 
     /// Where the file is.
@@ -97,24 +90,32 @@ impl Journal {
     /// Operations that wait for the writer right now.
     #[must_use]
     pub fn queued(&self) -> usize {
-        MAX_QUEUED - self.inner.queue.capacity()
+        self.inner.hand.queued()
     }
 
-    /// Commits a batch and announces its events. Everything that waits meanwhile shares its transaction.
+    /// Commits a batch and announces its events: at once, on this thread, when it is small, needs no fsync and nothing waits; else everything that
+    /// waits meanwhile shares its transaction.
     ///
     /// # Errors
     /// [`JournalError`]; then nothing of the batch is in the journal and nothing was announced.
     pub async fn commit(&self, batch: Batch) -> Result<(), JournalError> {
-        self.submit(batch).await?.await.unwrap_or(Err(JournalError::Closed))
+        match self.inner.hand.at_once(Box::new(batch)) {
+            Ok(outcome) => outcome,
+            Err(batch) => self.queue(batch).await?.await.unwrap_or(Err(JournalError::Closed)),
+        }
     }
 
-    /// As [`Journal::commit`], but the outcome comes later. Dropping the receiver does not take the batch back.
+    /// As [`Journal::commit`], but in a transaction with others, and the outcome comes later. Dropping the receiver does not take the batch back.
     ///
     /// # Errors
     /// [`JournalError::Closed`] when the writer has ended.
     pub async fn submit(&self, batch: Batch) -> Result<oneshot::Receiver<Result<(), JournalError>>, JournalError> {
+        self.queue(Box::new(batch)).await
+    }
+
+    async fn queue(&self, batch: Box<Batch>) -> Result<oneshot::Receiver<Result<(), JournalError>>, JournalError> {
         let (reply, outcome) = oneshot::channel();
-        self.send(writer::Operation::Commit { batch: Box::new(batch), reply }).await?;
+        self.send(writer::Operation::Commit { batch, reply }).await?;
         Ok(outcome)
     }
 
@@ -181,7 +182,7 @@ impl Journal {
     }
 
     async fn send(&self, operation: writer::Operation) -> Result<(), JournalError> {
-        self.inner.queue.send(operation).await.map_err(|_| JournalError::Closed)
+        self.inner.hand.send(operation).await
     }
 
     fn readers(&self) -> &reader::Readers {

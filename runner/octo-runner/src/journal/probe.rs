@@ -4,13 +4,13 @@
 //! [`Journal`] itself, on the caller's thread. Nothing in the daemon uses it.
 
 use super::schema::MIGRATIONS;
-use super::writer::{Applied, Operation};
+use super::writer::{Applied, Hand, Operation};
 use super::{Batch, Inner, Journal, JournalError, NewSession, SessionKey, reader};
 use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{Connection, params};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 
 /// Statements that are kept: one for each column that can be damaged, and those that read.
 const STATEMENTS: usize = 256;
@@ -67,14 +67,16 @@ impl Probe {
     pub fn new() -> Result<Self, JournalError> {
         let path = PathBuf::from(":memory:");
         let connection = open().map_err(|error| JournalError::Open { path: path.clone(), reason: error.to_string() })?;
-        let (queue, _) = mpsc::channel(1);
         let readers = reader::Readers::at_once(&path, connection);
         let columns = DAMAGES.iter().flat_map(|(table, columns)| columns.split(' ').map(move |column| (table, column)));
         let mut updates: Vec<String> =
             columns.map(|(table, column)| format!("UPDATE OR IGNORE {table} SET {column} = ?1 WHERE rowid = ?2")).collect();
         let inputs = ["session", "key", "number", "kind", "hash", "state", "content"];
         updates.extend(inputs.map(|column| format!("UPDATE OR IGNORE inputs SET {column} = ?1 WHERE number = ?2")));
-        Ok(Self { journal: Journal { inner: Arc::new(Inner { path, gone: 0, queue, readers, thread: Mutex::new(None) }) }, updates })
+        Ok(Self {
+            journal: Journal { inner: Arc::new(Inner { path, gone: 0, hand: Hand::closed(), readers, thread: Mutex::new(None) }) },
+            updates,
+        })
     }
 
     /// What reads it; its futures are ready at once. Writing through it fails.

@@ -185,6 +185,8 @@ pub(super) fn open(path: &Path, boot_id: &str, now: i64) -> Result<Opened, Journ
     connection
         .execute_batch("PRAGMA journal_mode=WAL; PRAGMA foreign_keys=ON; PRAGMA synchronous=FULL; PRAGMA journal_size_limit=67108864; PRAGMA temp_store=MEMORY;")
         .map_err(unusable)?;
+    // The writer does it, between two commits.
+    connection.execute_batch("PRAGMA wal_autocheckpoint=0;").map_err(unusable)?;
     if found < SCHEMA_VERSION {
         if found > 0 {
             backup(&connection, path, found)?;

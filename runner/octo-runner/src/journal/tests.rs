@@ -74,6 +74,50 @@ async fn one_bad_batch_in_a_group_fails_alone() {
     }
 }
 
+fn delta(n: u64) -> Event {
+    Event::TextDelta { message_id: "m0".into(), delta: format!("word {n} "), content_index: 0 }
+}
+
+#[tokio::test]
+async fn a_commit_that_is_made_at_once_overtakes_nothing_that_waits() {
+    let directory = tempfile::tempdir().unwrap();
+    let journal = Journal::open(directory.path(), "boot").unwrap();
+    let key = journal.create(new_session("s")).await.unwrap();
+    let log = log_of(key, 0);
+    let (mut seq, mut waiting) = (0, Vec::new());
+    for round in 0..200 {
+        for _ in 0..round % 4 {
+            seq += 1;
+            waiting.push(journal.submit(batch(key, seq, vec![delta(seq)], &log)).await.unwrap());
+        }
+        seq += 1;
+        journal.commit(batch(key, seq, vec![delta(seq)], &log)).await.unwrap();
+        assert_eq!(log.head(), seq, "what waited was announced before");
+    }
+    for outcome in waiting {
+        outcome.await.unwrap().unwrap();
+    }
+    let octo_actors::Read::Frames { frames, .. } = log.ring.read(0, 1000, 1 << 20) else { panic!("all of it is in the ring") };
+    assert!(frames.iter().map(|frame| frame.seq).eq(1..=seq));
+    journal.close().await;
+    assert!(matches!(journal.commit(batch(key, seq + 1, vec![delta(0)], &log)).await, Err(JournalError::Closed)));
+}
+
+#[tokio::test]
+async fn the_write_ahead_log_stays_bounded_under_commits_that_are_made_at_once() {
+    let directory = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
+    let journal = Journal::open(directory.path(), "boot").unwrap();
+    let key = journal.create(new_session("s")).await.unwrap();
+    let log = log_of(key, 0);
+    let mut largest = 0;
+    for seq in 1..=6000 {
+        journal.commit(batch(key, seq, vec![delta(seq)], &log)).await.unwrap();
+        largest = largest.max(std::fs::metadata(directory.path().join("journal.db-wal")).unwrap().len());
+    }
+    assert!(largest < 8 << 20, "{largest} bytes");
+    assert!(std::fs::metadata(directory.path().join("journal.db")).unwrap().len() > 200_000, "the file itself has grown");
+}
+
 #[tokio::test]
 async fn another_boot_begins_a_new_epoch_and_keeps_the_history() {
     let directory = tempfile::tempdir().unwrap();

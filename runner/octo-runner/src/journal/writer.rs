@@ -1,4 +1,5 @@
-//! The one thread that writes: everything that waits goes into one transaction.
+//! Writing: one connection, and one thread for which everything that waits goes into one transaction. While nothing waits, a small commit that needs
+//! no fsync is made on the thread of whoever asks: two changes of threads cost more than the commit itself.
 
 use super::batch::{Batch, Change, Entry, FinishedMessage, NewSession, Sync};
 use super::checksum;
@@ -14,25 +15,59 @@ use octo_protocol::{EventKind, Role, SessionStatus};
 use rusqlite::{Connection, OptionalExtension, params};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot};
 
 /// Operations in one transaction at most.
 const MAX_GROUP: usize = 256;
+/// Operations that may wait for the thread; beyond it the sender waits.
+pub(super) const MAX_QUEUED: usize = 1024;
+/// Events and payload bytes that are committed on the caller's thread at most.
+const AT_ONCE: (usize, usize) = (64, 64 * 1024);
+/// Pages in the write-ahead log (about so many) from which on they are copied into the file.
+const CHECKPOINT_PAGES: usize = 1000;
+/// Pages of the log until the next try, when readers were in the way of a checkpoint.
+const CHECKPOINT_AGAIN: usize = 100;
+const PAGE_BYTES: usize = 4096;
+/// Pages that a transaction touches beside those that its payloads fill.
+const PAGES_OF_ANY: usize = 4;
 /// A disk that refused nothing for so long takes writes again. On one that is almost full small ones still pass now and then.
 const CALM: Duration = Duration::from_secs(1);
 
 type Outcome<T> = Result<T, JournalError>;
 
 pub(super) enum Operation {
-    Commit { batch: Box<Batch>, reply: oneshot::Sender<Outcome<()>> },
-    Create { session: Box<NewSession>, reply: oneshot::Sender<Outcome<SessionKey>> },
-    Delete { session: i64, reply: oneshot::Sender<Outcome<()>> },
-    Cut { cut: Box<Cut>, log: Option<Arc<SessionLog>>, reply: oneshot::Sender<Outcome<()>> },
-    Sweep { session: i64, reply: oneshot::Sender<Outcome<bool>> },
-    GiveBack { reply: oneshot::Sender<Outcome<bool>> },
-    Close { reply: oneshot::Sender<()> },
+    Commit {
+        batch: Box<Batch>,
+        reply: oneshot::Sender<Outcome<()>>,
+    },
+    Create {
+        session: Box<NewSession>,
+        reply: oneshot::Sender<Outcome<SessionKey>>,
+    },
+    Delete {
+        session: i64,
+        reply: oneshot::Sender<Outcome<()>>,
+    },
+    Cut {
+        cut: Box<Cut>,
+        log: Option<Arc<SessionLog>>,
+        reply: oneshot::Sender<Outcome<()>>,
+    },
+    Sweep {
+        session: i64,
+        reply: oneshot::Sender<Outcome<bool>>,
+    },
+    GiveBack {
+        reply: oneshot::Sender<Outcome<bool>>,
+    },
+    /// Look whether the write-ahead log is to be copied into the file.
+    Tidy,
+    Close {
+        reply: oneshot::Sender<()>,
+    },
 }
 
 /// What an operation has come to inside its transaction.
@@ -43,25 +78,114 @@ pub(super) enum Applied {
     More(bool),
 }
 
-/// Writes until it is closed or every handle is gone.
-pub(super) fn run(connection: Connection, witness: Witness, mut queue: mpsc::Receiver<Operation>) {
-    let path = connection.path().map(PathBuf::from).unwrap_or_default();
-    let mut writer = Writer { connection, witness, path, sync: Sync::Full, refusing: None, doubtful: false };
+/// The connection that writes, shared by its thread and those who commit at once.
+pub(super) struct Hand {
+    writer: Arc<Mutex<Option<Writer>>>,
+    queue: mpsc::Sender<Operation>,
+    /// Operations that were given to the thread, or are about to be, and are not done. Nothing is committed past them.
+    waiting: Arc<AtomicUsize>,
+}
+
+impl Hand {
+    /// Starts the thread. It ends when it is closed, or when the hand is gone and all that waited is written.
+    pub fn new(connection: Connection, witness: Witness) -> std::io::Result<(Self, std::thread::JoinHandle<()>)> {
+        let path = connection.path().map(PathBuf::from).unwrap_or_default();
+        let writer = Writer { connection, witness, path, sync: Sync::Full, refusing: None, doubtful: false, log_pages: 0 };
+        let (queue, operations) = mpsc::channel(MAX_QUEUED);
+        let hand = Self { writer: Arc::new(Mutex::new(Some(writer))), queue, waiting: Arc::default() };
+        let (writer, waiting) = (Arc::clone(&hand.writer), Arc::clone(&hand.waiting));
+        let thread = std::thread::Builder::new().name("journal".to_owned()).spawn(move || run(&writer, operations, &waiting))?;
+        Ok((hand, thread))
+    }
+
+    /// One that writes nothing.
+    pub fn closed() -> Self {
+        Self { writer: Arc::default(), queue: mpsc::channel(1).0, waiting: Arc::default() }
+    }
+
+    /// Operations that wait for the thread right now.
+    pub fn queued(&self) -> usize {
+        self.queue.max_capacity() - self.queue.capacity()
+    }
+
+    /// Gives an operation to the thread; waits while its queue is full.
+    pub async fn send(&self, operation: Operation) -> Outcome<()> {
+        let waits = Waits::new(&self.waiting);
+        self.queue.send(operation).await.map_err(|_| JournalError::Closed)?;
+        waits.until_done();
+        Ok(())
+    }
+
+    /// Commits a batch on this thread, if that is quick and nothing waits; else gives it back.
+    pub fn at_once(&self, batch: Box<Batch>) -> Result<Outcome<()>, Box<Batch>> {
+        let bytes: usize = batch.entries.iter().map(|entry| entry.packed.payload().len()).sum();
+        if batch.sync() != Sync::Normal || batch.entries.len() > AT_ONCE.0 || bytes > AT_ONCE.1 || self.waiting.load(SeqCst) > 0 {
+            return Err(batch);
+        }
+        let Ok(mut writer) = self.writer.try_lock() else { return Err(batch) };
+        let Some(writer) = writer.as_mut() else { return Ok(Err(JournalError::Closed)) };
+        // What may take long, or has to be told apart with care, is the thread's.
+        if writer.doubtful || writer.refusing.is_some() || self.waiting.load(SeqCst) > 0 {
+            return Err(batch);
+        }
+        let (reply, mut outcome) = oneshot::channel();
+        writer.write(&mut vec![Operation::Commit { batch, reply }]);
+        if writer.log_pages >= CHECKPOINT_PAGES && self.queue.capacity() > 0 {
+            let waits = Waits::new(&self.waiting);
+            if self.queue.try_send(Operation::Tidy).is_ok() {
+                waits.until_done();
+            }
+        }
+        Ok(outcome.try_recv().unwrap_or(Err(JournalError::Closed)))
+    }
+}
+
+/// One that waits for the thread, also while its sender waits for a place in the queue.
+struct Waits<'a>(&'a AtomicUsize);
+
+impl<'a> Waits<'a> {
+    fn new(waiting: &'a AtomicUsize) -> Self {
+        waiting.fetch_add(1, SeqCst);
+        Self(waiting)
+    }
+
+    /// The thread has it, and counts it down.
+    fn until_done(self) {
+        std::mem::forget(self);
+    }
+}
+
+impl Drop for Waits<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, SeqCst);
+    }
+}
+
+fn run(shared: &Mutex<Option<Writer>>, mut queue: mpsc::Receiver<Operation>, waiting: &AtomicUsize) {
     let mut group = Vec::with_capacity(MAX_GROUP);
     while queue.blocking_recv_many(&mut group, MAX_GROUP) > 0 {
+        let taken = group.len();
         let mut closing = None;
         if let Some(at) = group.iter().position(|o| matches!(o, Operation::Close { .. })) {
             queue.close();
             group.truncate(at + 1);
             closing = group.pop();
         }
+        // A panic in mid-write has rolled its transaction back.
+        let mut place = shared.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(writer) = place.as_mut() else { return };
         writer.write(&mut group);
         if let Some(Operation::Close { reply }) = closing {
             let _ = writer.connection.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)");
+            *place = None;
             let _ = reply.send(());
             return;
         }
+        writer.tidy();
+        drop(place);
+        waiting.fetch_sub(taken, SeqCst);
     }
+    *shared.lock().unwrap_or_else(PoisonError::into_inner) = None;
 }
 
 /// What an operation has done to a session, for its witness; `None`: there is no such session any more.
@@ -75,6 +199,8 @@ struct Writer {
     refusing: Option<Refusing>,
     /// A sync has failed since the file was last brought to the disk.
     doubtful: bool,
+    /// Pages in the write-ahead log, about so many.
+    log_pages: usize,
 }
 
 /// A disk that takes no writes.
@@ -135,12 +261,30 @@ impl Writer {
         }
     }
 
+    /// Copies the write-ahead log into the file when it is long: here and not inside a commit, which others wait for, and where a sync that fails
+    /// is noticed.
+    fn tidy(&mut self) {
+        if self.log_pages < CHECKPOINT_PAGES || self.refusing.is_some() {
+            return;
+        }
+        let numbers = |r: &rusqlite::Row<'_>| Ok((r.get::<_, i64>(1)?, r.get::<_, i64>(2)?));
+        match self.connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], numbers) {
+            Ok((log, copied)) => self.log_pages = if copied < log { CHECKPOINT_PAGES - CHECKPOINT_AGAIN } else { 0 },
+            Err(error) => {
+                tracing::warn!(%error, "the journal's write-ahead log could not be copied into its file");
+                self.doubtful = true;
+                self.log_pages = CHECKPOINT_PAGES - CHECKPOINT_AGAIN;
+            }
+        }
+    }
+
     /// After a sync that failed the kernel may have let go of what it was to write, and the next sync says nothing of it. So everything in the
     /// write-ahead log is written again, into the file itself, before anything else is promised.
-    fn write_once_more(&self) -> Outcome<()> {
+    fn write_once_more(&mut self) -> Outcome<()> {
         let failed = |error: rusqlite::Error| JournalError::sqlite("writing", &self.path, &error);
         let (busy, log, written): (i64, i64, i64) =
             self.connection.query_row("PRAGMA wal_checkpoint(FULL)", [], |r| Ok((r.get(0)?, r.get(1)?, r.get(2)?))).map_err(failed)?;
+        self.log_pages = 0;
         if busy != 0 || log != written {
             return Err(JournalError::Full { reason: "the disk failed, and what was written before is not all on it yet".to_owned() });
         }
@@ -148,7 +292,12 @@ impl Writer {
     }
 
     fn transaction(&mut self, group: &[Operation]) -> Outcome<Vec<Applied>> {
-        if group.iter().all(|o| matches!(o, Operation::Commit { batch, .. } if batch.is_only_announced())) {
+        let is_nothing = |o: &Operation| match o {
+            Operation::Commit { batch, .. } => batch.is_only_announced(),
+            Operation::Tidy => true,
+            _ => false,
+        };
+        if group.iter().all(is_nothing) {
             return Ok(group.iter().map(|_| Applied::Done).collect());
         }
         if self.doubtful {
@@ -178,6 +327,7 @@ impl Writer {
             return Err(failed(error));
         }
         kill_point::reached(Point::Committed);
+        self.log_pages += PAGES_OF_ANY + group.iter().map(Operation::pages).sum::<usize>();
         // Before anybody hears of it: a journal that loses this again shall be found out.
         for (session, slot) in seen {
             match slot {
@@ -196,7 +346,7 @@ impl Operation {
         match self {
             Self::Commit { batch, .. } => batch.sync(),
             // What comes back with the power is removed once more.
-            Self::Sweep { .. } | Self::GiveBack { .. } => Sync::Normal,
+            Self::Sweep { .. } | Self::GiveBack { .. } | Self::Tidy => Sync::Normal,
             _ => Sync::Full,
         }
     }
@@ -223,7 +373,7 @@ impl Operation {
             }
             Self::Sweep { session, .. } => Applied::More(retention::sweep(connection, *session)?),
             Self::GiveBack { .. } => Applied::More(retention::give_back(connection)?),
-            Self::Close { .. } => Applied::Done,
+            Self::Tidy | Self::Close { .. } => Applied::Done,
         };
         Ok((applied, None))
     }
@@ -251,6 +401,7 @@ impl Operation {
             Self::Sweep { reply, .. } | Self::GiveBack { reply } => {
                 let _ = reply.send(Ok(matches!(applied, Applied::More(true))));
             }
+            Self::Tidy => {}
             Self::Close { reply } => {
                 let _ = reply.send(());
             }
@@ -268,10 +419,20 @@ impl Operation {
             Self::Create { reply, .. } => {
                 let _ = reply.send(Err(error));
             }
+            Self::Tidy => {}
             Self::Close { reply } => {
                 let _ = reply.send(());
             }
         }
+    }
+
+    /// Pages that it adds to the write-ahead log, about so many.
+    fn pages(&self) -> usize {
+        let bytes = match self {
+            Self::Commit { batch, .. } => batch.entries.iter().map(|entry| entry.packed.payload().len()).sum(),
+            _ => 0,
+        };
+        bytes / PAGE_BYTES
     }
 }
 
