@@ -17,6 +17,7 @@
 mod batch;
 mod checksum;
 mod error;
+mod hand;
 mod history;
 mod lives;
 mod log;
@@ -57,7 +58,7 @@ pub struct Journal {
 struct Inner {
     path: PathBuf,
     gone: usize,
-    hand: writer::Hand,
+    hand: hand::Hand,
     readers: reader::Readers,
     thread: std::sync::Mutex<Option<std::thread::JoinHandle<()>>>,
 }
@@ -71,7 +72,7 @@ impl Journal {
         let path = directory.join("journal.db");
         let schema::Opened { connection, witness, gone } = schema::open(&path, boot_id, now_ms())?;
         let readers = reader::Readers::new(&path)?;
-        let (hand, thread) = writer::Hand::new(connection, witness).map_err(|source| JournalError::Thread { source })?;
+        let (hand, thread) = hand::Hand::new(connection, witness).map_err(|source| JournalError::Thread { source })?;
         Ok(Self { inner: Arc::new(Inner { path, gone, hand, readers, thread: std::sync::Mutex::new(Some(thread)) }) })
     }
 

@@ -3,8 +3,9 @@
 //! Owns one SQLite connection with the journal's tables, without their constraints, for damage does not ask for them. What reads is the
 //! [`Journal`] itself, on the caller's thread. Nothing in the daemon uses it.
 
+use super::hand::Hand;
 use super::schema::MIGRATIONS;
-use super::writer::{Applied, Hand, Operation};
+use super::writer::{Applied, Operation};
 use super::{Batch, Inner, Journal, JournalError, NewSession, SessionKey, reader};
 use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{Connection, params};

@@ -1,5 +1,4 @@
-//! Writing: one connection, and one thread for which everything that waits goes into one transaction. While nothing waits, a small commit that needs
-//! no fsync is made on the thread of whoever asks: two changes of threads cost more than the commit itself.
+//! Writing: operations, and the transactions that they go into. [`super::hand`] says on which thread.
 
 use super::batch::{Batch, Change, Entry, FinishedMessage, NewSession, Sync};
 use super::checksum;
@@ -15,17 +14,10 @@ use octo_protocol::{EventKind, Role, SessionStatus};
 use rusqlite::{Connection, OptionalExtension, params};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 
-/// Operations in one transaction at most.
-const MAX_GROUP: usize = 256;
-/// Operations that may wait for the thread; beyond it the sender waits.
-pub(super) const MAX_QUEUED: usize = 1024;
-/// Events and payload bytes that are committed on the caller's thread at most.
-const AT_ONCE: (usize, usize) = (64, 64 * 1024);
 /// Pages in the write-ahead log (about so many) from which on they are copied into the file.
 const CHECKPOINT_PAGES: usize = 1000;
 /// Pages of the log until the next try, when readers were in the way of a checkpoint.
@@ -36,7 +28,7 @@ const PAGES_OF_ANY: usize = 4;
 /// A disk that refused nothing for so long takes writes again. On one that is almost full small ones still pass now and then.
 const CALM: Duration = Duration::from_secs(1);
 
-type Outcome<T> = Result<T, JournalError>;
+pub(super) type Outcome<T> = Result<T, JournalError>;
 
 pub(super) enum Operation {
     Commit {
@@ -78,120 +70,10 @@ pub(super) enum Applied {
     More(bool),
 }
 
-/// The connection that writes, shared by its thread and those who commit at once.
-pub(super) struct Hand {
-    writer: Arc<Mutex<Option<Writer>>>,
-    queue: mpsc::Sender<Operation>,
-    /// Operations that were given to the thread, or are about to be, and are not done. Nothing is committed past them.
-    waiting: Arc<AtomicUsize>,
-}
-
-impl Hand {
-    /// Starts the thread. It ends when it is closed, or when the hand is gone and all that waited is written.
-    pub fn new(connection: Connection, witness: Witness) -> std::io::Result<(Self, std::thread::JoinHandle<()>)> {
-        let path = connection.path().map(PathBuf::from).unwrap_or_default();
-        let writer = Writer { connection, witness, path, sync: Sync::Full, refusing: None, doubtful: false, log_pages: 0 };
-        let (queue, operations) = mpsc::channel(MAX_QUEUED);
-        let hand = Self { writer: Arc::new(Mutex::new(Some(writer))), queue, waiting: Arc::default() };
-        let (writer, waiting) = (Arc::clone(&hand.writer), Arc::clone(&hand.waiting));
-        let thread = std::thread::Builder::new().name("journal".to_owned()).spawn(move || run(&writer, operations, &waiting))?;
-        Ok((hand, thread))
-    }
-
-    /// One that writes nothing.
-    pub fn closed() -> Self {
-        Self { writer: Arc::default(), queue: mpsc::channel(1).0, waiting: Arc::default() }
-    }
-
-    /// Operations that wait for the thread right now.
-    pub fn queued(&self) -> usize {
-        self.queue.max_capacity() - self.queue.capacity()
-    }
-
-    /// Gives an operation to the thread; waits while its queue is full.
-    pub async fn send(&self, operation: Operation) -> Outcome<()> {
-        let waits = Waits::new(&self.waiting);
-        self.queue.send(operation).await.map_err(|_| JournalError::Closed)?;
-        waits.until_done();
-        Ok(())
-    }
-
-    /// Commits a batch on this thread, if that is quick and nothing waits; else gives it back.
-    pub fn at_once(&self, batch: Box<Batch>) -> Result<Outcome<()>, Box<Batch>> {
-        let bytes: usize = batch.entries.iter().map(|entry| entry.packed.payload().len()).sum();
-        if batch.sync() != Sync::Normal || batch.entries.len() > AT_ONCE.0 || bytes > AT_ONCE.1 || self.waiting.load(SeqCst) > 0 {
-            return Err(batch);
-        }
-        let Ok(mut writer) = self.writer.try_lock() else { return Err(batch) };
-        let Some(writer) = writer.as_mut() else { return Ok(Err(JournalError::Closed)) };
-        // What may take long, or has to be told apart with care, is the thread's.
-        if writer.doubtful || writer.refusing.is_some() || self.waiting.load(SeqCst) > 0 {
-            return Err(batch);
-        }
-        let (reply, mut outcome) = oneshot::channel();
-        writer.write(&mut vec![Operation::Commit { batch, reply }]);
-        if writer.log_pages >= CHECKPOINT_PAGES && self.queue.capacity() > 0 {
-            let waits = Waits::new(&self.waiting);
-            if self.queue.try_send(Operation::Tidy).is_ok() {
-                waits.until_done();
-            }
-        }
-        Ok(outcome.try_recv().unwrap_or(Err(JournalError::Closed)))
-    }
-}
-
-/// One that waits for the thread, also while its sender waits for a place in the queue.
-struct Waits<'a>(&'a AtomicUsize);
-
-impl<'a> Waits<'a> {
-    fn new(waiting: &'a AtomicUsize) -> Self {
-        waiting.fetch_add(1, SeqCst);
-        Self(waiting)
-    }
-
-    /// The thread has it, and counts it down.
-    fn until_done(self) {
-        std::mem::forget(self);
-    }
-}
-
-impl Drop for Waits<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, SeqCst);
-    }
-}
-
-fn run(shared: &Mutex<Option<Writer>>, mut queue: mpsc::Receiver<Operation>, waiting: &AtomicUsize) {
-    let mut group = Vec::with_capacity(MAX_GROUP);
-    while queue.blocking_recv_many(&mut group, MAX_GROUP) > 0 {
-        let taken = group.len();
-        let mut closing = None;
-        if let Some(at) = group.iter().position(|o| matches!(o, Operation::Close { .. })) {
-            queue.close();
-            group.truncate(at + 1);
-            closing = group.pop();
-        }
-        // A panic in mid-write has rolled its transaction back.
-        let mut place = shared.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(writer) = place.as_mut() else { return };
-        writer.write(&mut group);
-        if let Some(Operation::Close { reply }) = closing {
-            let _ = writer.connection.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)");
-            *place = None;
-            let _ = reply.send(());
-            return;
-        }
-        writer.tidy();
-        drop(place);
-        waiting.fetch_sub(taken, SeqCst);
-    }
-    *shared.lock().unwrap_or_else(PoisonError::into_inner) = None;
-}
-
 /// What an operation has done to a session, for its witness; `None`: there is no such session any more.
 pub(super) type Seen = (i64, Option<Slot>);
 
-struct Writer {
+pub(super) struct Writer {
     connection: Connection,
     witness: Witness,
     path: PathBuf,
@@ -214,7 +96,28 @@ struct Refusing {
 }
 
 impl Writer {
-    fn write(&mut self, group: &mut Vec<Operation>) {
+    pub fn new(connection: Connection, witness: Witness) -> Self {
+        let path = connection.path().map(PathBuf::from).unwrap_or_default();
+        Self { connection, witness, path, sync: Sync::Full, refusing: None, doubtful: false, log_pages: 0 }
+    }
+
+    /// The disk did as it was told so far: a commit is quick, and what it says is true.
+    pub fn is_calm(&self) -> bool {
+        !self.doubtful && self.refusing.is_none()
+    }
+
+    /// The write-ahead log is long enough for [`Writer::tidy`].
+    pub fn is_untidy(&self) -> bool {
+        self.log_pages >= CHECKPOINT_PAGES
+    }
+
+    /// The last thing: one file is left.
+    pub fn finish(self) {
+        let _ = self.connection.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)");
+    }
+
+    /// Writes all of it, in one transaction if that is possible, and tells everybody how it went.
+    pub fn write(&mut self, group: &mut Vec<Operation>) {
         let whole = if group.len() > 1 { self.transaction(group).ok() } else { None };
         match whole {
             Some(applied) => {
@@ -263,8 +166,8 @@ impl Writer {
 
     /// Copies the write-ahead log into the file when it is long: here and not inside a commit, which others wait for, and where a sync that fails
     /// is noticed.
-    fn tidy(&mut self) {
-        if self.log_pages < CHECKPOINT_PAGES || self.refusing.is_some() {
+    pub fn tidy(&mut self) {
+        if !self.is_untidy() || self.refusing.is_some() {
             return;
         }
         let numbers = |r: &rusqlite::Row<'_>| Ok((r.get::<_, i64>(1)?, r.get::<_, i64>(2)?));
