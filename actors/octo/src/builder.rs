@@ -152,6 +152,7 @@ impl Builder {
         }
         let users = Users::start(UsersConfig {
             launch: launch.clone(),
+            dial: None,
             system: system.clone(),
             instance: instance.clone(),
             shutdown: shutdown.clone(),

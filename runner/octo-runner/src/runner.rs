@@ -1,5 +1,6 @@
 //! The runner as a whole: what is opened, in which order, and how it ends.
 
+use crate::agent::Host;
 use crate::agents::Finder;
 use crate::clock::now_ms;
 use crate::history::{HISTORY, History};
@@ -38,7 +39,7 @@ pub struct Runner {
     system: System,
     registry: Registry,
     serving: Serving,
-    _lock: link::Lock,
+    _lock: Option<link::Lock>,
 }
 
 impl Runner {
@@ -59,10 +60,23 @@ impl Runner {
         if let Some(bwrap) = &options.bwrap {
             launcher = launcher.bwrap(bwrap);
         }
+        let mut runner = Self::embedded(options, journal, Arc::new(launcher), boot_id).await?;
+        runner._lock = Some(lock);
+        let args = LinkArgs { listener, serving: runner.serving.clone() };
+        runner.system.root().start_child::<Link>(LINK, "link", move || args.clone()).await?;
+        Ok(runner)
+    }
+
+    /// A runner within another program: it brings sessions of `journal` to rest that were at work, and starts its agents at `host`. It listens to nobody,
+    /// is served with [`link::serve`], and takes no lock: whoever opened the journal sees to it that nobody else does.
+    ///
+    /// # Errors
+    /// [`StartRunnerError`], a sentence for the operator.
+    pub async fn embedded(options: Options, journal: Journal, host: Arc<dyn Host>, boot_id: String) -> Result<Self, StartRunnerError> {
         let finder = Finder::from_env(&options.agents_dir);
         let rows = journal.sessions().await?;
         let unfinished = journal.unfinished_sessions().await?;
-        let shared = Arc::new(Shared { options, journal, launcher, finder, boot_id, started_at: now_ms() });
+        let shared = Arc::new(Shared { options, journal, host, finder, boot_id, started_at: now_ms() });
         let registry = Registry::new(Arc::clone(&shared), &rows);
 
         let known: Arc<OnceLock<Registry>> = Arc::default();
@@ -88,9 +102,7 @@ impl Runner {
             let keeper = registry.clone();
             system.root().start_child::<Idle>(IDLE, "idle", move || (keeper.clone(), idle)).await?;
         }
-        let args = LinkArgs { listener, serving: serving.clone() };
-        system.root().start_child::<Link>(LINK, "link", move || args.clone()).await?;
-        Ok(Self { system, registry, serving, _lock: lock })
+        Ok(Self { system, registry, serving, _lock: None })
     }
 
     /// Waits until the tree has failed beyond what its supervisors can mend; says why.

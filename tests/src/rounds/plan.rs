@@ -1,5 +1,6 @@
 //! A round as a pure function of its seed: who does what, and after how many events.
 
+use super::judge::Terms;
 use crate::{Script, Turn, demo_prompt};
 use rand::rngs::StdRng;
 use rand::seq::{IndexedRandom, SliceRandom};
@@ -185,9 +186,23 @@ impl Plan {
         Act::Strike { victims, blow }
     }
 
-    /// Whether anything of the agent's own is hit in `session`, so that an answer may break off.
+    /// Whether nothing ends the agent of `session`: then it is the same process from the first event to the last.
     #[must_use]
-    pub fn is_disturbed(&self, session: usize) -> bool {
+    pub fn keeps_agent(&self, session: usize) -> bool {
+        let ends = |victim: &Victim, blow: Blow| {
+            matches!(victim, Victim::Runner)
+                || *victim == Victim::Agent(session)
+                || (*victim == Victim::Sandbox(session) && victim.dies_of(blow))
+        };
+        !self.steps.iter().any(|step| match &step.act {
+            Act::Strike { victims, blow } => !matches!(blow, Blow::Freeze(_)) && victims.iter().any(|victim| ends(victim, *blow)),
+            _ => false,
+        })
+    }
+}
+
+impl Terms for Plan {
+    fn is_disturbed(&self, session: usize) -> bool {
         self.steps.iter().any(|step| match &step.act {
             Act::Abort { session: aborted, .. } => *aborted == session,
             Act::Input { session: steered, cmd, .. } => *steered == session && *cmd == "steer",
@@ -205,25 +220,13 @@ impl Plan {
         })
     }
 
-    /// Whether nothing ends the agent of `session`: then it is the same process from the first event to the last.
-    #[must_use]
-    pub fn keeps_agent(&self, session: usize) -> bool {
-        let ends = |victim: &Victim, blow: Blow| {
-            matches!(victim, Victim::Runner)
-                || *victim == Victim::Agent(session)
-                || (*victim == Victim::Sandbox(session) && victim.dies_of(blow))
-        };
-        !self.steps.iter().any(|step| match &step.act {
-            Act::Strike { victims, blow } => !matches!(blow, Blow::Freeze(_)) && victims.iter().any(|victim| ends(victim, *blow)),
-            _ => false,
-        })
-    }
-
-    /// Whether an input of `session` may rightly never reach the conversation: it was given back, or went down with the agent that had it.
-    #[must_use]
-    pub fn may_lose(&self, session: usize, kind: &str) -> bool {
+    fn may_lose(&self, session: usize, kind: &str) -> bool {
         let aborted = self.steps.iter().any(|step| matches!(step.act, Act::Abort { session: aborted, .. } if aborted == session));
         aborted || (kind == "steer" && self.is_disturbed(session))
+    }
+
+    fn begins_anew(&self) -> bool {
+        false
     }
 }
 

@@ -12,6 +12,10 @@ use tokio::time::Instant;
 const RETRY: Duration = Duration::from_millis(100);
 /// Codes of refusals that pass.
 const PASSING: [&str; 7] = ["runner_unavailable", "not_ready", "timeout", "busy", "internal", "cancelled", "agent_failed"];
+/// What a full disk refuses, which passes too.
+const FULL: &str = "limit_exceeded";
+/// Commands that may have come too late.
+const MAY_FAIL: [&str; 2] = ["abort", "input_response"];
 
 /// What the player wants of a client.
 #[derive(Debug)]
@@ -23,6 +27,8 @@ enum Order {
     Cut,
     Sleep,
     Wake,
+    /// Numbers may begin anew.
+    MayResync,
     /// Answer when everything that was sent is answered.
     Flush(oneshot::Sender<()>),
     /// Answer when `session` was seen up to this `seq`.
@@ -61,6 +67,11 @@ impl Watcher {
     /// It reads like everybody else from now on.
     pub fn wake(&self) {
         let _ = self.orders.send(Order::Wake);
+    }
+
+    /// Numbers of every session may begin anew once more.
+    pub fn may_resync(&self) {
+        let _ = self.orders.send(Order::MayResync);
     }
 
     /// It has broken off: a promise was broken, and it says which.
@@ -142,6 +153,7 @@ impl Run {
             self.report();
             let waits = self.outbox.iter().any(|pending| pending.id.is_none());
             tokio::select! {
+                biased;
                 order = self.inbox.recv() => match order {
                     Some(order) => self.obey(order),
                     None => return self.client,
@@ -167,7 +179,7 @@ impl Run {
                     Some(response) if response["success"] == true => break,
                     Some(response) => {
                         let code = response["code"].as_str().unwrap_or_default();
-                        assert!(PASSING.contains(&code), "an attach is refused: {response}");
+                        assert!(PASSING.contains(&code) || code == FULL, "an attach is refused: {response}");
                         assert!(Instant::now() < end, "an attach is refused for {PATIENCE:?}: {response}");
                         tokio::time::sleep(RETRY).await;
                     }
@@ -200,6 +212,7 @@ impl Run {
             Order::Cut => self.client.cut(),
             Order::Sleep => self.reader = Reader::Asleep,
             Order::Wake => self.reader = Reader::Eager,
+            Order::MayResync => self.sessions.iter().for_each(|session| self.client.checker.may_resync(session)),
             Order::Flush(say) => self.flushes.push(say),
             Order::Reach(session, seq, say) => self.goals.push((session, seq, say)),
         }
@@ -211,6 +224,10 @@ impl Run {
         } else if let (Some(session), Some(seq)) = (frame["session_id"].as_str(), frame["seq"].as_u64()) {
             let rests = frame["event"] == "agent.idle" || frame["event"] == "agent.error";
             self.board.saw(session, seq, rests);
+            if frame["event"] == "agent.input_needed" {
+                let answer = json!({"cmd": "input_response", "request_id": frame["request"]["request_id"], "confirmed": true});
+                self.obey(Order::Send { session: session.to_owned(), command: answer });
+            }
         }
         if let Reader::Slow(pause) = self.reader {
             tokio::time::sleep(Duration::from_millis(pause)).await;
@@ -220,10 +237,10 @@ impl Run {
     fn answered(&mut self, response: &Value) {
         let Some(at) = self.outbox.iter().position(|pending| pending.id.as_deref() == response["id"].as_str()) else { return };
         let code = response["code"].as_str().unwrap_or_default();
-        if response["success"] == true || self.outbox[at].command["cmd"] == "abort" {
+        if response["success"] == true || MAY_FAIL.contains(&self.outbox[at].command["cmd"].as_str().unwrap_or_default()) {
             self.outbox.remove(at);
         } else {
-            assert!(PASSING.contains(&code), "{} is refused for ever: {response}", self.outbox[at].command);
+            assert!(PASSING.contains(&code) || code == FULL, "{} is refused for ever: {response}", self.outbox[at].command);
             self.outbox[at].id = None;
         }
     }

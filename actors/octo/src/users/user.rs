@@ -2,10 +2,9 @@
 
 use super::attach::Attaching;
 use super::feed::{Attached, Feed};
-use super::runner::{self, Runner};
+use super::runner::{self, Runner, Way};
 use super::session::{self, Session};
 use crate::auth::{Principal, UserId};
-use crate::launch::Launch;
 use crate::link::{Link, Started};
 use arc_swap::ArcSwapOption;
 use octo_actors::{Actor, ActorState, Address, AskError, Ctx, Directory, Failure, Kind, Reply, Supervisor};
@@ -344,8 +343,7 @@ pub(super) struct UserActor {
 
 pub(super) struct Args {
     pub shared: Arc<Shared>,
-    pub launch: Launch,
-    pub instance: String,
+    pub way: Way,
 }
 
 /// What `users/<u>` is told.
@@ -360,10 +358,10 @@ impl Actor for UserActor {
     type Msg = Msg;
     type Args = Args;
 
-    async fn start(Args { shared, launch, instance }: Args, ctx: &Ctx<Msg>) -> Result<Self, Failure> {
+    async fn start(Args { shared, way }: Args, ctx: &Ctx<Msg>) -> Result<Self, Failure> {
         // Those of an earlier incarnation ended with it.
         shared.feeds().clear();
-        let args = (Arc::clone(&shared), launch, instance);
+        let args = (Arc::clone(&shared), way);
         ctx.children().start_child::<Runner>(runner::KIND, "runner", move || args.clone()).await?;
         ctx.tell_every(SWEEP, || Msg::Sweep)?;
         shared.children.store(Some(Arc::new(ctx.children().clone())));

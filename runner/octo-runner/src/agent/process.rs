@@ -1,19 +1,20 @@
 //! The actor that owns one agent's process.
 
-use super::{News, Plan, PlanError};
+use super::host::{Control, Running};
+use super::{News, Plan};
 use crate::kill_point::{self, Point};
 use crate::session::{SessionAddress, SessionMsg, deliver};
 use crate::shared::Shared;
 use bytes::{Bytes, BytesMut};
 use octo_actors::{Actor, Ctx, Failure};
 use octo_harness::ExitReport;
-use octo_sandbox::{AgentReader, AgentWriter, Controller, Exit, Isolation, LaunchError, Sandboxed, Signal};
+use octo_sandbox::Exit;
 use serde_json::{Value, json};
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::{mpsc, oneshot, watch};
 
 /// Bytes of stdout that are handed to the session at once.
@@ -22,8 +23,6 @@ const CHUNK: usize = 64 * 1024;
 const STDERR_TAIL: usize = 64 * 1024;
 /// Writes that may wait for an agent that does not read.
 const STDIN_QUEUE: usize = 256;
-/// How long the sandbox may take until the agent's own code runs.
-const START_PATIENCE: Duration = Duration::from_secs(30);
 /// How long an agent may take to end after the end of its input.
 const EOF_PATIENCE: Duration = Duration::from_secs(2);
 /// How long an agent may take to end after SIGTERM.
@@ -55,47 +54,9 @@ pub struct AgentProcess {
     was_ready: Arc<AtomicBool>,
     incarnation: u64,
     pid: Option<u32>,
-    controller: Option<Controller>,
+    controller: Option<Arc<dyn Control>>,
     stop: watch::Sender<bool>,
     stderr: Arc<Mutex<VecDeque<u8>>>,
-}
-
-#[derive(Debug, thiserror::Error)]
-enum SpawnError {
-    #[error(transparent)]
-    Plan(#[from] PlanError),
-    #[error(transparent)]
-    Launch(#[from] LaunchError),
-    #[error("the agent's sandbox was not ready within {START_PATIENCE:?}")]
-    Slow,
-    #[error("the agent has no pipes")]
-    NoPipes,
-}
-
-struct Spawned {
-    sandboxed: Sandboxed,
-    pid: u32,
-    stdin: AgentWriter,
-    stdout: AgentReader,
-    stderr: AgentReader,
-}
-
-async fn spawn(start: &AgentStart) -> Result<Spawned, SpawnError> {
-    let plan = start.plan.lock().unwrap_or_else(PoisonError::into_inner).clone();
-    let shared = Arc::clone(&start.shared);
-    let spec = tokio::task::spawn_blocking(move || {
-        let info = shared.launcher.check()?;
-        let bare = matches!(info.isolation, Isolation::None { .. });
-        Ok::<_, SpawnError>(plan.launch(&shared.options, &shared.finder, bare)?)
-    });
-    let spec = spec.await.map_err(|_| SpawnError::Slow)??;
-    let mut sandboxed = start.shared.launcher.spawn(spec).await?;
-    let started = tokio::time::timeout(START_PATIENCE, sandboxed.started()).await.map_err(|_| SpawnError::Slow)??;
-    let pid = u32::try_from(started.agent_pid.as_raw()).unwrap_or_default();
-    match (sandboxed.stdin.take(), sandboxed.stdout.take(), sandboxed.stderr.take()) {
-        (Some(stdin), Some(stdout), Some(stderr)) => Ok(Spawned { sandboxed, pid, stdin, stdout, stderr }),
-        _ => Err(SpawnError::NoPipes),
-    }
 }
 
 impl Actor for AgentProcess {
@@ -113,8 +74,9 @@ impl Actor for AgentProcess {
             stop: watch::Sender::new(false),
             stderr: Arc::default(),
         };
-        let spawned = match spawn(&start).await {
-            Ok(spawned) => spawned,
+        let plan = start.plan.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let running = match start.shared.host.start(plan, Arc::clone(&start.shared)).await {
+            Ok(running) => running,
             // Another try would fail as well: it is the session that hears of it, not the supervisor.
             Err(error) => {
                 deliver(&agent.session, || SessionMsg::Agent(News::NotStarted { incarnation, error: error.to_string() })).await;
@@ -122,9 +84,9 @@ impl Actor for AgentProcess {
                 return Ok(agent);
             }
         };
-        agent.pid = Some(spawned.pid);
-        agent.controller = Some(spawned.sandboxed.controller());
-        agent.attend(spawned, ctx).await?;
+        agent.pid = Some(running.pid);
+        agent.controller = Some(Arc::clone(&running.control));
+        agent.attend(running, ctx).await?;
         Ok(agent)
     }
 
@@ -166,8 +128,8 @@ impl Actor for AgentProcess {
 }
 
 impl AgentProcess {
-    async fn attend(&self, spawned: Spawned, ctx: &Ctx<AgentMsg>) -> Result<(), Failure> {
-        let Spawned { mut sandboxed, pid, stdin, stdout, stderr } = spawned;
+    async fn attend(&self, running: Running, ctx: &Ctx<AgentMsg>) -> Result<(), Failure> {
+        let Running { pid, stdin, stdout, stderr, control, exit } = running;
         let (incarnation, session) = (self.incarnation, self.session.clone());
         let (queue, writes) = mpsc::channel(STDIN_QUEUE);
         deliver(&session, || SessionMsg::Agent(News::Up { incarnation, pid, stdin: queue.clone() })).await;
@@ -184,9 +146,9 @@ impl AgentProcess {
             let _ = drained.send(());
         })?;
         ctx.spawn_quiet(write_all(stdin, writes, self.stop.subscribe()))?;
-        ctx.spawn_quiet(stop_sequence(self.stop.subscribe(), sandboxed.controller()))?;
+        ctx.spawn_quiet(stop_sequence(self.stop.subscribe(), control))?;
         ctx.spawn_task(async move {
-            let exit = sandboxed.wait().await;
+            let exit = exit.await;
             // What was written before the end is heard before the end.
             let _ = all_read.await;
             let _ = all_drained.await;
@@ -214,7 +176,7 @@ impl AgentProcess {
 }
 
 /// One chunk at a time: the next is read when the session has the events of this one in the journal.
-async fn pump(mut stdout: AgentReader, session: &SessionAddress, incarnation: u64) {
+async fn pump(mut stdout: impl AsyncRead + Unpin, session: &SessionAddress, incarnation: u64) {
     let mut buffer = BytesMut::new();
     loop {
         buffer.reserve(CHUNK);
@@ -238,7 +200,7 @@ async fn pump(mut stdout: AgentReader, session: &SessionAddress, incarnation: u6
     }
 }
 
-async fn drain(mut stderr: AgentReader, tail: &Mutex<VecDeque<u8>>) {
+async fn drain(mut stderr: impl AsyncRead + Unpin, tail: &Mutex<VecDeque<u8>>) {
     let mut buffer = vec![0u8; 8192];
     loop {
         match stderr.read(&mut buffer).await {
@@ -254,7 +216,7 @@ async fn drain(mut stderr: AgentReader, tail: &Mutex<VecDeque<u8>>) {
 }
 
 /// Writes until the session lets go of the queue, or the agent shall end: then the pipe is closed, which is the end of its input.
-async fn write_all(mut stdin: AgentWriter, mut writes: mpsc::Receiver<Bytes>, mut stop: watch::Receiver<bool>) {
+async fn write_all(mut stdin: impl AsyncWrite + Unpin, mut writes: mpsc::Receiver<Bytes>, mut stop: watch::Receiver<bool>) {
     loop {
         let bytes = tokio::select! {
             biased;
@@ -275,12 +237,12 @@ async fn write_all(mut stdin: AgentWriter, mut writes: mpsc::Receiver<Bytes>, mu
     }
 }
 
-async fn stop_sequence(mut stop: watch::Receiver<bool>, controller: Controller) {
+async fn stop_sequence(mut stop: watch::Receiver<bool>, control: Arc<dyn Control>) {
     if stop.wait_for(|stop| *stop).await.is_err() {
         return;
     }
     tokio::time::sleep(EOF_PATIENCE).await;
-    controller.signal(Signal::Terminate);
+    control.terminate();
     tokio::time::sleep(STOP_PATIENCE).await;
-    controller.kill_tree();
+    control.kill_tree();
 }

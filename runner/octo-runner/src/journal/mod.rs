@@ -16,6 +16,7 @@
 
 mod batch;
 mod checksum;
+mod embedded;
 mod error;
 mod hand;
 mod history;
@@ -30,6 +31,7 @@ mod writer;
 pub mod probe;
 
 pub use batch::{Batch, Change, Entry, FinishedMessage, NewSession, Prune, Sync};
+pub use embedded::{Disk, log_of};
 pub use error::JournalError;
 pub use lives::new_epoch;
 pub use log::{Packed, SessionLog};
