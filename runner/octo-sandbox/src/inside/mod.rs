@@ -16,6 +16,11 @@ mod relay;
 mod run;
 #[cfg(target_os = "linux")]
 mod seccomp;
+#[cfg(target_os = "linux")]
+mod usage;
+#[cfg(not(target_os = "linux"))]
+#[path = "usage_portable.rs"]
+mod usage;
 mod wakeup;
 
 pub(crate) use init::{Handover, init};
