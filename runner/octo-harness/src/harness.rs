@@ -20,9 +20,11 @@ use octo_protocol::model::{Model, ThinkingLevel};
 use octo_protocol::response::{CommandResult, ProtocolError};
 use octo_protocol::session::QueueMode;
 use octo_protocol::{Command, InputRequest};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 /// An input on its way to the agent. `token` is the runner's own number for it.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Input {
     pub token: u64,
     pub kind: InputKind,
@@ -42,7 +44,8 @@ pub struct ExitReport {
 }
 
 /// What the runner tells a harness about the start of its agent.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct StartOptions {
     pub provider: String,
     pub model: String,
@@ -56,7 +59,8 @@ pub struct StartOptions {
 }
 
 /// What the harness knows of the agent right now; the runner makes `get_state` of it.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct HarnessState {
     pub model: Option<Model>,
     pub thinking_level: ThinkingLevel,
@@ -135,6 +139,14 @@ impl Outbox {
     }
 }
 
+/// What was saved of a translator is not what this build can go on with.
+#[derive(Debug, thiserror::Error)]
+#[error("what was saved of the translator for {harness} cannot be taken up: {why}")]
+pub struct Unusable {
+    pub harness: &'static str,
+    pub why: serde_json::Error,
+}
+
 /// One agent's translator: one instance per process of the agent. `now` is Unix milliseconds.
 pub trait Harness: Send {
     /// Its name in `SessionConfig.harness`.
@@ -167,4 +179,17 @@ pub trait Harness: Send {
 
     /// A run is under way.
     fn is_working(&self) -> bool;
+
+    /// All that it knows, for another instance that goes on with the same process of the agent, perhaps in a later build. To be taken while the outbox is
+    /// empty: what was put there is not in it.
+    ///
+    /// # Errors
+    /// When it does not serialize.
+    fn save(&self) -> Result<Value, Unusable>;
+
+    /// Becomes the one that was saved: whatever comes from the agent next, the outputs are those that it would have given.
+    ///
+    /// # Errors
+    /// [`Unusable`]; nothing is changed then.
+    fn restore(&mut self, saved: Value) -> Result<(), Unusable>;
 }

@@ -10,4 +10,4 @@ pub mod harness;
 pub mod lines;
 pub mod pi;
 
-pub use harness::{ExitReport, Harness, HarnessState, Input, Outbox, Output, StartOptions};
+pub use harness::{ExitReport, Harness, HarnessState, Input, Outbox, Output, StartOptions, Unusable};

@@ -3,6 +3,9 @@
 //! Only LF ends a line (U+2028 and U+2029 may stand inside), a CR before it is dropped, a byte order mark at the start of a line too. A line
 //! longer than [`MAX_LINE_BYTES`] is skipped up to its LF, with its length counted and none of it kept.
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::borrow::Cow;
 
 /// Longest line in bytes that is kept, LF excluded.
@@ -21,12 +24,23 @@ pub enum Line<'a> {
 }
 
 /// Cuts a stream of bytes into lines, however it arrives.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Lines {
     limit: usize,
+    /// A line may be cut in the middle of a character.
+    #[serde(serialize_with = "as_text", deserialize_with = "of_text")]
     buffer: Vec<u8>,
     /// Bytes of the line that is being skipped.
     skipped: Option<u64>,
+}
+
+fn as_text<S: Serializer>(bytes: &[u8], to: S) -> Result<S::Ok, S::Error> {
+    to.serialize_str(&STANDARD.encode(bytes))
+}
+
+fn of_text<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<u8>, D::Error> {
+    STANDARD.decode(String::deserialize(from)?).map_err(serde::de::Error::custom)
 }
 
 impl Default for Lines {

@@ -127,6 +127,19 @@ struct Life {
 
 /// Plays the steps; what pi writes arrives in pieces of `cut` bytes.
 fn play(steps: &[Step], cut: usize) -> Life {
+    play_with(steps, cut, |_| ())
+}
+
+/// Another translator goes on, with what crosses an upgrade of the runner: text.
+fn another(pi: &mut Pi) {
+    let saved = pi.save().unwrap().to_string();
+    *pi = Pi::new(StartOptions { provider: "another".into(), ..StartOptions::default() });
+    pi.restore(serde_json::from_str(&saved).unwrap()).unwrap();
+    assert_eq!(pi.save().unwrap().to_string(), saved);
+}
+
+/// The same; `between` is called after every piece and every step.
+fn play_with(steps: &[Step], cut: usize, between: impl Fn(&mut Pi)) -> Life {
     let mut pi = Pi::new(StartOptions::default());
     let mut life = Life { outputs: Vec::new(), inputs: Vec::new(), commands: Vec::new() };
     let mut unanswered: Vec<Value> = Vec::new();
@@ -135,14 +148,14 @@ fn play(steps: &[Step], cut: usize) -> Life {
     pi.start(now, &mut out);
     for step in steps {
         match step {
-            Step::Line(at) => feed(&mut pi, format!("{}\n", lines()[*at]).as_bytes(), cut, now, &mut out),
-            Step::Bytes(bytes) => feed(&mut pi, bytes, cut, now, &mut out),
+            Step::Line(at) => feed(&mut pi, format!("{}\n", lines()[*at]).as_bytes(), cut, now, &mut out, &between),
+            Step::Bytes(bytes) => feed(&mut pi, bytes, cut, now, &mut out, &between),
             Step::Answer { which, success, data: of } => {
                 if !unanswered.is_empty() {
                     let line: Value = unanswered.remove(which % unanswered.len());
                     let answer =
                         json!({"id": line["id"], "type": "response", "command": line["type"], "success": success, "data": data(*of)});
-                    feed(&mut pi, format!("\n{answer}\n").as_bytes(), cut, now, &mut out);
+                    feed(&mut pi, format!("\n{answer}\n").as_bytes(), cut, now, &mut out, &between);
                 }
             }
             Step::Input(kind, message) => {
@@ -162,6 +175,7 @@ fn play(steps: &[Step], cut: usize) -> Life {
             }
             Step::Wait(ms) => now += ms,
         }
+        between(&mut pi);
         for output in out.drain() {
             if let Output::Write(bytes) = &output {
                 let line: Value = serde_json::from_slice(bytes).unwrap();
@@ -178,9 +192,10 @@ fn play(steps: &[Step], cut: usize) -> Life {
     life
 }
 
-fn feed(pi: &mut Pi, bytes: &[u8], cut: usize, now: i64, out: &mut Outbox) {
+fn feed(pi: &mut Pi, bytes: &[u8], cut: usize, now: i64, out: &mut Outbox, between: &impl Fn(&mut Pi)) {
     for piece in bytes.chunks(cut) {
         pi.stdout(piece, now, out);
+        between(pi);
     }
 }
 
@@ -199,10 +214,15 @@ proptest! {
     }
 
     #[test]
+    fn whatever_pi_writes_another_translator_goes_on_after_any_byte(steps in proptest::collection::vec(step(), 0..20), cut in 50_usize..400) {
+        prop_assert_eq!(play(&steps, usize::MAX).outputs, play_with(&steps, cut, another).outputs);
+    }
+
+    #[test]
     fn random_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..2_000), cut in 1_usize..64) {
         let mut pi = Pi::new(StartOptions::default());
         let mut out = Outbox::new();
-        feed(&mut pi, &bytes, cut, 0, &mut out);
+        feed(&mut pi, &bytes, cut, 0, &mut out, &|_| ());
         pi.exited(&ExitReport::default(), 0, &mut out);
     }
 }
@@ -225,6 +245,25 @@ fn small_recordings_are_the_same_cut_in_two_at_every_byte() {
         for cut in 1..bytes.len() {
             assert!(decode(cut) == whole, "{name} cut at byte {cut}");
         }
+    }
+}
+
+#[test]
+fn what_was_saved_of_something_else_changes_nothing() {
+    let mut pi = Pi::new(StartOptions::default());
+    pi.start(5, &mut Outbox::new());
+    let before = pi.save().unwrap();
+    for other in [Value::Null, json!({}), json!({"lines": {"buffer": "%"}}), json!([1])] {
+        assert!(pi.restore(other).is_err());
+        assert_eq!(pi.save().unwrap(), before);
+    }
+}
+
+#[test]
+fn a_line_that_is_cut_at_the_upgrade_is_whole_after_it() {
+    let steps = [Step::Bytes("{\"type\":\"agent_start\"}\n{\"type\":\"session_info_changed\",\"name\":\"grün\"}\n".into())];
+    for cut in 1..80 {
+        assert_eq!(play_with(&steps, cut, another).outputs, play(&steps, usize::MAX).outputs, "cut every {cut} bytes");
     }
 }
 

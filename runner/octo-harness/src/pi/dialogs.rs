@@ -9,7 +9,7 @@ use crate::harness::Outbox;
 use octo_protocol::event::Event;
 use octo_protocol::input::{InputAnswer, InputRequest, PermissionKind, PermissionOption};
 use octo_protocol::response::{ErrorCode, ProtocolError};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 /// What the title or message of a permission begins with.
@@ -18,13 +18,13 @@ pub const PERMISSION_MARKER: &str = "octo:permission:";
 pub const MAX_OPEN: usize = 64;
 
 /// How pi wants a dialog answered.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 enum Method {
     Value,
     Confirmed,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 struct Dialog {
     request: InputRequest,
     method: Method,
@@ -35,7 +35,8 @@ struct Dialog {
 }
 
 /// The open questions, oldest first.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Dialogs {
     open: Vec<Dialog>,
 }

@@ -33,11 +33,13 @@ pub mod wire;
 
 mod lifetime;
 
-use crate::harness::{ExitReport, Harness, HarnessState, Input, Outbox, Output, StartOptions};
+use crate::harness::{ExitReport, Harness, HarnessState, Input, Outbox, Output, StartOptions, Unusable};
 use crate::lines::Lines;
 use octo_protocol::event::{Event, Level, Phase};
 use octo_protocol::message::Usage;
 use octo_protocol::{Command, Model};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 /// The name in `SessionConfig.harness`.
 pub const NAME: &str = "pi";
@@ -45,7 +47,7 @@ pub const NAME: &str = "pi";
 pub const MAX_NOTICES: u32 = 50;
 
 /// The translator for one process of pi.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct Pi {
     options: StartOptions,
     state: HarnessState,
@@ -204,5 +206,14 @@ impl Harness for Pi {
 
     fn is_working(&self) -> bool {
         self.run.is_working()
+    }
+
+    fn save(&self) -> Result<Value, Unusable> {
+        serde_json::to_value(self).map_err(|why| Unusable { harness: NAME, why })
+    }
+
+    fn restore(&mut self, saved: Value) -> Result<(), Unusable> {
+        *self = serde_json::from_value(saved).map_err(|why| Unusable { harness: NAME, why })?;
+        Ok(())
     }
 }

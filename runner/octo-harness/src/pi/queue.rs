@@ -5,13 +5,14 @@
 
 use crate::harness::Input;
 use octo_protocol::event::InputKind;
+use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 
 /// Most inputs on their way at once; more are refused.
 pub const MAX_WAITING: usize = 1024;
 
 /// pi's two queues.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Lane {
     Steering,
     FollowUp,
@@ -27,7 +28,7 @@ pub fn lane(kind: InputKind) -> Lane {
 }
 
 /// An input that pi has got.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Waiting {
     pub token: u64,
     pub kind: InputKind,
@@ -37,7 +38,8 @@ pub struct Waiting {
 }
 
 /// All of them, in the order given.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Inputs {
     waiting: Vec<Waiting>,
     held: VecDeque<Input>,

@@ -2,6 +2,7 @@
 
 use crate::harness::{Outbox, Output};
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
@@ -11,7 +12,7 @@ pub const MAX_PENDING: usize = 1024;
 const ID_PREFIX: &str = "octo-";
 
 /// What an answer is for. A `token` is the runner's.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Purpose {
     /// The first `get_state`.
     Handshake,
@@ -113,11 +114,12 @@ impl Purpose {
 }
 
 /// The commands under way.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Requests {
     last: u64,
     /// By number: what the answer is for, and the command's name.
-    pending: BTreeMap<u64, (Purpose, &'static str)>,
+    pending: BTreeMap<u64, (Purpose, String)>,
 }
 
 /// Writes one line to pi. Only objects are ever written: anything else ends pi.
@@ -137,13 +139,13 @@ impl Requests {
     }
 
     /// Sends `{type: command, …fields}`.
-    pub fn send(&mut self, purpose: Purpose, command: &'static str, fields: Value, out: &mut Outbox) {
+    pub fn send(&mut self, purpose: Purpose, command: &str, fields: Value, out: &mut Outbox) {
         self.last += 1;
         let mut line = json!({"id": format!("{ID_PREFIX}{}", self.last), "type": command});
         if let (Some(line), Value::Object(fields)) = (line.as_object_mut(), fields) {
             line.extend(fields);
         }
-        self.pending.insert(self.last, (purpose, command));
+        self.pending.insert(self.last, (purpose, command.to_owned()));
         write(&line, out);
     }
 

@@ -14,6 +14,7 @@
 
 use super::wire;
 use octo_protocol::message::StopReason;
+use serde::{Deserialize, Serialize};
 
 /// Quiet answers in a row that end a run.
 const QUIET_ANSWERS: u8 = 2;
@@ -24,7 +25,7 @@ const PROMPT_PATIENCE_MS: i64 = 3_000;
 /// How long an announced repetition may take to begin, in milliseconds, before quiet answers count.
 const REPETITION_PATIENCE_MS: i64 = 30_000;
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 enum State {
     Idle,
     Prompted,
@@ -33,7 +34,7 @@ enum State {
 }
 
 /// How this pi says that a run is over.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 enum Dialect {
     Unknown,
     Asked,
@@ -59,7 +60,8 @@ pub enum Verdict {
 }
 
 /// The run of one agent process.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Run {
     state: State,
     dialect: Dialect,

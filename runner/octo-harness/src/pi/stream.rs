@@ -12,6 +12,7 @@ use crate::harness::Outbox;
 use crate::lines::MAX_LINE_BYTES;
 use octo_protocol::event::{Event, Level, ToolCallEnd};
 use octo_protocol::message::{Message, Role, StopReason};
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// Most tool calls of one message that are followed while they stream.
@@ -23,7 +24,7 @@ const MAX_STREAMED: usize = MAX_LINE_BYTES;
 /// What the smallest piece counts for, in bytes.
 const MIN_PIECE: usize = 16;
 
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 struct Open {
     id: String,
     /// Bytes of its pieces so far.
@@ -33,7 +34,8 @@ struct Open {
 }
 
 /// The stream of messages of one agent process.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Stream {
     prefix: String,
     count: u64,

@@ -4,12 +4,13 @@ use super::message::tool_output;
 use super::wire::{ToolExecution, unsigned};
 use crate::harness::Outbox;
 use octo_protocol::event::Event;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 /// Most tools that are followed at once; what runs beyond is not shown as running.
 const MAX_RUNNING: usize = 256;
 
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 struct Running {
     id: String,
     name: String,
@@ -17,7 +18,8 @@ struct Running {
 }
 
 /// The running tools, in the order of their start.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Tools {
     running: Vec<Running>,
 }
