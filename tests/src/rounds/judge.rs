@@ -58,6 +58,12 @@ impl Judge {
         Self { client, url }
     }
 
+    /// The same through a client that has no connection yet.
+    pub async fn connected(mut client: Client, url: Option<String>) -> Self {
+        client.reconnect().await;
+        Self::new(client, url)
+    }
+
     /// Waits until nothing runs in a session, asks it `message`, and reads all that there is of it.
     pub async fn at_rest(&mut self, number: usize, message: &str, client_id: &str) -> Journal {
         let session = session_id(number);

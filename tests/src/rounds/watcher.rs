@@ -27,8 +27,6 @@ enum Order {
     Cut,
     Sleep,
     Wake,
-    /// Numbers may begin anew.
-    MayResync,
     /// Answer when everything that was sent is answered.
     Flush(oneshot::Sender<()>),
     /// Answer when `session` was seen up to this `seq`.
@@ -67,11 +65,6 @@ impl Watcher {
     /// It reads like everybody else from now on.
     pub fn wake(&self) {
         let _ = self.orders.send(Order::Wake);
-    }
-
-    /// Numbers of every session may begin anew once more.
-    pub fn may_resync(&self) {
-        let _ = self.orders.send(Order::MayResync);
     }
 
     /// It has broken off: a promise was broken, and it says which.
@@ -212,7 +205,6 @@ impl Run {
             Order::Cut => self.client.cut(),
             Order::Sleep => self.reader = Reader::Asleep,
             Order::Wake => self.reader = Reader::Eager,
-            Order::MayResync => self.sessions.iter().for_each(|session| self.client.checker.may_resync(session)),
             Order::Flush(say) => self.flushes.push(say),
             Order::Reach(session, seq, say) => self.goals.push((session, seq, say)),
         }
