@@ -13,7 +13,7 @@ use octo_runner::link::{Serving, serve};
 use octo_runner::options::Options;
 use octo_runner::runner::Runner;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use tokio::task::AbortHandle;
 
@@ -46,8 +46,9 @@ struct State {
     calm: bool,
 }
 
-fn options(home: &Path) -> Options {
-    let path = |name: &str| home.join(name);
+/// Below the folder of the seed, in which its process is.
+fn options() -> Options {
+    let path = PathBuf::from;
     Options {
         user: USER.to_owned(),
         runner_id: "local".to_owned(),
@@ -73,8 +74,8 @@ fn options(home: &Path) -> Options {
 }
 
 impl Place {
-    pub fn new(plan: Plan, home: &Path, agents: Agents) -> Self {
-        Self(Arc::new(Inner { plan, options: options(home), agents, state: Mutex::default() }))
+    pub fn new(plan: Plan, agents: Agents) -> Self {
+        Self(Arc::new(Inner { plan, options: options(), agents, state: Mutex::default() }))
     }
 
     fn journal(&self) -> PathBuf {

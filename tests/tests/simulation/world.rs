@@ -21,11 +21,13 @@ const ABORTS: usize = 4;
 /// Plays the seed; panics when a promise is broken.
 pub fn play(prepared: &Prepared, seed: u64) -> Report {
     ground::seed(seed);
+    // The process is this seed's own. From within its folder all paths are the same, wherever it lies.
     let home = prepared.home_of(seed);
+    std::env::set_current_dir(home.path()).unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
     let report = runtime.block_on(async {
         ground::start_clock(monotonic());
-        let report = Box::pin(async { World::new(prepared, Plan::of(seed), home.path()).await.play().await }).await;
+        let report = Box::pin(async { World::new(prepared, Plan::of(seed)).await.play().await }).await;
         ground::stop_clock();
         report
     });
@@ -51,9 +53,9 @@ struct World<'a> {
 }
 
 impl<'a> World<'a> {
-    async fn new(prepared: &'a Prepared, plan: Plan, home: &std::path::Path) -> Self {
-        let agents = Agents::new(home.join("pi"));
-        let runner = Place::new(plan.clone(), home, agents.clone());
+    async fn new(prepared: &'a Prepared, plan: Plan) -> Self {
+        let agents = Agents::new("pi".into());
+        let runner = Place::new(plan.clone(), agents.clone());
         let hub = Hub::new(prepared, plan.clone(), runner.clone());
         runner.start().await;
         hub.start(prepared).await;
