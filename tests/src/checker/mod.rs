@@ -22,6 +22,7 @@ mod session;
 mod tests;
 mod verdict;
 
+pub use record::is_delta;
 pub use verdict::{Fault, NEIGHBOURS, Rule, Verdict};
 
 use commands::Commands;

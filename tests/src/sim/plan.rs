@@ -177,7 +177,8 @@ impl Plan {
             94..=97 => Script { garbage: 3, ..plain },
             98 => Script { ignore_abort: true, ..Script::deltas(20).paced(2.0) },
             // More bytes than a ring holds.
-            _ => Script::deltas(30).size(110_000),
+            _ if random.random_bool(0.3) => Script::deltas(22).size(110_000),
+            _ => plain,
         };
         Act::Input { session, client, cmd, script }
     }
