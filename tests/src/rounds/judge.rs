@@ -28,6 +28,8 @@ pub trait Terms {
     fn is_disturbed(&self, session: usize) -> bool;
     /// Whether an input may rightly never reach the conversation: it was given back, or went down with the agent that had it.
     fn may_lose(&self, session: usize, kind: &str) -> bool;
+    /// Whether the runner or an agent of the session was ended, so that what it had may be gone.
+    fn ends_agents(&self, session: usize) -> bool;
     /// Whether numbers began anew, so that the events of before are out of reach.
     fn begins_anew(&self) -> bool;
 }
@@ -150,6 +152,9 @@ impl Judge {
         // Not always the last: an input of before whose turn came late follows it.
         let answered = history.iter().any(|message| message["role"] == "assistant" && message["parts"][0]["text"] == well);
         assert!(answered, "session {session} works again: {history:?}");
+        // Known when the answer to every abort came, and nothing went down with an agent.
+        let given_back: Option<Vec<&[String]>> = clients.iter().map(|client| client.checker.given_back(session)).collect();
+        let given_back = given_back.filter(|_| !terms.ends_agents(journal.number)).map(|given| given.concat());
         let of_session = || sent.iter().filter(|sent| sent.session == journal.number);
         for input in of_session() {
             let accepted: Vec<_> =
@@ -164,6 +169,11 @@ impl Judge {
                 "{} ({kind}) was accepted and is not in the conversation",
                 input.client_id
             );
+            if let Some(given_back) = &given_back {
+                let given = given_back.contains(&input.client_id);
+                assert!(said == 1 || given, "{} ({kind}) is neither in the conversation, nor did an abort give it back", input.client_id);
+                assert!(said == 0 || !given, "{} ({kind}) is in the conversation, and an abort gave it back", input.client_id);
+            }
             if let Some(expected) =
                 input.expects.as_ref().filter(|_| said == 1 && input.cmd == "prompt" && !terms.is_disturbed(journal.number))
             {

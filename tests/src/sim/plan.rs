@@ -228,13 +228,17 @@ impl Plan {
 
 impl Terms for Plan {
     fn is_disturbed(&self, session: usize) -> bool {
-        let hits = |act: &Act| match act {
+        let steers = |act: &Act| matches!(act, Act::Input { session: of, cmd, .. } if *of == session && *cmd == "steer");
+        self.is_aborted(session) || self.ends_agents(session) || self.any(steers)
+    }
+
+    fn ends_agents(&self, session: usize) -> bool {
+        self.any(|act| match act {
             Act::Runner { .. } | Act::Power { .. } => true,
             Act::Agent { session: of, ending } => *of == session && !matches!(ending, Ending::Silent(_)),
-            Act::Input { session: of, script, cmd, .. } => *of == session && (script.exit.is_some() || *cmd == "steer"),
+            Act::Input { session: of, script, .. } => *of == session && script.exit.is_some(),
             _ => false,
-        };
-        self.is_aborted(session) || self.any(hits)
+        })
     }
 
     fn may_lose(&self, session: usize, kind: &str) -> bool {
