@@ -15,6 +15,7 @@ mod process;
 pub mod rounds;
 mod script;
 pub mod scripted;
+pub mod sim;
 pub mod wire;
 
 pub use census::{Census, Member};

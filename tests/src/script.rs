@@ -125,7 +125,7 @@ impl Script {
         let begin = text.len();
         let _ = if self.stamp { write!(text, "{index}@{now} ") } else { write!(text, "{index} ") };
         let written = text.len() - begin;
-        text.extend(std::iter::repeat_n('.', self.size.saturating_sub(written)));
+        text.push_str(&".".repeat(self.size.saturating_sub(written)));
     }
 
     /// The whole text of the answer; only without stamps is it known beforehand.

@@ -151,6 +151,12 @@ fn there_is_one_way_to_start_a_process_on_each_side() {
 }
 
 #[test]
+fn the_daemons_use_no_seam_that_is_for_embedding() {
+    only_in(EVERYTHING, &["Host for "], &["runner/octo-runner/src/agent/host.rs"]);
+    only_in(EVERYTHING, &["Journal::embedded(", "dial: Some("], &[]);
+}
+
+#[test]
 fn the_control_plane_opens_no_workspace() {
     for (path, text) in code(&["actors/octo/src"]) {
         for line in text.lines() {

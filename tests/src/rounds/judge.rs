@@ -1,5 +1,6 @@
 //! What a round is judged by: one more client, who was not there, and what the server has when all is over.
 
+use crate::checker::is_delta;
 use crate::{Client, PATIENCE, request};
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -27,6 +28,8 @@ pub trait Terms {
     fn is_disturbed(&self, session: usize) -> bool;
     /// Whether an input may rightly never reach the conversation: it was given back, or went down with the agent that had it.
     fn may_lose(&self, session: usize, kind: &str) -> bool;
+    /// Whether the runner or an agent of the session was ended, so that what it had may be gone.
+    fn ends_agents(&self, session: usize) -> bool;
     /// Whether numbers began anew, so that the events of before are out of reach.
     fn begins_anew(&self) -> bool;
 }
@@ -58,6 +61,12 @@ impl Judge {
         Self { client, url }
     }
 
+    /// The same through a client that has no connection yet.
+    pub async fn connected(mut client: Client, url: Option<String>) -> Self {
+        client.reconnect().await;
+        Self::new(client, url)
+    }
+
     /// Waits until nothing runs in a session, asks it `message`, and reads all that there is of it.
     pub async fn at_rest(&mut self, number: usize, message: &str, client_id: &str) -> Journal {
         let session = session_id(number);
@@ -85,6 +94,7 @@ impl Judge {
                 rows.push(frame);
             }
         }
+        without_pruned(&mut rows);
         let history = self.client.history(&session).await;
         let rest = match &self.url {
             Some(url) => {
@@ -142,6 +152,9 @@ impl Judge {
         // Not always the last: an input of before whose turn came late follows it.
         let answered = history.iter().any(|message| message["role"] == "assistant" && message["parts"][0]["text"] == well);
         assert!(answered, "session {session} works again: {history:?}");
+        // Known when the answer to every abort came, and nothing went down with an agent.
+        let given_back: Option<Vec<&[String]>> = clients.iter().map(|client| client.checker.given_back(session)).collect();
+        let given_back = given_back.filter(|_| !terms.ends_agents(journal.number)).map(|given| given.concat());
         let of_session = || sent.iter().filter(|sent| sent.session == journal.number);
         for input in of_session() {
             let accepted: Vec<_> =
@@ -156,6 +169,11 @@ impl Judge {
                 "{} ({kind}) was accepted and is not in the conversation",
                 input.client_id
             );
+            if let Some(given_back) = &given_back {
+                let given = given_back.contains(&input.client_id);
+                assert!(said == 1 || given, "{} ({kind}) is neither in the conversation, nor did an abort give it back", input.client_id);
+                assert!(said == 0 || !given, "{} ({kind}) is in the conversation, and an abort gave it back", input.client_id);
+            }
             if let Some(expected) =
                 input.expects.as_ref().filter(|_| said == 1 && input.cmd == "prompt" && !terms.is_disturbed(journal.number))
             {
@@ -190,4 +208,18 @@ impl Judge {
         }
         self.client
     }
+}
+
+/// A replay may come from octo's ring, which still has what the journal pruned at the end of a message: not everybody has to have seen that.
+fn without_pruned(rows: &mut Vec<Value>) {
+    let id = |row: &Value| match row["event"].as_str() {
+        Some("stream.message_end") => row["message"]["id"].as_str().map(str::to_owned),
+        Some("stream.message_discarded") => row["message_id"].as_str().map(str::to_owned),
+        _ => None,
+    };
+    let ended: std::collections::HashSet<String> = rows.iter().filter_map(id).collect();
+    let is_pruned = |row: &Value| {
+        is_delta(row["event"].as_str().unwrap_or_default()) && row["message_id"].as_str().is_some_and(|id| ended.contains(id))
+    };
+    rows.retain(|row| !is_pruned(row));
 }

@@ -206,6 +206,12 @@ impl Terms for Plan {
         self.steps.iter().any(|step| match &step.act {
             Act::Abort { session: aborted, .. } => *aborted == session,
             Act::Input { session: steered, cmd, .. } => *steered == session && *cmd == "steer",
+            Act::Strike { .. } | Act::Cut { .. } => false,
+        }) || self.ends_agents(session)
+    }
+
+    fn ends_agents(&self, session: usize) -> bool {
+        self.steps.iter().any(|step| match &step.act {
             Act::Strike { victims, blow } => {
                 let stops = !matches!(blow, Blow::Freeze(_));
                 let hits = |victim: &Victim| match victim {
@@ -216,7 +222,7 @@ impl Terms for Plan {
                 };
                 stops && victims.iter().any(hits)
             }
-            Act::Cut { .. } => false,
+            _ => false,
         })
     }
 

@@ -27,8 +27,6 @@ enum Order {
     Cut,
     Sleep,
     Wake,
-    /// Numbers may begin anew.
-    MayResync,
     /// Answer when everything that was sent is answered.
     Flush(oneshot::Sender<()>),
     /// Answer when `session` was seen up to this `seq`.
@@ -67,11 +65,6 @@ impl Watcher {
     /// It reads like everybody else from now on.
     pub fn wake(&self) {
         let _ = self.orders.send(Order::Wake);
-    }
-
-    /// Numbers of every session may begin anew once more.
-    pub fn may_resync(&self) {
-        let _ = self.orders.send(Order::MayResync);
     }
 
     /// It has broken off: a promise was broken, and it says which.
@@ -128,6 +121,8 @@ struct Pending {
     command: Value,
     /// Under which id it is on its way on this connection.
     id: Option<String>,
+    /// When it may be on its way again: it was refused for now.
+    not_before: Option<Instant>,
     since: Instant,
 }
 
@@ -151,7 +146,12 @@ impl Run {
             }
             self.post().await;
             self.report();
-            let waits = self.outbox.iter().any(|pending| pending.id.is_none());
+            let again = self
+                .outbox
+                .iter()
+                .filter(|pending| pending.id.is_none())
+                .map(|p| p.not_before.unwrap_or_else(|| Instant::now() + RETRY))
+                .min();
             tokio::select! {
                 biased;
                 order = self.inbox.recv() => match order {
@@ -163,7 +163,7 @@ impl Run {
                         self.take(&frame).await;
                     }
                 }
-                () = tokio::time::sleep(RETRY), if waits => {}
+                () = tokio::time::sleep_until(again.unwrap_or_else(Instant::now)), if again.is_some() => {}
             }
         }
     }
@@ -192,7 +192,8 @@ impl Run {
 
     /// Puts what waits on its way.
     async fn post(&mut self) {
-        for pending in self.outbox.iter_mut().filter(|pending| pending.id.is_none()) {
+        let now = Instant::now();
+        for pending in self.outbox.iter_mut().filter(|pending| pending.id.is_none() && pending.not_before.is_none_or(|at| at <= now)) {
             self.sent += 1;
             let id = format!("w{}", self.sent);
             let mut frame = pending.command.clone();
@@ -208,11 +209,12 @@ impl Run {
 
     fn obey(&mut self, order: Order) {
         match order {
-            Order::Send { session, command } => self.outbox.push(Pending { session, command, id: None, since: Instant::now() }),
+            Order::Send { session, command } => {
+                self.outbox.push(Pending { session, command, id: None, not_before: None, since: Instant::now() })
+            }
             Order::Cut => self.client.cut(),
             Order::Sleep => self.reader = Reader::Asleep,
             Order::Wake => self.reader = Reader::Eager,
-            Order::MayResync => self.sessions.iter().for_each(|session| self.client.checker.may_resync(session)),
             Order::Flush(say) => self.flushes.push(say),
             Order::Reach(session, seq, say) => self.goals.push((session, seq, say)),
         }
@@ -242,6 +244,7 @@ impl Run {
         } else {
             assert!(PASSING.contains(&code) || code == FULL, "{} is refused for ever: {response}", self.outbox[at].command);
             self.outbox[at].id = None;
+            self.outbox[at].not_before = Some(Instant::now() + RETRY);
         }
     }
 

@@ -65,6 +65,8 @@ impl Journal {
         let schema::Opened { connection, witness, gone } = schema::open(&path, boot_id, now_ms())?;
         let reader = reader::open(&path).map_err(|error| JournalError::sqlite("opening a reader", &path, &error))?;
         let readers = reader::Readers::at_once(&path, reader);
+        // Opening ends with a commit that is synced, and all that lies before it in the log with it.
+        disk.synced(&path);
         let hand = hand::Hand::threadless(writer::Writer::new(connection, witness).on(disk));
         Ok(Self { inner: Arc::new(Inner { path, gone, hand, readers, thread: Mutex::new(None) }) })
     }
