@@ -56,6 +56,7 @@ mod closing;
 mod context;
 mod directory;
 mod event_log;
+mod fail_point;
 mod group;
 mod incarnation;
 mod inspect;

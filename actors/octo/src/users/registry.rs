@@ -53,6 +53,9 @@ impl Awake {
     }
 }
 
+/// The branch of all users: when it fails beyond its intensity, octo ends.
+pub(crate) const KIND: Kind = Kind::permanent("users");
+
 impl Users {
     /// Starts the branch `/users` of the tree.
     ///
@@ -63,9 +66,7 @@ impl Users {
         let args = (config, awake.clone());
         let address = system
             .root()
-            .start_child::<UsersActor>(Kind::permanent("users"), "users", move || {
-                (args.0.launch.clone(), args.0.instance.clone(), args.1.clone())
-            })
+            .start_child::<UsersActor>(KIND, "users", move || (args.0.launch.clone(), args.0.instance.clone(), args.1.clone()))
             .await?;
         Ok(Self { address, awake, directory: system.directory().clone() })
     }

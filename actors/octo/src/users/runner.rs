@@ -12,7 +12,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// Starting a runner may take its time; back-off from 0.1 s to 30 s, with jitter, for as long as it takes.
-pub(super) const KIND: Kind = Kind::permanent("runner").unlimited().mailbox(16).stuck_after(Duration::from_secs(60));
+pub(crate) const KIND: Kind =
+    Kind::permanent("runner").unlimited().mailbox(16).stuck_after(Duration::from_secs(60)).restart_stuck(Duration::from_secs(180));
 
 pub(super) struct Runner {
     link: Link,

@@ -20,7 +20,7 @@ const RETRY: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_s
 /// A subscription that lived so long did begin; one that ends at once counts as a failure however it began.
 const LASTED: Duration = Duration::from_secs(1);
 
-pub(super) const KIND: Kind = Kind::transient("session").degrade().mailbox(16);
+pub(crate) const KIND: Kind = Kind::transient("session").degrade().mailbox(16).restart_stuck(Duration::from_secs(60));
 
 pub(super) struct Session {
     feed: Arc<Feed>,

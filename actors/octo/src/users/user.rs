@@ -39,7 +39,9 @@ const FOLLOW_AGAIN: Duration = Duration::from_millis(20);
 const SWEEP: Duration = Duration::from_secs(10);
 const STOP_SESSION: Duration = Duration::from_secs(2);
 
-pub(super) const KIND: Kind = Kind::permanent("user").intensity(5, Duration::from_secs(60)).degrade();
+/// Whatever fails below a user stays there; one who fails too often is degraded, and nobody else.
+pub(crate) const KIND: Kind =
+    Kind::permanent("user").intensity(5, Duration::from_secs(60)).degrade().restart_stuck(Duration::from_secs(60));
 
 /// How the runner is reached.
 #[derive(Clone)]

@@ -1,5 +1,6 @@
 //! The actor that owns one agent's process.
 
+use super::lease::{Lease, LeaseError};
 use super::{News, Plan, PlanError};
 use crate::kill_point::{self, Point};
 use crate::session::{SessionAddress, SessionMsg, deliver};
@@ -45,6 +46,8 @@ pub struct AgentStart {
 pub enum AgentMsg {
     /// End it: end of input, then SIGTERM, then the whole tree.
     Stop,
+    /// End it at once, because of this: a whole sentence. It is started again as after a crash.
+    End { cause: String },
     #[doc(hidden)]
     Ended(Exit),
 }
@@ -57,6 +60,8 @@ pub struct AgentProcess {
     pid: Option<u32>,
     controller: Option<Controller>,
     stop: watch::Sender<bool>,
+    /// Why octo ended it.
+    cause: Option<String>,
     stderr: Arc<Mutex<VecDeque<u8>>>,
 }
 
@@ -66,6 +71,8 @@ enum SpawnError {
     Plan(#[from] PlanError),
     #[error(transparent)]
     Launch(#[from] LaunchError),
+    #[error(transparent)]
+    Lease(#[from] LeaseError),
     #[error("the agent's sandbox was not ready within {START_PATIENCE:?}")]
     Slow,
     #[error("the agent has no pipes")]
@@ -83,15 +90,18 @@ struct Spawned {
 async fn spawn(start: &AgentStart) -> Result<Spawned, SpawnError> {
     let plan = start.plan.lock().unwrap_or_else(PoisonError::into_inner).clone();
     let shared = Arc::clone(&start.shared);
+    let (lease, note) = Lease::take(&shared.options.data_dir, &plan.session).await?.into_descriptor();
     let spec = tokio::task::spawn_blocking(move || {
         let info = shared.launcher.check()?;
         let bare = matches!(info.isolation, Isolation::None { .. });
         Ok::<_, SpawnError>(plan.launch(&shared.options, &shared.finder, bare)?)
     });
-    let spec = spec.await.map_err(|_| SpawnError::Slow)??;
+    let mut spec = spec.await.map_err(|_| SpawnError::Slow)??;
+    spec.lease = Some(lease);
     let mut sandboxed = start.shared.launcher.spawn(spec).await?;
     let started = tokio::time::timeout(START_PATIENCE, sandboxed.started()).await.map_err(|_| SpawnError::Slow)??;
     let pid = u32::try_from(started.agent_pid.as_raw()).unwrap_or_default();
+    note.agent(pid);
     match (sandboxed.stdin.take(), sandboxed.stdout.take(), sandboxed.stderr.take()) {
         (Some(stdin), Some(stdout), Some(stderr)) => Ok(Spawned { sandboxed, pid, stdin, stdout, stderr }),
         _ => Err(SpawnError::NoPipes),
@@ -111,6 +121,7 @@ impl Actor for AgentProcess {
             pid: None,
             controller: None,
             stop: watch::Sender::new(false),
+            cause: None,
             stderr: Arc::default(),
         };
         let spawned = match spawn(&start).await {
@@ -137,6 +148,13 @@ impl Actor for AgentProcess {
                 }
                 Ok(())
             }
+            AgentMsg::End { cause } => {
+                if let Some(controller) = &self.controller {
+                    self.cause = Some(cause);
+                    controller.kill_tree();
+                }
+                Ok(())
+            }
             AgentMsg::Ended(exit) => {
                 let expected = *self.stop.borrow();
                 let again = !expected && self.was_ready.load(Relaxed);
@@ -160,6 +178,7 @@ impl Actor for AgentProcess {
     fn name_of(message: &AgentMsg) -> &'static str {
         match message {
             AgentMsg::Stop => "stop",
+            AgentMsg::End { .. } => "end",
             AgentMsg::Ended(_) => "ended",
         }
     }
@@ -201,12 +220,17 @@ impl AgentProcess {
 
     fn report(&self, exit: &Exit, expected: bool) -> ExitReport {
         let mut tail = self.stderr();
-        let mut report =
-            ExitReport { stderr_tail: String::from_utf8_lossy(tail.make_contiguous()).into_owned(), expected, ..ExitReport::default() };
+        let mut report = ExitReport {
+            stderr_tail: String::from_utf8_lossy(tail.make_contiguous()).into_owned(),
+            expected,
+            cause: self.cause.clone(),
+            ..ExitReport::default()
+        };
         match exit {
             Exit::Code(code) => report.code = Some(*code),
             Exit::Signal(signal) => report.signal = Some(*signal),
             Exit::TreeKilled => report.signal = Some(nix::libc::SIGKILL),
+            Exit::Exceeded(excess) => report.cause = Some(format!("the agent {excess}")),
             Exit::NotStarted { reason } => report.stderr_tail.push_str(reason),
         }
         report

@@ -2,6 +2,7 @@
 
 use super::batch::{Batch, Change, Entry, FinishedMessage, NewSession, Sync};
 use super::checksum;
+use super::fence::Fence;
 use super::reader::base_of;
 use super::retention::{self, Cut};
 use super::schema::{MAX_SEQ, SEQ_BITS};
@@ -76,6 +77,7 @@ pub(super) type Seen = (i64, Option<Slot>);
 pub(super) struct Writer {
     connection: Connection,
     witness: Witness,
+    fence: Arc<Fence>,
     path: PathBuf,
     sync: Sync,
     refusing: Option<Refusing>,
@@ -96,9 +98,9 @@ struct Refusing {
 }
 
 impl Writer {
-    pub fn new(connection: Connection, witness: Witness) -> Self {
+    pub fn new(connection: Connection, witness: Witness, fence: Arc<Fence>) -> Self {
         let path = connection.path().map(PathBuf::from).unwrap_or_default();
-        Self { connection, witness, path, sync: Sync::Full, refusing: None, doubtful: false, log_pages: 0 }
+        Self { connection, witness, fence, path, sync: Sync::Full, refusing: None, doubtful: false, log_pages: 0 }
     }
 
     /// The disk did as it was told so far: a commit is quick, and what it says is true.
@@ -216,6 +218,7 @@ impl Writer {
             self.sync = sync;
         }
         let transaction = self.connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate).map_err(failed)?;
+        self.fence.claim(&transaction, path)?;
         let mut done = Vec::with_capacity(group.len());
         let mut seen = BTreeMap::new();
         for operation in group {

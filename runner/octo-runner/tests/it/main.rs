@@ -6,6 +6,8 @@ mod crash;
 mod disk;
 mod durability;
 mod kill_points;
+mod lease;
+mod limits;
 mod link;
 mod power;
 mod real_pi;
