@@ -123,6 +123,15 @@ impl Client {
         assert_eq!((second["channel"].as_str(), second["type"].as_str()), (Some("session"), Some("connected")), "{second}");
     }
 
+    /// Tries once to open a socket and to be greeted.
+    pub async fn try_reconnect(&mut self) -> bool {
+        self.cut();
+        let mut request = format!("{}/api/ws/mux", self.url.replace("http://", "ws://")).into_client_request().unwrap();
+        request.headers_mut().insert("authorization", format!("Bearer {}", self.token).parse().unwrap());
+        self.socket = self.dial(request).await.ok();
+        self.read().await.is_some()
+    }
+
     async fn dial(&self, request: Request) -> Result<Socket, tokio_tungstenite::tungstenite::Error> {
         let port = self.url.rsplit(':').next().and_then(|port| port.parse().ok()).expect("a URL with a port");
         let stream = self.path.dial(port).await?;

@@ -17,7 +17,7 @@ pub(crate) const KIND: Kind =
 
 pub(super) struct Runner {
     link: Link,
-    _up: Up,
+    up: Up,
 }
 
 pub(super) enum Msg {
@@ -30,7 +30,8 @@ struct Up(Arc<Shared>);
 
 impl Drop for Up {
     fn drop(&mut self) {
-        self.0.reach(Reached::Down("the link to the runner was lost".into()));
+        // Whoever ended it by force gave no reason.
+        self.0.lost("the link to the runner was lost".into());
     }
 }
 
@@ -51,10 +52,11 @@ impl Actor for Runner {
         let welcome = link.welcome();
         tracing::info!(user = %shared.id(), runner = welcome.runner_id, pid = welcome.pid, software = welcome.software, "runner linked");
         shared.reach(Reached::Up(link.clone()));
-        Ok(Self { link, _up: Up(shared) })
+        Ok(Self { link, up: Up(shared) })
     }
 
     async fn handle(&mut self, Msg::Lost(reason): Msg, _: &Ctx<Msg>) -> Result<(), Failure> {
+        self.up.0.lost(reason.as_str().into());
         Err(reason.into())
     }
 

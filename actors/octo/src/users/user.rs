@@ -116,6 +116,17 @@ impl Shared {
         self.link.send_replace(reached);
     }
 
+    /// There was a link, and it is lost.
+    pub fn lost(&self, reason: Arc<str>) {
+        self.link.send_if_modified(|reached| {
+            let was_up = matches!(reached, Reached::Up(_));
+            if was_up {
+                *reached = Reached::Down(reason);
+            }
+            was_up
+        });
+    }
+
     /// One more attempt that failed for good.
     pub fn failed(&self, reason: Arc<str>) -> Reached {
         Reached::Failed { reason, attempt: self.failures.fetch_add(1, Relaxed) + 1 }
