@@ -170,6 +170,15 @@ impl Client {
         true
     }
 
+    /// Tries once to open a socket and to be greeted.
+    pub async fn try_reconnect(&mut self) -> bool {
+        self.cut();
+        let mut request = format!("{}/api/ws/mux", self.url.replace("http://", "ws://")).into_client_request().unwrap();
+        request.headers_mut().insert("authorization", format!("Bearer {}", self.token).parse().unwrap());
+        self.socket = self.dial(request).await.ok();
+        self.read().await.is_some()
+    }
+
     async fn dial(&self, request: Request) -> Result<Socket, tokio_tungstenite::tungstenite::Error> {
         if let Some(dial) = &self.dial {
             let stream = dial().await?;

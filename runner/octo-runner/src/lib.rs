@@ -18,9 +18,12 @@ pub mod history;
 pub mod idle;
 pub mod journal;
 pub mod kill_point;
+mod kinds;
 pub mod link;
 pub mod options;
 pub mod retention;
 pub mod runner;
 pub mod session;
 pub mod shared;
+
+pub use kinds::kinds;

@@ -16,6 +16,8 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// Exit code when the supervision tree has failed: the service manager starts the runner again.
 const EXIT_FAILED: u8 = 70;
+/// Exit code when another runner has taken the journal over: this one was frozen, or its locks were removed.
+const EXIT_REPLACED: u8 = 76;
 /// Exit code when another runner still holds the socket or the journal: it may be on its way out, so another try may succeed.
 const EXIT_HELD: u8 = 75;
 
@@ -76,6 +78,10 @@ async fn serve(options: Options) -> anyhow::Result<ExitCode> {
     tokio::select! {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
+        replaced = runner.replaced() => {
+            tracing::error!(%replaced, "ending at once, with every agent of this runner");
+            return Ok(ExitCode::from(EXIT_REPLACED));
+        }
         why = runner.failed() => {
             tracing::error!(%why, "the tree of actors has failed");
             return Ok(ExitCode::from(EXIT_FAILED));

@@ -9,9 +9,9 @@ use crate::journal::{BOOT_ID_FILE, Journal, JournalError};
 use crate::link::{self, LINK, Link, LinkArgs, ListenError, Listener, Peers, Serving};
 use crate::options::Options;
 use crate::retention::{RETENTION, Retention};
-use crate::session::Registry;
+use crate::session::{Registry, SESSIONS};
 use crate::shared::Shared;
-use octo_actors::{Address, Kind, StartError, System};
+use octo_actors::{Address, StartError, System};
 use octo_sandbox::{LaunchError, Launcher};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -88,7 +88,7 @@ impl Runner {
             let registry = registry.clone();
             system.root().start_child::<History>(HISTORY, "history", move || registry.clone()).await?
         };
-        let sessions = system.root().start_group(Kind::permanent("sessions").unlimited(), "sessions", |_| async { Ok(()) }).await?;
+        let sessions = system.root().start_group(SESSIONS, "sessions", |_| async { Ok(()) }).await?;
         registry.place_below(sessions);
         for id in unfinished {
             if let Err(error) = registry.actor(&id).await {
@@ -108,6 +108,11 @@ impl Runner {
     /// Waits until the tree has failed beyond what its supervisors can mend; says why.
     pub async fn failed(&self) -> String {
         self.system.failed().await
+    }
+
+    /// Waits until another runner has taken this one's journal over, and says so. Nothing of this one may go on then.
+    pub async fn replaced(&self) -> JournalError {
+        self.registry.shared().journal.replaced().await
     }
 
     /// All sessions.

@@ -57,6 +57,9 @@ impl Awake {
     }
 }
 
+/// The branch of all users: when it fails beyond its intensity, octo ends.
+pub(crate) const KIND: Kind = Kind::permanent("users");
+
 impl Users {
     /// Starts the branch `/users` of the tree.
     ///
@@ -66,7 +69,7 @@ impl Users {
         let (awake, system) = (Awake::default(), config.system.clone());
         let way = Way { launch: config.launch, dial: config.dial, instance: config.instance };
         let args = (way, awake.clone());
-        let address = system.root().start_child::<UsersActor>(Kind::permanent("users"), "users", move || args.clone()).await?;
+        let address = system.root().start_child::<UsersActor>(KIND, "users", move || args.clone()).await?;
         Ok(Self { address, awake, directory: system.directory().clone() })
     }
 

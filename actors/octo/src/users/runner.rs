@@ -12,7 +12,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// Starting a runner may take its time; back-off from 0.1 s to 30 s, with jitter, for as long as it takes.
-pub(super) const KIND: Kind = Kind::permanent("runner").unlimited().mailbox(16).stuck_after(Duration::from_secs(60));
+pub(crate) const KIND: Kind =
+    Kind::permanent("runner").unlimited().mailbox(16).stuck_after(Duration::from_secs(60)).restart_stuck(Duration::from_secs(180));
 
 /// How runners are reached.
 #[derive(Clone)]
@@ -26,7 +27,7 @@ pub(super) struct Way {
 
 pub(super) struct Runner {
     link: Link,
-    _up: Up,
+    up: Up,
 }
 
 pub(super) enum Msg {
@@ -39,7 +40,8 @@ struct Up(Arc<Shared>);
 
 impl Drop for Up {
     fn drop(&mut self) {
-        self.0.reach(Reached::Down("the link to the runner was lost".into()));
+        // Whoever ended it by force gave no reason.
+        self.0.lost("the link to the runner was lost".into());
     }
 }
 
@@ -60,10 +62,11 @@ impl Actor for Runner {
         let welcome = link.welcome();
         tracing::info!(user = %shared.id(), runner = welcome.runner_id, pid = welcome.pid, software = welcome.software, "runner linked");
         shared.reach(Reached::Up(link.clone()));
-        Ok(Self { link, _up: Up(shared) })
+        Ok(Self { link, up: Up(shared) })
     }
 
     async fn handle(&mut self, Msg::Lost(reason): Msg, _: &Ctx<Msg>) -> Result<(), Failure> {
+        self.up.0.lost(reason.as_str().into());
         Err(reason.into())
     }
 

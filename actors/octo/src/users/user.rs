@@ -38,7 +38,9 @@ const FOLLOW_AGAIN: Duration = Duration::from_millis(20);
 const SWEEP: Duration = Duration::from_secs(10);
 const STOP_SESSION: Duration = Duration::from_secs(2);
 
-pub(super) const KIND: Kind = Kind::permanent("user").intensity(5, Duration::from_secs(60)).degrade();
+/// Whatever fails below a user stays there; one who fails too often is degraded, and nobody else.
+pub(crate) const KIND: Kind =
+    Kind::permanent("user").intensity(5, Duration::from_secs(60)).degrade().restart_stuck(Duration::from_secs(60));
 
 /// How the runner is reached.
 #[derive(Clone)]
@@ -111,6 +113,17 @@ impl Shared {
 
     pub fn reach(&self, reached: Reached) {
         self.link.send_replace(reached);
+    }
+
+    /// There was a link, and it is lost.
+    pub fn lost(&self, reason: Arc<str>) {
+        self.link.send_if_modified(|reached| {
+            let was_up = matches!(reached, Reached::Up(_));
+            if was_up {
+                *reached = Reached::Down(reason);
+            }
+            was_up
+        });
     }
 
     /// One more attempt that failed for good.

@@ -1,5 +1,6 @@
 //! Where agents' processes come from. In the daemon that is octo-sandbox and nothing else; a simulation hands in agents that are no processes.
 
+use super::lease::{Lease, LeaseError};
 use super::{Plan, PlanError};
 use crate::shared::Shared;
 use futures_util::FutureExt as _;
@@ -45,6 +46,8 @@ pub enum HostError {
     Plan(#[from] PlanError),
     #[error(transparent)]
     Launch(#[from] LaunchError),
+    #[error(transparent)]
+    Lease(#[from] LeaseError),
     #[error("the agent's sandbox was not ready within {START_PATIENCE:?}")]
     Slow,
     #[error("the agent has no pipes")]
@@ -70,16 +73,19 @@ impl Control for Controller {
 }
 
 async fn launch(launcher: Launcher, plan: Plan, shared: Arc<Shared>) -> Result<Running, HostError> {
+    let (lease, note) = Lease::take(&shared.options.data_dir, &plan.session).await?.into_descriptor();
     let looking = launcher.clone();
     let spec = tokio::task::spawn_blocking(move || {
         let info = looking.check()?;
         let bare = matches!(info.isolation, Isolation::None { .. });
         Ok::<_, HostError>(plan.launch(&shared.options, &shared.finder, bare)?)
     });
-    let spec = spec.await.map_err(|_| HostError::Slow)??;
+    let mut spec = spec.await.map_err(|_| HostError::Slow)??;
+    spec.lease = Some(lease);
     let mut sandboxed = launcher.spawn(spec).await?;
     let started = tokio::time::timeout(START_PATIENCE, sandboxed.started()).await.map_err(|_| HostError::Slow)??;
     let pid = u32::try_from(started.agent_pid.as_raw()).unwrap_or_default();
+    note.agent(pid);
     match (sandboxed.stdin.take(), sandboxed.stdout.take(), sandboxed.stderr.take()) {
         (Some(stdin), Some(stdout), Some(stderr)) => Ok(Running {
             pid,

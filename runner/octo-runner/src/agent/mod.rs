@@ -3,17 +3,19 @@
 //! Owns: the launch plan ([`Plan`]), the process with its three pipes ([`AgentProcess`]), the end of what it wrote to stderr, its vital signs.
 //!
 //! Promises: everything starts through its [`Host`], which in the daemon is `octo_sandbox::Launcher`; stdout is read only as fast as the session takes it, stderr is always drained, stdin has
-//! a bounded queue; the session hears of the end once, after everything that was written before it; the whole tree is gone then.
+//! a bounded queue; of one session there is one agent at a time, whatever becomes of this runner ([`lease`]); the session hears of the end once, after everything that was written before it; the whole tree is gone then.
 //!
 //! Never: understands what an agent says, or decides what follows from its end: that is the session's, and the policy on [`AGENT`].
 
 mod host;
+mod lease;
 mod pi_home;
 mod plan;
 mod process;
 mod vitals;
 
 pub use host::{Control, Host, HostError, Running};
+pub use lease::{LeaseError, forget as forget_lease};
 pub use plan::{Plan, PlanError};
 pub use process::{AgentMsg, AgentProcess, AgentStart, STOP_PATIENCE};
 pub use vitals::{Vitals, companions};

@@ -44,6 +44,8 @@ pub struct AgentStart {
 pub enum AgentMsg {
     /// End it: end of input, then SIGTERM, then the whole tree.
     Stop,
+    /// End it at once, because of this: a whole sentence. It is started again as after a crash.
+    End { cause: String },
     #[doc(hidden)]
     Ended(Exit),
 }
@@ -56,6 +58,8 @@ pub struct AgentProcess {
     pid: Option<u32>,
     controller: Option<Arc<dyn Control>>,
     stop: watch::Sender<bool>,
+    /// Why octo ended it.
+    cause: Option<String>,
     stderr: Arc<Mutex<VecDeque<u8>>>,
 }
 
@@ -72,6 +76,7 @@ impl Actor for AgentProcess {
             pid: None,
             controller: None,
             stop: watch::Sender::new(false),
+            cause: None,
             stderr: Arc::default(),
         };
         let plan = start.plan.lock().unwrap_or_else(PoisonError::into_inner).clone();
@@ -99,6 +104,13 @@ impl Actor for AgentProcess {
                 }
                 Ok(())
             }
+            AgentMsg::End { cause } => {
+                if let Some(controller) = &self.controller {
+                    self.cause = Some(cause);
+                    controller.kill_tree();
+                }
+                Ok(())
+            }
             AgentMsg::Ended(exit) => {
                 let expected = *self.stop.borrow();
                 let again = !expected && self.was_ready.load(Relaxed);
@@ -122,6 +134,7 @@ impl Actor for AgentProcess {
     fn name_of(message: &AgentMsg) -> &'static str {
         match message {
             AgentMsg::Stop => "stop",
+            AgentMsg::End { .. } => "end",
             AgentMsg::Ended(_) => "ended",
         }
     }
@@ -163,12 +176,17 @@ impl AgentProcess {
 
     fn report(&self, exit: &Exit, expected: bool) -> ExitReport {
         let mut tail = self.stderr();
-        let mut report =
-            ExitReport { stderr_tail: String::from_utf8_lossy(tail.make_contiguous()).into_owned(), expected, ..ExitReport::default() };
+        let mut report = ExitReport {
+            stderr_tail: String::from_utf8_lossy(tail.make_contiguous()).into_owned(),
+            expected,
+            cause: self.cause.clone(),
+            ..ExitReport::default()
+        };
         match exit {
             Exit::Code(code) => report.code = Some(*code),
             Exit::Signal(signal) => report.signal = Some(*signal),
             Exit::TreeKilled => report.signal = Some(nix::libc::SIGKILL),
+            Exit::Exceeded(excess) => report.cause = Some(format!("the agent {excess}")),
             Exit::NotStarted { reason } => report.stderr_tail.push_str(reason),
         }
         report

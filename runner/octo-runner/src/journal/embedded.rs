@@ -62,13 +62,14 @@ impl Journal {
     /// As [`Journal::open`].
     pub fn embedded(directory: &Path, boot_id: &str, disk: Disk) -> Result<Self, JournalError> {
         let path = directory.join("journal.db");
-        let schema::Opened { connection, witness, gone } = schema::open(&path, boot_id, now_ms())?;
+        let schema::Opened { connection, witness, fence, gone } = schema::open(&path, boot_id, now_ms())?;
         let reader = reader::open(&path).map_err(|error| JournalError::sqlite("opening a reader", &path, &error))?;
         let readers = reader::Readers::at_once(&path, reader);
         // Opening ends with a commit that is synced, and all that lies before it in the log with it.
         disk.synced(&path);
-        let hand = hand::Hand::threadless(writer::Writer::new(connection, witness).on(disk));
-        Ok(Self { inner: Arc::new(Inner { path, gone, hand, readers, thread: Mutex::new(None) }) })
+        let fence = Arc::new(fence);
+        let hand = hand::Hand::threadless(writer::Writer::new(connection, witness, Arc::clone(&fence)).on(disk));
+        Ok(Self { inner: Arc::new(Inner { path, gone, fence, hand, readers, thread: Mutex::new(None) }) })
     }
 
     /// Ends it as a kill does: nothing is written or read from here on, and nothing is tidied up. Of an embedded journal; one with threads goes on.

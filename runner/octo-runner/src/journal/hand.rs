@@ -4,6 +4,7 @@
 
 use super::JournalError;
 use super::batch::{Batch, Sync};
+use super::fence::Fence;
 use super::witness::Witness;
 use super::writer::{Operation, Outcome, Writer};
 use rusqlite::Connection;
@@ -29,8 +30,8 @@ pub(super) struct Hand {
 
 impl Hand {
     /// Starts the thread. It ends when it is closed, or when the hand is gone and all that waited is written.
-    pub fn new(connection: Connection, witness: Witness) -> std::io::Result<(Self, std::thread::JoinHandle<()>)> {
-        let writer = Writer::new(connection, witness);
+    pub fn new(connection: Connection, witness: Witness, fence: Arc<Fence>) -> std::io::Result<(Self, std::thread::JoinHandle<()>)> {
+        let writer = Writer::new(connection, witness, fence);
         let (queue, operations) = mpsc::channel(MAX_QUEUED);
         let hand = Self { writer: Arc::new(Mutex::new(Some(writer))), queue: Some(queue), waiting: Arc::default() };
         let (writer, waiting) = (Arc::clone(&hand.writer), Arc::clone(&hand.waiting));

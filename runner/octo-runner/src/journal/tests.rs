@@ -6,6 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 
 mod damage;
 mod embedded;
+mod fence;
 mod migration;
 
 pub(super) fn new_session(id: &str) -> NewSession {

@@ -3,6 +3,7 @@
 use super::batch::{Batch, Change, Entry, FinishedMessage, NewSession, Sync};
 use super::checksum;
 use super::embedded::Disk;
+use super::fence::Fence;
 use super::reader::base_of;
 use super::retention::{self, Cut};
 use super::schema::{MAX_SEQ, SEQ_BITS};
@@ -77,6 +78,7 @@ pub(super) type Seen = (i64, Option<Slot>);
 pub(super) struct Writer {
     connection: Connection,
     witness: Witness,
+    fence: Arc<Fence>,
     path: PathBuf,
     sync: Sync,
     refusing: Option<Refusing>,
@@ -99,9 +101,9 @@ struct Refusing {
 }
 
 impl Writer {
-    pub fn new(connection: Connection, witness: Witness) -> Self {
+    pub fn new(connection: Connection, witness: Witness, fence: Arc<Fence>) -> Self {
         let path = connection.path().map(PathBuf::from).unwrap_or_default();
-        Self { connection, witness, path, sync: Sync::Full, refusing: None, doubtful: false, log_pages: 0, disk: None }
+        Self { connection, witness, fence, path, sync: Sync::Full, refusing: None, doubtful: false, log_pages: 0, disk: None }
     }
 
     /// The same on a disk that may be told to fail.
@@ -235,6 +237,7 @@ impl Writer {
             self.sync = sync;
         }
         let transaction = self.connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate).map_err(failed)?;
+        self.fence.claim(&transaction, path)?;
         let mut done = Vec::with_capacity(group.len());
         let mut seen = BTreeMap::new();
         for operation in group {

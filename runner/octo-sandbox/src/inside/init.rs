@@ -5,6 +5,7 @@ use std::{
     fs::File,
     io,
     os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd},
+    time::Duration,
 };
 
 use nix::{
@@ -25,13 +26,16 @@ use super::{
     report,
     run::{ANY_WORKSPACE, on_host},
     usage::Usage,
-    wakeup::Wakeup,
+    wakeup::{Wakeup, Woken},
 };
 use crate::{
     descriptor,
     message::{Plan, PlanIsolation, Report},
     spec::Signal,
 };
+
+/// Ended children that are taken in between two looks at everything else.
+const REAPED_AT_ONCE: usize = 256;
 
 /// What `run` handed on: numbers of descriptors, and which directory the workspace must be.
 #[derive(Debug)]
@@ -50,6 +54,8 @@ struct Init {
     starting: Option<Starting>,
     agent: Pid,
     usage: Option<Usage>,
+    /// More children have ended than were taken in at once.
+    unreaped: bool,
     /// Whether the end of this process is the end of everything.
     namespace: bool,
     /// The lease, if there is one.
@@ -94,7 +100,7 @@ fn prepare(handover: &Handover, line: io::Result<OwnedFd>) -> Result<Init, Strin
     let relay = start_relay(&content)?;
     let port = relay.as_ref().map(Relay::port).transpose().map_err(describe("reading the relay's port"))?;
     let starting = Prepared::new(&content, port)?.start(line.as_fd(), stdio).map_err(describe("forking"))?;
-    Ok(Init { line, wakeup, relay, agent: starting.pid, starting: Some(starting), usage, namespace, _held: held })
+    Ok(Init { line, wakeup, relay, agent: starting.pid, starting: Some(starting), usage, unreaped: false, namespace, _held: held })
 }
 
 /// What is mounted as the workspace must be what was found harmless before: an agent that may write above it could have
@@ -145,16 +151,14 @@ impl Init {
         if let Some(code) = self.watch_start() {
             return Ok(Some(code));
         }
-        if woken {
-            let what = self.wakeup.drain();
-            if what.end && !self.namespace {
-                return Ok(Some(ENDED));
-            }
-            if what.child
-                && let Some(code) = self.reap()
-            {
-                return Ok(Some(code));
-            }
+        let what = if woken { self.wakeup.drain() } else { Woken::default() };
+        if what.end && !self.namespace {
+            return Ok(Some(ENDED));
+        }
+        if (what.child || self.unreaped)
+            && let Some(code) = self.reap()
+        {
+            return Ok(Some(code));
         }
         if let Some(relay) = &mut self.relay {
             relay.serve(&ready);
@@ -171,6 +175,7 @@ impl Init {
         let interests = self.relay.as_ref().map(|relay| relay.interests(&mut entries)).unwrap_or_default();
         let patience = self.relay.as_ref().and_then(Relay::patience);
         let patience = patience.into_iter().chain(self.usage.as_ref().map(Usage::patience)).min();
+        let patience = if self.unreaped { Some(Duration::ZERO) } else { patience };
         let timeout = patience.map_or(PollTimeout::NONE, |time| PollTimeout::try_from(time).unwrap_or(PollTimeout::ZERO));
         match poll(&mut entries, timeout) {
             Ok(_) | Err(Errno::EINTR) => {}
@@ -219,10 +224,16 @@ impl Init {
         None
     }
 
-    /// Takes in every ended child; Some(code) when the program is among them.
+    /// Takes in ended children; Some(code) when the program is among them. Not all at once: they may end faster than they are taken in, and there is
+    /// more to look after.
     fn reap(&mut self) -> Option<i32> {
         let mut ended = None;
-        while let Some((pid, status)) = next_ended() {
+        self.unreaped = true;
+        for _ in 0..REAPED_AT_ONCE {
+            let Some((pid, status)) = next_ended() else {
+                self.unreaped = false;
+                break;
+            };
             if pid == self.agent.as_raw() {
                 ended = Some(status);
             }

@@ -37,6 +37,8 @@ use nix::sys::socket::{MsgFlags, send};
 
 use crate::message::Report;
 
+/// The nice value of whoever watches a tree, where that is allowed; the program has the ordinary one.
+pub(crate) const WATCHING: i32 = -10;
 /// Exit code of `run` and `init` when they could not do their part.
 pub(crate) const FAILED: i32 = 125;
 /// Exit code of a tree that was ended through its life line.

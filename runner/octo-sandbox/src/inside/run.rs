@@ -73,6 +73,7 @@ impl Handed {
         drop(file);
         leave_the_terminal(plan.terminal)?;
         end_before_others();
+        run_before_the_program();
         let own = std::env::current_exe().map_err(describe("finding this program"))?;
         let (mut command, mounts, workspace) = surround(&plan, &own)?;
         command.args(self.init_arguments()).arg("--workspace").arg(workspace).env_clear();
@@ -169,6 +170,17 @@ fn lift(fd: impl AsFd) -> io::Result<OwnedFd> {
 fn end_before_others() {
     #[cfg(target_os = "linux")]
     let _ = std::fs::write("/proc/self/oom_score_adj", "300");
+}
+
+/// Whoever watches a tree has to run when the tree wants all of the machine: a fork bomb of root, whom the kernel holds to no number of processes,
+/// is ended by init alone. Only root may do this.
+fn run_before_the_program() {
+    // SAFETY: the calls take and return integers.
+    unsafe {
+        if libc::getpriority(libc::PRIO_PROCESS, 0) == 0 {
+            libc::setpriority(libc::PRIO_PROCESS, 0, super::WATCHING);
+        }
+    }
 }
 
 /// What is typed at the caller's terminal is for the program, not for the processes around it.

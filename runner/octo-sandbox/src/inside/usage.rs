@@ -18,8 +18,10 @@ use super::reaper;
 use crate::spec::{Excess, Limits, Resource};
 
 /// Between two looks while something is started, and while nothing is.
-const BUSY: Duration = Duration::from_millis(250);
-const CALM: Duration = Duration::from_secs(1);
+const BUSY: Duration = Duration::from_millis(50);
+const CALM: Duration = Duration::from_millis(250);
+/// Between two looks at the memory, however little is left.
+const MEMORY: Duration = Duration::from_millis(250);
 /// The longest time between two looks at the memory.
 const MEMORY_AT_LEAST_EVERY: Duration = Duration::from_secs(5);
 /// Memory that a tree may fill in a second: two cores that write zeros.
@@ -108,7 +110,7 @@ impl Usage {
             return Some(Excess { of: Resource::Memory, used, limit, most });
         }
         let left = Duration::from_millis((limit - used).saturating_mul(1000) / FILLED_PER_SECOND);
-        self.memory_due = now + left.clamp(BUSY, MEMORY_AT_LEAST_EVERY);
+        self.memory_due = now + left.clamp(MEMORY, MEMORY_AT_LEAST_EVERY);
         self.due = self.due.min(self.memory_due);
         None
     }
@@ -120,15 +122,25 @@ impl Usage {
         std::str::from_utf8(line.get(..length)?).ok()?.split_whitespace().last()?.parse().ok()
     }
 
+    /// Everybody, or so many that there are too many: who counts on while the tree forks never comes to an end.
     fn tree(&self) -> Vec<(i32, Process)> {
         let own = std::process::id().cast_signed();
         let everybody = fs::read_dir("/proc").into_iter().flatten().flatten();
-        let pids: Vec<i32> = if self.namespace {
-            everybody.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).filter(|pid| *pid != own).collect()
+        let pids: Box<dyn Iterator<Item = i32>> = if self.namespace {
+            Box::new(everybody.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).filter(move |pid| *pid != own))
         } else {
-            reaper::descendants(own).into_iter().collect()
+            Box::new(reaper::descendants(own).into_iter())
         };
-        pids.into_iter().filter_map(|pid| Some((pid, Process::of(pid, self.page)?))).collect()
+        let (limit, mut tasks) = (self.tasks.unwrap_or(u64::MAX), 0u64);
+        let counted = pids.filter_map(|pid| Some((pid, Process::of(pid, self.page)?)));
+        let within = counted.scan(false, |over, (pid, process)| {
+            if std::mem::replace(over, tasks + process.threads > limit) {
+                return None;
+            }
+            tasks += process.threads;
+            Some((pid, process))
+        });
+        within.collect()
     }
 
     /// Bytes that the tree holds, and who holds most of them.

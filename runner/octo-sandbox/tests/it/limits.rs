@@ -63,6 +63,7 @@ async fn a_fork_bomb_ends_with_its_tree_at_its_limit_and_says_so() {
     let output = run(spec).await;
     let Exit::Exceeded(excess) = output.exit else { panic!("{:?} {}", output.exit, output.stderr) };
     assert_eq!((excess.of, excess.limit, excess.used > 200), (Resource::Tasks, 200, true), "{excess}");
+    assert!(excess.used < 400, "what is over the limit is not counted to its end: {excess}");
     assert!(excess.to_string().starts_with("had more than 200 processes and threads ("), "{excess}");
     assert_eq!(processes_with(&marker), [] as [i32; 0]);
 }
@@ -109,4 +110,13 @@ async fn memory_that_many_share_is_counted_once() {
     spec.limits = Limits { memory: Some(300 * MIB), ..none() };
     let output = run(spec).await;
     assert_eq!((output.stdout.as_str(), output.exit), ("40\n", Exit::Code(0)), "{}", output.stderr);
+}
+
+/// Init runs before what it watches, where that is allowed; the program is as nice as its launcher.
+#[tokio::test]
+async fn a_program_has_the_ordinary_priority() {
+    let bed = Bed::new();
+    let output = run(bed.sh("cut -d' ' -f19 /proc/self/stat; cut -d' ' -f19 /proc/1/stat")).await;
+    let root = nix::unistd::getuid().is_root();
+    assert_eq!(output.stdout, if root { "0\n-10\n" } else { "0\n0\n" });
 }
