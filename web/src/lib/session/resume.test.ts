@@ -145,7 +145,10 @@ test("a heartbeat of another epoch, or of a head that was not reached by the nex
   for (const event of events([0])) state = reduce(state, journal.append(event));
   const seq = state.cursor?.seq ?? 0;
   const beat = (epoch: string, head: number): SessionEvent =>
-    ({ ...journal.append({ event: "session.heartbeat", process: { alive: true }, head }), epoch }) as SessionEvent;
+    ({
+      ...journal.append({ event: "session.heartbeat", process: { alive: true }, head }),
+      epoch,
+    }) as SessionEvent;
   const epoch = state.cursor?.epoch ?? "";
   expect(reduce(reduce(state, beat(epoch, seq)), beat(epoch, seq)).sync).toBe("live");
   expect(reduce(state, beat(epoch, seq + 1)).sync).toBe("live");
