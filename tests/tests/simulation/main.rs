@@ -107,16 +107,18 @@ fn a_seed_has_one_history_whatever_is_played_before_it_and_beside_it() {
     assert_eq!(different.len(), digests.len(), "seeds are different histories");
 }
 
+type Kind<'a> = &'a dyn Fn(&Act) -> bool;
+
 #[test]
 fn a_thousand_seeds_do_everything_to_everybody() {
     let plans: Vec<Plan> = (0..1000).map(Plan::of).collect();
     assert_eq!(plans, (0..1000).map(Plan::of).collect::<Vec<_>>());
     let acts = || plans.iter().flat_map(|plan| &plan.steps).map(|step| &step.act);
-    let count = |of: &dyn Fn(&Act) -> bool| acts().filter(|act| of(act)).count();
+    let count = |of: Kind<'_>| acts().filter(|act| of(act)).count();
     for cmd in ["prompt", "steer", "follow_up"] {
         assert!(count(&|act| matches!(act, Act::Input { cmd: of, .. } if *of == cmd)) > 100, "{cmd}");
     }
-    let kinds: [(&str, &dyn Fn(&Act) -> bool); 11] = [
+    let kinds: [(&str, Kind<'_>); 11] = [
         ("again", &|act| matches!(act, Act::Again { .. })),
         ("abort", &|act| matches!(act, Act::Abort { .. })),
         ("cut", &|act| matches!(act, Act::Cut { .. })),
