@@ -1,15 +1,18 @@
 //! The actor that owns one agent's process.
 
+use super::held::{Hold, Placed};
+use super::rest::Member;
 use super::{News, Plan, PlanError};
 use crate::kill_point::{self, Point};
 use crate::session::{SessionAddress, SessionMsg, deliver};
 use crate::shared::Shared;
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 use octo_actors::{Actor, Ctx, Failure};
 use octo_harness::ExitReport;
 use octo_sandbox::{AgentReader, AgentWriter, Controller, Exit, Isolation, LaunchError, Sandboxed, Signal};
 use serde_json::{Value, json};
 use std::collections::VecDeque;
+use std::os::fd::AsRawFd;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -21,7 +24,7 @@ const CHUNK: usize = 64 * 1024;
 /// What is kept of stderr.
 const STDERR_TAIL: usize = 64 * 1024;
 /// Writes that may wait for an agent that does not read.
-const STDIN_QUEUE: usize = 256;
+pub const STDIN_QUEUE: usize = 256;
 /// How long the sandbox may take until the agent's own code runs.
 const START_PATIENCE: Duration = Duration::from_secs(30);
 /// How long an agent may take to end after the end of its input.
@@ -39,12 +42,16 @@ pub struct AgentStart {
     pub counter: Arc<AtomicU64>,
     /// Set by the session when the agent took its handshake. One that never did is not started again: it would fail again.
     pub was_ready: Arc<AtomicBool>,
+    /// A process that is there already, for the first incarnation.
+    pub adopted: Arc<Mutex<Option<Placed>>>,
 }
 
 /// What it is told.
 pub enum AgentMsg {
     /// End it: end of input, then SIGTERM, then the whole tree.
     Stop,
+    /// How its tasks are brought to rest; nothing while it has no process, or ends it.
+    Hold { answer: oneshot::Sender<Hold> },
     #[doc(hidden)]
     Ended(Exit),
 }
@@ -57,7 +64,7 @@ pub struct AgentProcess {
     pid: Option<u32>,
     controller: Option<Controller>,
     stop: watch::Sender<bool>,
-    stderr: Arc<Mutex<VecDeque<u8>>>,
+    hold: Hold,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -75,9 +82,17 @@ enum SpawnError {
 struct Spawned {
     sandboxed: Sandboxed,
     pid: u32,
-    stdin: AgentWriter,
-    stdout: AgentReader,
-    stderr: AgentReader,
+    pipes: Pipes,
+}
+
+/// Its standard descriptors, those that are still open, and what waits at two of them.
+#[derive(Debug)]
+pub(super) struct Pipes {
+    pub stdin: Option<AgentWriter>,
+    pub stdout: Option<AgentReader>,
+    pub stderr: Option<AgentReader>,
+    pub unwritten: VecDeque<Bytes>,
+    pub stderr_tail: VecDeque<u8>,
 }
 
 async fn spawn(start: &AgentStart) -> Result<Spawned, SpawnError> {
@@ -93,7 +108,11 @@ async fn spawn(start: &AgentStart) -> Result<Spawned, SpawnError> {
     let started = tokio::time::timeout(START_PATIENCE, sandboxed.started()).await.map_err(|_| SpawnError::Slow)??;
     let pid = u32::try_from(started.agent_pid.as_raw()).unwrap_or_default();
     match (sandboxed.stdin.take(), sandboxed.stdout.take(), sandboxed.stderr.take()) {
-        (Some(stdin), Some(stdout), Some(stderr)) => Ok(Spawned { sandboxed, pid, stdin, stdout, stderr }),
+        (Some(stdin), Some(stdout), Some(stderr)) => {
+            let (stdin, stdout, stderr) = (Some(stdin), Some(stdout), Some(stderr));
+            let pipes = Pipes { stdin, stdout, stderr, unwritten: VecDeque::new(), stderr_tail: VecDeque::new() };
+            Ok(Spawned { sandboxed, pid, pipes })
+        }
         _ => Err(SpawnError::NoPipes),
     }
 }
@@ -103,16 +122,22 @@ impl Actor for AgentProcess {
     type Args = AgentStart;
 
     async fn start(start: AgentStart, ctx: &Ctx<AgentMsg>) -> Result<Self, Failure> {
-        let incarnation = start.counter.fetch_add(1, Relaxed) + 1;
         let mut agent = Self {
             session: start.session.clone(),
             was_ready: Arc::clone(&start.was_ready),
-            incarnation,
+            incarnation: 0,
             pid: None,
             controller: None,
             stop: watch::Sender::new(false),
-            stderr: Arc::default(),
+            hold: Hold::default(),
         };
+        let placed = start.adopted.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(placed) = placed {
+            agent.adopt(placed, ctx).await?;
+            return Ok(agent);
+        }
+        let incarnation = start.counter.fetch_add(1, Relaxed) + 1;
+        agent.incarnation = incarnation;
         let spawned = match spawn(&start).await {
             Ok(spawned) => spawned,
             // Another try would fail as well: it is the session that hears of it, not the supervisor.
@@ -122,9 +147,11 @@ impl Actor for AgentProcess {
                 return Ok(agent);
             }
         };
-        agent.pid = Some(spawned.pid);
-        agent.controller = Some(spawned.sandboxed.controller());
-        agent.attend(spawned, ctx).await?;
+        let (queue, writes) = mpsc::channel(STDIN_QUEUE);
+        let pid = spawned.pid;
+        deliver(&agent.session, || SessionMsg::Agent(News::Up { incarnation, pid, stdin: queue.clone() })).await;
+        drop(queue);
+        agent.attend(spawned, writes, ctx)?;
         Ok(agent)
     }
 
@@ -134,6 +161,12 @@ impl Actor for AgentProcess {
                 self.stop.send_replace(true);
                 if self.controller.is_none() {
                     ctx.stop();
+                }
+                Ok(())
+            }
+            AgentMsg::Hold { answer } => {
+                if self.controller.is_some() && !*self.stop.borrow() {
+                    let _ = answer.send(self.hold.clone());
                 }
                 Ok(())
             }
@@ -160,33 +193,73 @@ impl Actor for AgentProcess {
     fn name_of(message: &AgentMsg) -> &'static str {
         match message {
             AgentMsg::Stop => "stop",
+            AgentMsg::Hold { .. } => "hold",
             AgentMsg::Ended(_) => "ended",
         }
     }
 }
 
 impl AgentProcess {
-    async fn attend(&self, spawned: Spawned, ctx: &Ctx<AgentMsg>) -> Result<(), Failure> {
-        let Spawned { mut sandboxed, pid, stdin, stdout, stderr } = spawned;
+    /// Goes on with a process that was handed over. The session knows of it.
+    async fn adopt(&mut self, placed: Placed, ctx: &Ctx<AgentMsg>) -> Result<(), Failure> {
+        let Placed { adopted, incarnation, writes } = placed;
+        self.incarnation = incarnation;
+        let pid = u32::try_from(adopted.sandbox.agent).unwrap_or_default();
+        match adopted.hold() {
+            Ok((sandboxed, pipes)) => self.attend(Spawned { sandboxed, pid, pipes }, writes, ctx),
+            Err(error) => {
+                let stderr_tail = format!("it could not be taken over by the upgraded runner: {error}");
+                let report = ExitReport { stderr_tail, ..ExitReport::default() };
+                deliver(&self.session, || SessionMsg::Agent(News::Gone { incarnation, report: report.clone(), again: false })).await;
+                ctx.stop();
+                Ok(())
+            }
+        }
+    }
+
+    fn attend(&mut self, spawned: Spawned, writes: mpsc::Receiver<Bytes>, ctx: &Ctx<AgentMsg>) -> Result<(), Failure> {
+        let Spawned { mut sandboxed, pid, pipes } = spawned;
+        self.pid = Some(pid);
+        self.controller = Some(sandboxed.controller());
         let (incarnation, session) = (self.incarnation, self.session.clone());
-        let (queue, writes) = mpsc::channel(STDIN_QUEUE);
-        deliver(&session, || SessionMsg::Agent(News::Up { incarnation, pid, stdin: queue.clone() })).await;
-        drop(queue);
         let (read_all, all_read) = oneshot::channel();
+        let (hold, mut member) = (self.hold.clone(), self.hold.output.member());
         ctx.spawn_quiet(async move {
-            pump(stdout, &session, incarnation).await;
+            if let Some(stdout) = pipes.stdout {
+                pump(stdout, &session, incarnation, &hold, &mut member).await;
+            }
             let _ = read_all.send(());
         })?;
-        let tail = Arc::clone(&self.stderr);
+        self.stderr().extend(pipes.stderr_tail);
         let (drained, all_drained) = oneshot::channel();
+        let (hold, mut member) = (self.hold.clone(), self.hold.others.member());
         ctx.spawn_quiet(async move {
-            drain(stderr, &tail).await;
+            if let Some(stderr) = pipes.stderr {
+                drain(stderr, &hold, &mut member).await;
+            }
             let _ = drained.send(());
         })?;
-        ctx.spawn_quiet(write_all(stdin, writes, self.stop.subscribe()))?;
+        if let Some(stdin) = pipes.stdin {
+            let input = Input { stdin, writes, unwritten: pipes.unwritten };
+            ctx.spawn_quiet(write_all(input, self.stop.subscribe(), self.hold.clone(), self.hold.others.member()))?;
+        }
         ctx.spawn_quiet(stop_sequence(self.stop.subscribe(), sandboxed.controller()))?;
+        let (hold, mut member) = (self.hold.clone(), self.hold.others.member());
         ctx.spawn_task(async move {
-            let exit = sandboxed.wait().await;
+            let exit = loop {
+                tokio::select! {
+                    biased;
+                    () = member.asked() => {
+                        let standing = sandboxed.standing();
+                        hold.note(|parts| parts.sandbox = standing);
+                        member.rest().await;
+                        hold.note(|parts| parts.sandbox = None);
+                    }
+                    exit = sandboxed.wait() => break exit,
+                }
+            };
+            // Whoever waits for it to rest hears that it ends.
+            drop(member);
             // What was written before the end is heard before the end.
             let _ = all_read.await;
             let _ = all_drained.await;
@@ -196,7 +269,7 @@ impl AgentProcess {
     }
 
     fn stderr(&self) -> std::sync::MutexGuard<'_, VecDeque<u8>> {
-        self.stderr.lock().unwrap_or_else(PoisonError::into_inner)
+        self.hold.stderr_tail.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn report(&self, exit: &Exit, expected: bool) -> ExitReport {
@@ -214,11 +287,21 @@ impl AgentProcess {
 }
 
 /// One chunk at a time: the next is read when the session has the events of this one in the journal.
-async fn pump(mut stdout: AgentReader, session: &SessionAddress, incarnation: u64) {
+async fn pump(mut stdout: AgentReader, session: &SessionAddress, incarnation: u64, hold: &Hold, member: &mut Member) {
     let mut buffer = BytesMut::new();
     loop {
         buffer.reserve(CHUNK);
-        match stdout.read_buf(&mut buffer).await {
+        let read = tokio::select! {
+            biased;
+            () = member.asked() => {
+                hold.note(|parts| parts.stdout = Some(stdout.as_raw_fd()));
+                member.rest().await;
+                hold.note(|parts| parts.stdout = None);
+                continue;
+            }
+            read = stdout.read_buf(&mut buffer) => read,
+        };
+        match read {
             Ok(0) | Err(_) => return,
             Ok(_) => {}
         }
@@ -238,13 +321,23 @@ async fn pump(mut stdout: AgentReader, session: &SessionAddress, incarnation: u6
     }
 }
 
-async fn drain(mut stderr: AgentReader, tail: &Mutex<VecDeque<u8>>) {
+async fn drain(mut stderr: AgentReader, hold: &Hold, member: &mut Member) {
     let mut buffer = vec![0u8; 8192];
     loop {
-        match stderr.read(&mut buffer).await {
+        let read = tokio::select! {
+            biased;
+            () = member.asked() => {
+                hold.note(|parts| parts.stderr = Some(stderr.as_raw_fd()));
+                member.rest().await;
+                hold.note(|parts| parts.stderr = None);
+                continue;
+            }
+            read = stderr.read(&mut buffer) => read,
+        };
+        match read {
             Ok(0) | Err(_) => return,
             Ok(read) => {
-                let mut tail = tail.lock().unwrap_or_else(PoisonError::into_inner);
+                let mut tail = hold.stderr_tail.lock().unwrap_or_else(PoisonError::into_inner);
                 tail.extend(buffer.get(..read).unwrap_or_default());
                 let surplus = tail.len().saturating_sub(STDERR_TAIL);
                 tail.drain(..surplus);
@@ -253,24 +346,72 @@ async fn drain(mut stderr: AgentReader, tail: &Mutex<VecDeque<u8>>) {
     }
 }
 
+/// An agent's input, what the session gives for it, and what of that is not written.
+struct Input {
+    stdin: AgentWriter,
+    writes: mpsc::Receiver<Bytes>,
+    unwritten: VecDeque<Bytes>,
+}
+
+impl Input {
+    /// Takes over what waits, so that it can be told what is not written.
+    fn gather(&mut self) -> (std::os::fd::RawFd, Vec<Bytes>) {
+        while let Ok(bytes) = self.writes.try_recv() {
+            self.unwritten.push_back(bytes);
+        }
+        (self.stdin.as_raw_fd(), self.unwritten.iter().cloned().collect())
+    }
+}
+
 /// Writes until the session lets go of the queue, or the agent shall end: then the pipe is closed, which is the end of its input.
-async fn write_all(mut stdin: AgentWriter, mut writes: mpsc::Receiver<Bytes>, mut stop: watch::Receiver<bool>) {
+async fn write_all(mut input: Input, mut stop: watch::Receiver<bool>, hold: Hold, mut member: Member) {
+    let mut end = stop.clone();
+    let overdue = async move {
+        let _ = end.wait_for(|stop| *stop).await;
+        tokio::time::sleep(EOF_PATIENCE).await;
+    };
+    tokio::pin!(overdue);
     loop {
-        let bytes = tokio::select! {
-            biased;
-            bytes = writes.recv() => bytes,
-            _ = stop.wait_for(|stop| *stop) => return,
-        };
-        let Some(bytes) = bytes else { return };
-        let written = tokio::select! {
-            written = stdin.write_all(&bytes) => {
-                kill_point::reached(Point::Sent);
-                written.is_ok()
+        let Input { stdin, writes, unwritten } = &mut input;
+        let asked = if let Some(bytes) = unwritten.front_mut() {
+            tokio::select! {
+                biased;
+                () = member.asked() => true,
+                written = stdin.write(bytes) => {
+                    match written {
+                        Ok(0) | Err(_) => {
+                            kill_point::reached(Point::Sent);
+                            return;
+                        }
+                        Ok(written) => bytes.advance(written),
+                    }
+                    if bytes.is_empty() {
+                        unwritten.pop_front();
+                        kill_point::reached(Point::Sent);
+                    }
+                    false
+                }
+                () = &mut overdue => return,
             }
-            () = async { let _ = stop.wait_for(|stop| *stop).await; tokio::time::sleep(EOF_PATIENCE).await } => false,
+        } else {
+            tokio::select! {
+                biased;
+                () = member.asked() => true,
+                bytes = writes.recv() => {
+                    let Some(bytes) = bytes else { return };
+                    if !bytes.is_empty() {
+                        unwritten.push_back(bytes);
+                    }
+                    false
+                }
+                _ = stop.wait_for(|stop| *stop) => return,
+            }
         };
-        if !written {
-            return;
+        if asked {
+            let stands = input.gather();
+            hold.note(|parts| parts.stdin = Some(stands));
+            member.rest().await;
+            hold.note(|parts| parts.stdin = None);
         }
     }
 }

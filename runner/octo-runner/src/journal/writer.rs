@@ -55,6 +55,11 @@ pub(super) enum Operation {
     GiveBack {
         reply: oneshot::Sender<Outcome<bool>>,
     },
+    /// Write nothing until `over`, also when that is dropped. Everything that came before is written when `paused` is told.
+    Pause {
+        paused: oneshot::Sender<()>,
+        over: oneshot::Receiver<()>,
+    },
     /// Look whether the write-ahead log is to be copied into the file.
     Tidy,
     Close {
@@ -109,6 +114,12 @@ impl Writer {
     /// The write-ahead log is long enough for [`Writer::tidy`].
     pub fn is_untidy(&self) -> bool {
         self.log_pages >= CHECKPOINT_PAGES
+    }
+
+    /// Copies what it can of the write-ahead log into the file, whatever its length, so that whoever opens it next has little to read.
+    pub fn settle(&mut self) {
+        self.log_pages = self.log_pages.max(CHECKPOINT_PAGES);
+        self.tidy();
     }
 
     /// The last thing: one file is left.
@@ -249,7 +260,7 @@ impl Operation {
         match self {
             Self::Commit { batch, .. } => batch.sync(),
             // What comes back with the power is removed once more.
-            Self::Sweep { .. } | Self::GiveBack { .. } | Self::Tidy => Sync::Normal,
+            Self::Sweep { .. } | Self::GiveBack { .. } | Self::Tidy | Self::Pause { .. } => Sync::Normal,
             _ => Sync::Full,
         }
     }
@@ -276,7 +287,7 @@ impl Operation {
             }
             Self::Sweep { session, .. } => Applied::More(retention::sweep(connection, *session)?),
             Self::GiveBack { .. } => Applied::More(retention::give_back(connection)?),
-            Self::Tidy | Self::Close { .. } => Applied::Done,
+            Self::Tidy | Self::Pause { .. } | Self::Close { .. } => Applied::Done,
         };
         Ok((applied, None))
     }
@@ -304,7 +315,7 @@ impl Operation {
             Self::Sweep { reply, .. } | Self::GiveBack { reply } => {
                 let _ = reply.send(Ok(matches!(applied, Applied::More(true))));
             }
-            Self::Tidy => {}
+            Self::Tidy | Self::Pause { .. } => {}
             Self::Close { reply } => {
                 let _ = reply.send(());
             }
@@ -322,7 +333,7 @@ impl Operation {
             Self::Create { reply, .. } => {
                 let _ = reply.send(Err(error));
             }
-            Self::Tidy => {}
+            Self::Tidy | Self::Pause { .. } => {}
             Self::Close { reply } => {
                 let _ = reply.send(());
             }
