@@ -75,7 +75,7 @@ cargo nextest run --workspace ${CI:+--profile ci}
 
 if [ -n "$full" ]; then
   step "A thousand kill rounds"
-  OCTO_ROUNDS="${OCTO_ROUNDS:-1000}" cargo nextest run -p octo-e2e --profile full --test kill_rounds --no-capture seeded_rounds
+  OCTO_ROUNDS="${OCTO_ROUNDS:-1000}" cargo nextest run --workspace --profile full --no-capture -E 'package(octo-e2e) and binary(kill_rounds) and test(seeded_rounds)'
   for target in $(fuzz/run.sh --targets); do fuzz/run.sh "$target"; done
 fi
 

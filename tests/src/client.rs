@@ -2,14 +2,26 @@
 
 use crate::checker::{Checker, NEIGHBOURS};
 use crate::{Instance, PATIENCE, request};
+use futures_util::future::BoxFuture;
 use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
 use std::collections::VecDeque;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::handshake::client::Request;
 
-type Socket = tokio_tungstenite::WebSocketStream<tokio_tungstenite::MaybeTlsStream<tokio::net::TcpStream>>;
+type Socket = tokio_tungstenite::WebSocketStream<Box<dyn Stream>>;
+
+/// Bytes both ways.
+pub trait Stream: AsyncRead + AsyncWrite + Send + Sync + Unpin {}
+
+impl<S: AsyncRead + AsyncWrite + Send + Sync + Unpin> Stream for S {}
+
+/// Makes connections to a server that listens nowhere.
+pub type Dial = Arc<dyn Fn() -> BoxFuture<'static, std::io::Result<Box<dyn Stream>>> + Send + Sync>;
 
 /// Why a client got no connection.
 #[derive(Debug)]
@@ -46,7 +58,10 @@ pub struct Client {
     url: String,
     token: String,
     path: Path,
+    dial: Option<Dial>,
     socket: Option<Socket>,
+    /// Of every frame that came, in order.
+    digest: DefaultHasher,
     next_id: u64,
     /// Frames read while waiting for something else.
     unread: VecDeque<Value>,
@@ -67,7 +82,29 @@ impl Client {
     #[must_use]
     pub fn new(url: &str, token: &str) -> Self {
         let (url, token) = (url.to_owned(), token.to_owned());
-        Self { url, token, path: Path::default(), socket: None, next_id: 0, unread: VecDeque::new(), checker: Checker::default() }
+        Self {
+            url,
+            token,
+            path: Path::default(),
+            dial: None,
+            socket: None,
+            digest: DefaultHasher::new(),
+            next_id: 0,
+            unread: VecDeque::new(),
+            checker: Checker::default(),
+        }
+    }
+
+    /// A client whose connections `dial` makes.
+    #[must_use]
+    pub fn over(dial: Dial, token: &str) -> Self {
+        Self { dial: Some(dial), ..Self::new("http://127.0.0.1:80", token) }
+    }
+
+    /// A number that stands for every frame that it has got, in order.
+    #[must_use]
+    pub fn digest(&self) -> u64 {
+        self.digest.finish()
     }
 
     /// The same by another way.
@@ -105,29 +142,53 @@ impl Client {
         loop {
             let mut request = format!("{}/api/ws/mux", self.url.replace("http://", "ws://")).into_client_request().unwrap();
             request.headers_mut().insert("authorization", format!("Bearer {}", self.token).parse().unwrap());
-            match self.dial(request).await {
+            let why = match self.dial(request).await {
                 Ok(socket) => {
                     self.socket = Some(socket);
-                    break;
+                    if self.greeted().await {
+                        return;
+                    }
+                    "it broke before the greeting".to_owned()
                 }
-                Err(error) => {
-                    assert!(tokio::time::Instant::now() < end, "no connection to {}: {error}", self.url);
-                    tokio::time::sleep(std::time::Duration::from_millis(30)).await;
-                }
-            }
+                Err(error) => error.to_string(),
+            };
+            assert!(tokio::time::Instant::now() < end, "no connection to {}: {why}", self.url);
+            tokio::time::sleep(std::time::Duration::from_millis(30)).await;
         }
-        let first = self.read().await.expect("a greeting");
+    }
+
+    /// The first two frames; false when the connection is gone before.
+    async fn greeted(&mut self) -> bool {
+        let Some(first) = self.read().await else { return false };
+        if first["type"] == "shutdown" {
+            return false;
+        }
         assert_eq!((first["channel"].as_str(), first["type"].as_str()), (Some("system"), Some("connected")), "{first}");
         assert_eq!(first["resume"], true);
-        let second = self.read().await.expect("a greeting");
+        let Some(second) = self.read().await else { return false };
         assert_eq!((second["channel"].as_str(), second["type"].as_str()), (Some("session"), Some("connected")), "{second}");
+        true
+    }
+
+    /// Tries once to open a socket and to be greeted.
+    pub async fn try_reconnect(&mut self) -> bool {
+        self.cut();
+        let mut request = format!("{}/api/ws/mux", self.url.replace("http://", "ws://")).into_client_request().unwrap();
+        request.headers_mut().insert("authorization", format!("Bearer {}", self.token).parse().unwrap());
+        self.socket = self.dial(request).await.ok();
+        self.read().await.is_some()
     }
 
     async fn dial(&self, request: Request) -> Result<Socket, tokio_tungstenite::tungstenite::Error> {
+        if let Some(dial) = &self.dial {
+            let stream = dial().await?;
+            return Ok(tokio_tungstenite::client_async(request, stream).await?.0);
+        }
         let port = self.url.rsplit(':').next().and_then(|port| port.parse().ok()).expect("a URL with a port");
         let stream = self.path.dial(port).await?;
         stream.set_nodelay(true)?;
-        Ok(tokio_tungstenite::client_async(request, tokio_tungstenite::MaybeTlsStream::Plain(stream)).await?.0)
+        let stream: Box<dyn Stream> = Box::new(stream);
+        Ok(tokio_tungstenite::client_async(request, stream).await?.0)
     }
 
     /// It has a connection, as far as it knows.
@@ -150,6 +211,7 @@ impl Client {
             let message = tokio::time::timeout(PATIENCE, socket.next()).await.unwrap_or_else(|_| panic!("nothing came for {PATIENCE:?}"));
             match message {
                 Some(Ok(Message::Text(text))) => {
+                    text.as_str().hash(&mut self.digest);
                     let frame: Value = serde_json::from_str(&text).unwrap_or_else(|error| panic!("not JSON: {error}: {text}"));
                     if frame["channel"] == "session" && frame["type"] == "ping" {
                         continue;

@@ -36,6 +36,28 @@ impl Turn {
         self
     }
 
+    /// The provider answers with this status the first so many times.
+    #[must_use]
+    pub fn failing(mut self, status: u16, times: u32) -> Self {
+        self.0.insert("status".to_owned(), status.into());
+        self.0.insert("times".to_owned(), times.into());
+        self
+    }
+
+    /// The provider's answer is cut off after so many pieces.
+    #[must_use]
+    pub fn cut_after(mut self, pieces: u32) -> Self {
+        self.0.insert("cut_after".to_owned(), pieces.into());
+        self
+    }
+
+    /// The provider's answer is no answer.
+    #[must_use]
+    pub fn malformed(mut self) -> Self {
+        self.0.insert("malformed".to_owned(), true.into());
+        self
+    }
+
     /// With a call of the bash tool.
     #[must_use]
     pub fn bash(mut self, command: &str) -> Self {

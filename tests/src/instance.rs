@@ -272,6 +272,25 @@ impl Instance {
         self.daemons("octo-runner").into_iter().flat_map(|runner| descendants(runner.pid)).collect()
     }
 
+    /// Every file, socket and pipe of the instance whose name ends so.
+    #[must_use]
+    pub fn files_named(&self, extension: &str) -> Vec<PathBuf> {
+        self.files().into_iter().filter(|path| path.extension().is_some_and(|e| e == extension)).collect()
+    }
+
+    /// Every file, socket and pipe below the home.
+    #[must_use]
+    pub fn files(&self) -> Vec<PathBuf> {
+        let (mut found, mut open) = (Vec::new(), vec![self.home().to_owned()]);
+        while let Some(dir) = open.pop() {
+            for entry in std::fs::read_dir(&dir).into_iter().flatten().flatten() {
+                let is_dir = entry.file_type().is_ok_and(|kind| kind.is_dir());
+                if is_dir { &mut open } else { &mut found }.push(entry.path());
+            }
+        }
+        found
+    }
+
     /// Every file of the instance (home, with sockets and pipes left out) that holds `needle`.
     #[must_use]
     pub fn files_with(&self, needle: &str) -> Vec<PathBuf> {

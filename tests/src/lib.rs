@@ -14,10 +14,13 @@ mod instance;
 mod process;
 pub mod rounds;
 mod script;
+pub mod scripted;
+pub mod sim;
+pub mod wire;
 
 pub use census::{Census, Member};
 pub use checker::{Checker, Rule, Totals, Verdict};
-pub use client::{Client, LoginError, Path};
+pub use client::{Client, Dial, LoginError, Path, Stream};
 pub use demo::{Turn, demo_prompt};
 pub use http::{Answer, request};
 pub use instance::{Instance, Options, binary, node, repository, target_dir};

@@ -40,6 +40,8 @@ pub struct Script {
     pub stderr_bytes: u64,
     /// Lines between the deltas that no agent should write: no JSON, no events, no UTF-8, answers that nobody asked for.
     pub garbage: u32,
+    /// Yes-or-no questions that it asks after the deltas, all at once; it goes on when each has its answer.
+    pub questions: u32,
     /// The process ends with this code after the deltas, in the middle of its message.
     pub exit: Option<i32>,
     /// The message ends in this error of the model's provider.
@@ -66,6 +68,7 @@ impl Default for Script {
             newline_every: None,
             stderr_bytes: 0,
             garbage: 0,
+            questions: 0,
             exit: None,
             error: None,
             hang: false,
@@ -122,7 +125,7 @@ impl Script {
         let begin = text.len();
         let _ = if self.stamp { write!(text, "{index}@{now} ") } else { write!(text, "{index} ") };
         let written = text.len() - begin;
-        text.extend(std::iter::repeat_n('.', self.size.saturating_sub(written)));
+        text.push_str(&".".repeat(self.size.saturating_sub(written)));
     }
 
     /// The whole text of the answer; only without stamps is it known beforehand.

@@ -151,6 +151,31 @@ fn there_is_one_way_to_start_a_process_on_each_side() {
 }
 
 #[test]
+fn the_daemons_use_no_seam_that_is_for_embedding() {
+    only_in(EVERYTHING, &["Host for "], &["runner/octo-runner/src/agent/host.rs"]);
+    only_in(EVERYTHING, &["Journal::embedded(", "dial: Some("], &[]);
+}
+
+#[test]
+fn only_where_a_pid_cannot_mean_another_process_is_a_signal_sent() {
+    only_in(
+        EVERYTHING,
+        &["kill(Pid", "kill(self.", "kill(pid", "kill(nix", "libc::kill(", "SYS_kill", "killpg", "pidfd_send_signal", "start_kill"],
+        &[
+            // Init signals its own child, which it has not reaped; without a namespace a descendant by its pidfd.
+            "runner/octo-sandbox/src/inside/init.rs",
+            "runner/octo-sandbox/src/inside/reaper.rs",
+            // Where the system has none.
+            "runner/octo-sandbox/src/inside/reaper_portable.rs",
+            // A daemon that a person stops by name, found by the peer of its socket in that moment.
+            "actors/octo/src/launch/process.rs",
+            // The runner itself, in tests.
+            "runner/octo-runner/src/kill_point.rs",
+        ],
+    );
+}
+
+#[test]
 fn the_control_plane_opens_no_workspace() {
     for (path, text) in code(&["actors/octo/src"]) {
         for line in text.lines() {

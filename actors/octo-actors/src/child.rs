@@ -71,6 +71,8 @@ pub(crate) struct Child {
     pub overdue: bool,
     /// It was killed at that deadline.
     pub killed: bool,
+    /// It was ended because it was inside one message for too long.
+    pub stuck: Option<String>,
     /// Restarts inside the intensity's period.
     pub recent: VecDeque<Instant>,
     /// Steps of back-off taken.
@@ -92,6 +94,7 @@ impl Child {
             exit: None,
             overdue: false,
             killed: false,
+            stuck: None,
             recent: VecDeque::new(),
             step: 0,
             stop_replies: Vec::new(),

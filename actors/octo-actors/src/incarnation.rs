@@ -91,6 +91,7 @@ impl<A: Actor> ractor::Actor for Shell<A> {
 
     async fn post_start(&self, _: ActorRef<Self::Msg>, life: &mut Life<A>) -> Result<(), ActorProcessingErr> {
         let inside = Inside::begin(&life.row, &life.directory, "start", None);
+        crate::fail_point::reached(life.row.kind.name, "start");
         let started = A::start((life.factory)(), &life.ctx).await;
         inside.end(started.is_ok());
         life.actor = Some(started?);
@@ -115,6 +116,7 @@ impl<A: Actor> ractor::Actor for Shell<A> {
             Envelope::Message { message, sent, waiting } => {
                 drop(waiting);
                 let inside = Inside::begin(&life.row, &life.directory, A::name_of(&message), sent);
+                crate::fail_point::reached(life.row.kind.name, inside.message);
                 let handled = actor.handle(message, &life.ctx).await;
                 inside.end(handled.is_ok());
                 handled?;

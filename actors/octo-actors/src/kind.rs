@@ -63,6 +63,9 @@ pub struct Kind {
     pub mailbox: usize,
     /// Longer than this inside one message, and the directory shows it as `stuck`.
     pub stuck_after: Duration,
+    /// Longer than this inside one message, and its supervisor ends it as failed, and starts it again as its kind allows. `None`: it is only shown.
+    /// It cannot end one that does not come back to its runtime.
+    pub restart_stuck: Option<Duration>,
     /// How long a graceful stop may take when the whole tree shuts down or a person restarts it.
     pub stop_within: Duration,
 }
@@ -80,6 +83,7 @@ impl Kind {
             backoff: Backoff::new(Duration::from_millis(100), Duration::from_secs(30)),
             mailbox: 256,
             stuck_after: Duration::from_secs(5),
+            restart_stuck: None,
             stop_within: Duration::from_secs(5),
         }
     }
@@ -144,10 +148,39 @@ impl Kind {
         self
     }
 
+    /// Ended as failed after this long inside one message.
+    #[must_use]
+    pub const fn restart_stuck(mut self, after: Duration) -> Self {
+        self.restart_stuck = Some(after);
+        self
+    }
+
     /// Given this long for a graceful stop.
     #[must_use]
     pub const fn stop_within(mut self, within: Duration) -> Self {
         self.stop_within = within;
         self
+    }
+}
+
+/// The policy in one line, as tables of kinds show it.
+impl std::fmt::Display for Kind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { name, restart, intensity, on_exceeded, backoff, mailbox, stuck_after, restart_stuck, stop_within } = self;
+        write!(f, "{name} | {} | ", format!("{restart:?}").to_lowercase())?;
+        match (restart, intensity.max) {
+            (Restart::Temporary, _) => write!(f, "– | – | – | ")?,
+            (_, u32::MAX) => write!(f, "unlimited | – | ")?,
+            (_, max) => write!(f, "{max} in {:?} | {} | ", intensity.period, format!("{on_exceeded:?}").to_lowercase())?,
+        }
+        if *restart != Restart::Temporary {
+            write!(f, "{:?} → {:?} | ", backoff.min, backoff.max)?;
+        }
+        write!(f, "{mailbox} | {stuck_after:?}")?;
+        match restart_stuck {
+            Some(after) => write!(f, ", restarted after {after:?}")?,
+            None => write!(f, ", shown only")?,
+        }
+        write!(f, " | {stop_within:?}")
     }
 }

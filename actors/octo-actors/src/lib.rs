@@ -11,7 +11,7 @@
 //! - [`Directory`]: every actor's row; `inspect`, `trace`, `restart`, `stop` by path; remote trees are mounted in it.
 //! - [`EventLog`]: what flows in bulk does not travel through mailboxes but through a ring with cursors.
 //!
-//! It never holds a global, never blocks a thread, never registers a ractor name, and has no `OutputPort` or `pg`.
+//! It holds no global (but the fail point of tests, in builds with debug assertions), never blocks a thread, never registers a ractor name, and has no `OutputPort` or `pg`.
 //!
 //! ```
 //! use std::time::Duration;
@@ -56,6 +56,7 @@ mod closing;
 mod context;
 mod directory;
 mod event_log;
+mod fail_point;
 mod group;
 mod incarnation;
 mod inspect;
@@ -75,6 +76,8 @@ pub use backoff::Backoff;
 pub use context::{Ctx, MAX_TASKS, Task};
 pub use directory::{Directory, MAX_ENDED, MAX_REMOTE_ROWS};
 pub use event_log::{EventLog, Frame, LogLimits, Read};
+#[cfg(debug_assertions)]
+pub use fail_point::arm as arm_fail_point;
 pub use inspect::{Inspection, REFRESH};
 pub use kind::{Intensity, Kind, OnExceeded, Restart};
 pub use path::{ActorPath, MAX_PATH, PathError};

@@ -21,6 +21,9 @@ use crate::row::{Row, lock};
 use crate::supervise::{Lifecycle, MAX_CHILDREN, RestartError, StartError, StopError, Stopped};
 use crate::{ActorPath, ActorState, Directory, Intensity, OnExceeded};
 
+/// How often within the patience for a stuck actor it is looked for.
+const LOOKS_IN_PATIENCE: u32 = 4;
+
 pub(crate) enum Command {
     Start {
         recipe: Box<dyn Spec>,
@@ -50,6 +53,8 @@ pub(crate) enum Command {
         path: ActorPath,
         generation: u64,
     },
+    /// Look for children that are inside one message for too long.
+    Look,
     /// The deadline of a graceful stop has passed.
     Kill {
         path: ActorPath,
@@ -91,6 +96,8 @@ pub(crate) struct Brood {
     paths: HashMap<ActorId, ActorPath>,
     started: u64,
     pub(crate) closing: Option<Closing>,
+    /// A look is due.
+    looking: bool,
     timers: JoinSet<()>,
 }
 
@@ -100,7 +107,16 @@ impl ractor::Actor for Nursery {
     type Arguments = Roots;
 
     async fn pre_start(&self, myself: ActorRef<Command>, roots: Roots) -> Result<Brood, ActorProcessingErr> {
-        Ok(Brood { myself, roots, children: HashMap::new(), paths: HashMap::new(), started: 0, closing: None, timers: JoinSet::new() })
+        Ok(Brood {
+            myself,
+            roots,
+            children: HashMap::new(),
+            paths: HashMap::new(),
+            started: 0,
+            closing: None,
+            looking: false,
+            timers: JoinSet::new(),
+        })
     }
 
     async fn handle(&self, _: ActorRef<Command>, command: Command, brood: &mut Brood) -> Result<(), ActorProcessingErr> {
@@ -130,6 +146,7 @@ impl ractor::Actor for Nursery {
                     brood.launch(&path, true).await;
                 }
             }
+            Command::Look => brood.look(),
             Command::Kill { path, generation } => {
                 if brood.is_current(&path, generation) {
                     brood.kill(&path);
@@ -154,6 +171,7 @@ impl ractor::Actor for Nursery {
             _ => return Ok(()),
         };
         if let Some(child) = brood.paths.remove(&cell.get_id()).and_then(|path| brood.children.get_mut(&path)) {
+            let exit = child.stuck.take().map_or(exit, Exit::Failed);
             if let Exit::Failed(error) = &exit {
                 child.row.fail(error);
             }
@@ -194,7 +212,7 @@ impl Brood {
         child.generation += 1;
         child.born = Instant::now();
         child.exit = None;
-        (child.overdue, child.killed) = (false, false);
+        (child.overdue, child.killed, child.stuck) = (false, false, None);
         *lock(&child.row.stop_by) = None;
         if again {
             child.row.restarts.fetch_add(1, Relaxed);
@@ -206,6 +224,7 @@ impl Brood {
             Ok(cell) => {
                 self.paths.insert(cell.get_id(), path.clone());
                 child.phase = Phase::Alive(cell);
+                self.look_later();
             }
             // Only when this supervisor is being killed itself. The token is dropped: `Gone` follows.
             Err(error) => {
@@ -213,6 +232,31 @@ impl Brood {
                 child.exit = Some(Exit::Failed(error.to_string()));
             }
         }
+    }
+
+    /// While there is a child that may be stuck for so long only.
+    fn look_later(&mut self) {
+        let shortest = self.children.values().filter_map(|child| child.row.kind.restart_stuck).min();
+        if let Some(shortest) = shortest.filter(|_| !std::mem::replace(&mut self.looking, true)) {
+            self.later(Instant::now() + shortest / LOOKS_IN_PATIENCE, Command::Look);
+        }
+    }
+
+    /// Ends those that are inside one message for too long: what follows is their kind's policy.
+    fn look(&mut self) {
+        self.looking = false;
+        for (path, child) in &mut self.children {
+            let Phase::Alive(cell) = &child.phase else { continue };
+            let Some((message, spent)) = child.row.overstayed() else { continue };
+            // One that has ended already is only waited for, as is one that does not come back to its runtime.
+            if child.exit.is_none() && child.stuck.is_none() {
+                let error = format!("was inside the message {message} for {} s and was ended", spent.as_secs());
+                tracing::error!(path = %path, error, "actor is stuck");
+                child.stuck = Some(error);
+                cell.kill();
+            }
+        }
+        self.look_later();
     }
 
     fn is_current(&self, path: &ActorPath, generation: u64) -> bool {

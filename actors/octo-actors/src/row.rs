@@ -140,6 +140,12 @@ impl Row {
         *lock(&self.busy) = None;
     }
 
+    /// The message that it has been inside of for longer than its kind allows, and for how long.
+    pub fn overstayed(&self) -> Option<(&'static str, Duration)> {
+        let after = self.kind.restart_stuck?;
+        lock(&self.busy).as_ref().map(|busy| (busy.message, busy.since.elapsed())).filter(|(_, spent)| *spent > after)
+    }
+
     pub fn fail(&self, error: &str) {
         let end = error.floor_char_boundary(MAX_ERROR);
         *lock(&self.last_error) = error.get(..end).map(Arc::from);

@@ -3,12 +3,15 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::Router;
-use octo_actors::{Actor, Ctx, Failure};
+use octo_actors::{Actor, Ctx, Failure, Kind};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::listener::{ListenError, Listener, Peers, Place};
+
+/// Bound again after a failure; beyond its intensity octo-eavs ends and octo starts it again.
+pub const DOOR: Kind = Kind::transient("door");
 
 /// What a door needs, in every incarnation.
 pub struct DoorSpec {

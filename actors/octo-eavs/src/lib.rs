@@ -40,3 +40,9 @@ pub mod upstream;
 pub mod usage;
 
 pub use server::{Options, Server, StartError};
+
+/// Where each kind of actor of octo-eavs lives, and its policy.
+#[must_use]
+pub fn kinds() -> Vec<(&'static str, octo_actors::Kind)> {
+    vec![("/<listener>", door::DOOR)]
+}

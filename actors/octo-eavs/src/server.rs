@@ -5,12 +5,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use octo_actors::{Kind, System};
+use octo_actors::System;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::app::{App, ReloadError};
-use crate::door::{Door, DoorSpec};
+use crate::door::{DOOR, Door, DoorSpec};
 use crate::listener::{ListenError, Listener, Peers, Place};
 use crate::registry::Registry;
 use crate::store::{Store, StoreError};
@@ -73,7 +73,7 @@ impl Side {
 
     async fn open(&self, system: &System, name: &str, listener: Listener, router: axum::Router, peers: Peers) -> Result<(), StartError> {
         let spec = DoorSpec::new(listener, router, peers, self.stop.clone(), self.tracker.clone());
-        let door = system.root().start_child::<Door>(Kind::transient("door"), name, move || Arc::clone(&spec));
+        let door = system.root().start_child::<Door>(DOOR, name, move || Arc::clone(&spec));
         door.await.map(drop).map_err(|e| StartError::Actor(e.to_string()))
     }
 

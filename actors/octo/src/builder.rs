@@ -14,14 +14,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use octo_actors::{Kind, System};
+use octo_actors::System;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::audit::Audit;
 use crate::auth::{Accounts, Authenticator, Browser, Clock, InitialAdmin, LoginError, Passwords, Revocations, Tickets, Tokens, random_hex};
 use crate::config::{Config, ConfigError, Settings, Standing};
-use crate::eavs::{EavsClient, EavsService, SERVICE};
+use crate::eavs::{EavsClient, EavsService, SERVICE, SERVICES};
 use crate::launch::Launch;
 use crate::paths::PathsError;
 use crate::server::{Limits, Listener};
@@ -148,10 +148,11 @@ impl Builder {
                     Ok(())
                 }
             };
-            system.root().start_group(Kind::permanent("services"), "services", plant).await?;
+            system.root().start_group(SERVICES, "services", plant).await?;
         }
         let users = Users::start(UsersConfig {
             launch: launch.clone(),
+            dial: None,
             system: system.clone(),
             instance: instance.clone(),
             shutdown: shutdown.clone(),

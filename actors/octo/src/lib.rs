@@ -13,6 +13,7 @@ pub mod builder;
 pub mod config;
 pub mod eavs;
 mod embed;
+mod kinds;
 pub mod launch;
 pub mod link;
 pub mod mux;
@@ -28,6 +29,7 @@ pub mod web;
 pub use builder::{BuildError, Builder, Octo};
 pub use config::Config;
 pub use embed::{EmbeddedUser, From, NewSession, Session};
+pub use kinds::kinds;
 
 /// Version of this build.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");

@@ -183,6 +183,23 @@ fn doctor_says_what_is_missing_and_where_agents_are_looked_for() {
 }
 
 #[test]
+fn doctor_knows_octo_on_its_port_from_a_stranger() {
+    let (home, other) = (support::home(), support::home());
+    let served = Served::start(home.path(), &["--port", "0"]);
+    let stranger = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    for (port, state, says) in [
+        (served.port(), "ok", format!("octo {}", octo::VERSION)),
+        (stranger.local_addr().unwrap().port(), "note", "not by octo".to_owned()),
+    ] {
+        let output = octo(other.path(), &["doctor", "--json"]).env("OCTO__SERVER__PORT", port.to_string()).output().unwrap();
+        let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let check = report["checks"].as_array().unwrap().iter().find(|c| c["name"] == "port").unwrap();
+        assert_eq!(check["state"], state, "{check}");
+        assert!(check["found"].as_str().unwrap().contains(&says), "{check}");
+    }
+}
+
+#[test]
 fn the_runner_that_does_not_run_is_said_not_to() {
     let home = support::home();
     let status: Value = serde_json::from_slice(&run(home.path(), &["runner", "status", "--json"]).stdout).unwrap();

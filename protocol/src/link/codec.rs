@@ -93,9 +93,9 @@ impl Decoder {
                 buffer.reserve(4 + length - buffer.len());
                 return Ok(None);
             }
-            buffer.advance(4);
-            let body = buffer.split_to(length);
-            match parse(&body)? {
+            let parsed = parse(&buffer[4..4 + length]);
+            buffer.advance(4 + length);
+            match parsed? {
                 Frame::Chunk(chunk) => {
                     if let Some(frame) = self.gather(chunk)? {
                         return Ok(Some(frame));

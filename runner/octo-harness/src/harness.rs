@@ -41,6 +41,8 @@ pub struct ExitReport {
     pub stderr_tail: String,
     /// The runner asked it to end.
     pub expected: bool,
+    /// Why the runner ended it without asking, as a whole sentence.
+    pub cause: Option<String>,
 }
 
 /// What the runner tells a harness about the start of its agent.

@@ -111,6 +111,28 @@ fn abort_cancels_open_questions_then_clears_the_queue_then_aborts() {
 }
 
 #[test]
+fn what_gets_into_the_queue_behind_an_abort_comes_back_with_it() {
+    // As pi 0.87.1 was recorded: it reads the next lines while it works on a message.
+    let mut scene = Scene::running(1);
+    scene.input(2, InputKind::Steer, "left");
+    scene.command(9, Command::Abort);
+    scene.says(json!({"type": "queue_update", "steering": [], "followUp": []}));
+    scene.says(json!({"type": "queue_update", "steering": ["left"], "followUp": []}));
+    assert!(scene.answer("clear_queue", json!({"steering": [], "followUp": []})).is_empty());
+    scene.answer("prompt", Value::Null);
+    scene.assistant("aborted");
+    scene.says(json!({"type": "agent_end", "willRetry": false}));
+    let outputs = scene.says(json!({"type": "agent_settled"}));
+    assert_eq!(settled(&outputs), [StopReason::Aborted]);
+    assert!(!outputs.contains(&Output::Delivered { token: 2 }), "it is in no conversation");
+    assert_eq!(reply(&scene.answer("abort", Value::Null), 9), None, "the next run would begin with it");
+    scene.says(json!({"type": "queue_update", "steering": [], "followUp": []}));
+    let outputs = scene.answer("clear_queue", json!({"steering": ["left"], "followUp": []}));
+    assert_eq!(outputs, [Output::Returned { token: 2 }, Output::Reply { token: 9, result: Ok(Value::Null) }]);
+    scene.end();
+}
+
+#[test]
 fn what_fails_because_of_an_abort_is_aborted_and_no_error() {
     let mut scene = Scene::running(1);
     scene.command(2, Command::Abort);

@@ -11,7 +11,7 @@ use serde_json::{Value, json as value};
 use tokio::sync::oneshot;
 
 /// Started again whatever happens.
-pub const HISTORY: Kind = Kind::permanent("history").unlimited();
+pub const HISTORY: Kind = Kind::permanent("history").unlimited().restart_stuck(std::time::Duration::from_secs(60));
 /// Most bytes of messages in one page.
 const MAX_PAGE_BYTES: usize = 8 * 1024 * 1024;
 

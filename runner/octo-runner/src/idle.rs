@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use std::time::Duration;
 
 /// Started again whatever happens.
-pub const IDLE: Kind = Kind::permanent("idle").unlimited().mailbox(8);
+pub const IDLE: Kind = Kind::permanent("idle").unlimited().mailbox(8).restart_stuck(Duration::from_secs(60));
 
 /// When a session is idle.
 #[derive(Debug, Clone, Copy)]

@@ -20,6 +20,7 @@ pub mod history;
 pub mod idle;
 pub mod journal;
 pub mod kill_point;
+mod kinds;
 pub mod link;
 pub mod options;
 pub mod retention;
@@ -27,3 +28,5 @@ pub mod runner;
 pub mod session;
 pub mod shared;
 pub mod upgrade;
+
+pub use kinds::kinds;

@@ -2,6 +2,7 @@
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
+use octo_runner::journal::JournalError;
 use octo_runner::link::ListenError;
 use octo_runner::options::Options;
 use octo_runner::runner::{Runner, StartRunnerError};
@@ -20,6 +21,8 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// Exit code when the supervision tree has failed: the service manager starts the runner again.
 const EXIT_FAILED: u8 = 70;
+/// Exit code when another runner has taken the journal over: this one was frozen, or its locks were removed.
+const EXIT_REPLACED: u8 = 76;
 /// Exit code when another runner still holds the socket or the journal: it may be on its way out, so another try may succeed.
 const EXIT_HELD: u8 = 75;
 
@@ -122,6 +125,12 @@ fn listen() -> std::io::Result<(Ending, Signal)> {
     Ok((ending, replace))
 }
 
+/// Nothing of this runner may go on.
+fn replaced_by_another(replaced: &JournalError) -> ExitCode {
+    tracing::error!(%replaced, "ending at once, with every agent of this runner");
+    ExitCode::from(EXIT_REPLACED)
+}
+
 async fn serve(options: Options, handover: Option<Handover>, program: Program) -> anyhow::Result<ExitCode> {
     let (mut ending, mut replace) = listen()?;
     tokio::spawn(octo_actors::tidy_memory());
@@ -140,6 +149,7 @@ async fn serve(options: Options, handover: Option<Handover>, program: Program) -
             () = ending.told() => break,
             _ = replace.recv() => Asked { binary: None, answer: oneshot::channel().0 },
             Some(asked) = upgrades.recv() => asked,
+            replaced = runner.replaced() => return Ok(replaced_by_another(&replaced)),
             why = runner.failed() => {
                 tracing::error!(%why, "the tree of actors has failed");
                 return Ok(ExitCode::from(EXIT_FAILED));
@@ -150,6 +160,7 @@ async fn serve(options: Options, handover: Option<Handover>, program: Program) -
         let (error, ends) = tokio::select! {
             // Whatever rests for the upgrade goes on, and ends as it should.
             () = ending.told() => (UpgradeError::Ending, true),
+            replaced = runner.replaced() => return Ok(replaced_by_another(&replaced)),
             error = Box::pin(runner.replace(&program, &path)) => (error, false),
         };
         tracing::error!(%error, "the runner was not replaced and goes on as before");

@@ -59,6 +59,18 @@ pub struct Options {
     /// How often to look at the journal's ages and size, in seconds.
     #[arg(long, default_value_t = 600, value_parser = clap::value_parser!(u64).range(1..))]
     pub journal_check_secs: u64,
+    /// Memory that an agent and everything it started may use, in bytes; 0 is any amount. Half of the machine's when absent.
+    #[arg(long)]
+    pub agent_memory_bytes: Option<u64>,
+    /// Processes and threads that an agent may have with everything it started; 0 is any number.
+    #[arg(long, default_value_t = 4096)]
+    pub agent_tasks: u64,
+    /// Files that one process of an agent may have open.
+    #[arg(long, default_value_t = 65_536, value_parser = clap::value_parser!(u64).range(64..))]
+    pub agent_open_files: u64,
+    /// End and start again an agent that has not answered for so many seconds though it runs. Never when absent.
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
+    pub restart_silent_secs: Option<u64>,
     /// Run agents without isolation where there is none. Without this they do not start there.
     #[arg(long)]
     pub allow_unsandboxed: bool,
@@ -71,6 +83,18 @@ pub struct Options {
 }
 
 impl Options {
+    /// What an agent may use with everything it started.
+    #[must_use]
+    pub fn agent_limits(&self) -> octo_sandbox::Limits {
+        let memory = self.agent_memory_bytes.or_else(|| machine_memory().map(|bytes| bytes / 2));
+        octo_sandbox::Limits {
+            memory: memory.filter(|bytes| *bytes > 0),
+            tasks: Some(self.agent_tasks).filter(|tasks| *tasks > 0),
+            nofile: Some(self.agent_open_files),
+            ..octo_sandbox::Limits::default()
+        }
+    }
+
     /// For how long the journal keeps things, and how much of them.
     #[must_use]
     pub fn limits(&self) -> Limits {
@@ -81,4 +105,11 @@ impl Options {
             every: Duration::from_secs(self.journal_check_secs),
         }
     }
+}
+
+/// Bytes of memory that this machine has.
+fn machine_memory() -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let kib = text.lines().find_map(|line| line.strip_prefix("MemTotal:"))?.trim().strip_suffix(" kB")?;
+    kib.trim().parse::<u64>().ok().map(|kib| kib * 1024)
 }

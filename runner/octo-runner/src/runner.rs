@@ -1,5 +1,6 @@
 //! The runner as a whole: what is opened, in which order, and how it ends.
 
+use crate::agent::Host;
 use crate::agents::Finder;
 use crate::clock::now_ms;
 use crate::history::{HISTORY, History};
@@ -8,11 +9,11 @@ use crate::journal::{BOOT_ID_FILE, Journal, JournalError};
 use crate::link::{self, LINK, Link, LinkArgs, ListenError, Listener, Peers, Serving};
 use crate::options::Options;
 use crate::retention::{RETENTION, Retention};
-use crate::session::{HandedSession, Registry, RestMsg, SessionMsg};
+use crate::session::{HandedSession, Registry, RestMsg, SESSIONS, SessionMsg};
 use crate::shared::Shared;
 use crate::upgrade::{Asked, Handover, MAX_WAITING, Program, Replaced, UpgradeError};
 use futures_util::future::join_all;
-use octo_actors::{Address, Kind, StartError, System};
+use octo_actors::{Address, StartError, System};
 use octo_sandbox::{LaunchError, Launcher};
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -45,8 +46,8 @@ pub struct Runner {
     system: System,
     registry: Registry,
     serving: Serving,
-    listener: Arc<Listener>,
-    lock: link::Lock,
+    /// What the next program gets; an embedded one has neither, nor a next program.
+    held: Option<(Arc<Listener>, link::Lock)>,
     upgrades: Option<mpsc::Receiver<Asked>>,
 }
 
@@ -82,10 +83,36 @@ impl Runner {
         if let Some(bwrap) = &options.bwrap {
             launcher = launcher.bwrap(bwrap);
         }
+        let mut runner = Self::open(options, journal, Arc::new(launcher), boot_id, handed).await?;
+        runner.held = Some((Arc::clone(&listener), lock));
+        let args = LinkArgs { listener, serving: runner.serving.clone() };
+        runner.system.root().start_child::<Link>(LINK, "link", move || args.clone()).await?;
+        Ok(runner)
+    }
+
+    /// A runner within another program: it brings sessions of `journal` to rest that were at work, and starts its agents at `host`. It listens to nobody,
+    /// is served with [`link::serve`], and takes no lock: whoever opened the journal sees to it that nobody else does.
+    ///
+    /// # Errors
+    /// [`StartRunnerError`], a sentence for the operator.
+    pub async fn embedded(options: Options, journal: Journal, host: Arc<dyn Host>, boot_id: String) -> Result<Self, StartRunnerError> {
+        let mut runner = Self::open(options, journal, host, boot_id, Vec::new()).await?;
+        // Nobody carries one out: who asks is refused.
+        runner.upgrades = None;
+        Ok(runner)
+    }
+
+    async fn open(
+        options: Options,
+        journal: Journal,
+        host: Arc<dyn Host>,
+        boot_id: String,
+        handed: Vec<HandedSession>,
+    ) -> Result<Self, StartRunnerError> {
         let finder = Finder::from_env(&options.agents_dir);
         let rows = journal.sessions().await?;
         let unfinished = journal.unfinished_sessions().await?;
-        let shared = Arc::new(Shared { options, journal, launcher, finder, boot_id, started_at: now_ms() });
+        let shared = Arc::new(Shared { options, journal, host, finder, boot_id, started_at: now_ms() });
         let registry = Registry::new(Arc::clone(&shared), &rows);
         let at_work: BTreeSet<String> = handed.iter().map(|session| session.saved.id.clone()).chain(unfinished).collect();
         registry.hand(handed);
@@ -99,7 +126,7 @@ impl Runner {
             let registry = registry.clone();
             system.root().start_child::<History>(HISTORY, "history", move || registry.clone()).await?
         };
-        let sessions = system.root().start_group(Kind::permanent("sessions").unlimited(), "sessions", |_| async { Ok(()) }).await?;
+        let sessions = system.root().start_group(SESSIONS, "sessions", |_| async { Ok(()) }).await?;
         registry.place_below(sessions);
         take_up(&registry, at_work).await;
         let (upgrades, asked) = mpsc::channel(MAX_WAITING);
@@ -111,9 +138,7 @@ impl Runner {
             let keeper = registry.clone();
             system.root().start_child::<Idle>(IDLE, "idle", move || (keeper.clone(), idle)).await?;
         }
-        let args = LinkArgs { listener: Arc::clone(&listener), serving: serving.clone() };
-        system.root().start_child::<Link>(LINK, "link", move || args.clone()).await?;
-        Ok(Self { system, registry, serving, listener, lock, upgrades: Some(asked) })
+        Ok(Self { system, registry, serving, held: None, upgrades: Some(asked) })
     }
 
     /// Where the runner's replacement is asked for. Once: whoever takes it carries it out, by [`Runner::replace`].
@@ -124,14 +149,20 @@ impl Runner {
     /// Replaces this program, which is `program`, by the one at `path`, with every agent going on. Returns only when that was not possible: then everything goes
     /// on as before, also when this is dropped.
     pub async fn replace(&self, program: &Program, path: &Path) -> UpgradeError {
-        let (listener, socket_lock) = self.listener.descriptors();
-        let replaced = Replaced { registry: &self.registry, program, listener, socket_lock, data_lock: self.lock.descriptor() };
+        let Some((listener, lock)) = &self.held else { return UpgradeError::Embedded };
+        let (listener, socket_lock) = listener.descriptors();
+        let replaced = Replaced { registry: &self.registry, program, listener, socket_lock, data_lock: lock.descriptor() };
         replaced.by(path).await
     }
 
     /// Waits until the tree has failed beyond what its supervisors can mend; says why.
     pub async fn failed(&self) -> String {
         self.system.failed().await
+    }
+
+    /// Waits until another runner has taken this one's journal over, and says so. Nothing of this one may go on then.
+    pub async fn replaced(&self) -> JournalError {
+        self.registry.shared().journal.replaced().await
     }
 
     /// All sessions.

@@ -1,15 +1,16 @@
 //! What every part of one runner shares.
 
+use crate::agent::Host;
 use crate::agents::Finder;
 use crate::journal::Journal;
 use crate::options::Options;
-use octo_sandbox::Launcher;
+use std::sync::Arc;
 
-/// The journal, the launcher and the options of one runner.
+/// The journal, the host of agents and the options of one runner.
 pub struct Shared {
     pub options: Options,
     pub journal: Journal,
-    pub launcher: Launcher,
+    pub host: Arc<dyn Host>,
     pub finder: Finder,
     /// The kernel's boot id.
     pub boot_id: String,

@@ -230,6 +230,10 @@ async fn attend(launcher: Launcher, spec: LaunchSpec) -> Result<i32, LaunchError
         Exit::Code(code) => code,
         Exit::Signal(signal) => 128 + signal,
         Exit::TreeKilled => inside::ENDED,
+        Exit::Exceeded(excess) => {
+            eprintln!("octo-sandbox: the command {excess}");
+            inside::ENDED
+        }
         Exit::NotStarted { .. } => FAILED,
     })
 }

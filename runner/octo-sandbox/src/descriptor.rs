@@ -10,7 +10,7 @@ use nix::{
     sys::socket::{ControlMessage, ControlMessageOwned, MsgFlags, UnixAddr, recvmsg, sendmsg},
 };
 
-/// How many descriptors travel with a launch: the plan and three standard ones.
+/// How many descriptors travel with a launch: the plan and three standard ones; a lease may follow them.
 pub(crate) const HANDED_OVER: usize = 4;
 
 /// A connected pair of Unix stream sockets, both closed on exec.
@@ -89,7 +89,7 @@ pub(crate) fn send(socket: BorrowedFd<'_>, descriptors: &[RawFd]) -> io::Result<
 pub(crate) fn receive(socket: BorrowedFd<'_>) -> io::Result<Vec<OwnedFd>> {
     let mut byte = [0u8; 1];
     let mut parts = [IoSliceMut::new(&mut byte)];
-    let mut space = cmsg_space!([RawFd; HANDED_OVER]);
+    let mut space = cmsg_space!([RawFd; HANDED_OVER + 1]);
     let message = recvmsg::<UnixAddr>(socket.as_raw_fd(), &mut parts, Some(&mut space), MsgFlags::empty())?;
     let mut owned = Vec::new();
     for control in message.cmsgs()? {

@@ -113,10 +113,10 @@ impl Launcher {
 
     fn start(&self, mut spec: LaunchSpec, info: &SandboxInfo) -> Result<Sandboxed, LaunchError> {
         let stdio = std::mem::replace(&mut spec.stdio, Stdio::Null);
-        let program = spec.program.clone();
+        let (program, lease) = (spec.program.clone(), spec.lease.take());
         let (ends, mode) = Ends::new(stdio).map_err(|error| LaunchError::io("making the standard descriptors", error))?;
         let plan = Plan::new(spec, mode, info.isolation.to_plan());
-        let (line, child) = self.run(&plan, &ends)?;
+        let (line, child) = self.run(&plan, &ends, lease.as_ref())?;
         let line = Lifeline::new(line).map_err(|error| LaunchError::io("watching the life line", error))?;
         let mut sandboxed = Sandboxed::new(program, line, Outermost::Spawned(child));
         ends.give_to(&mut sandboxed).map_err(|error| LaunchError::io("watching the standard descriptors", error))?;
@@ -125,8 +125,8 @@ impl Launcher {
 
     /// The descriptors wait inside the socket until `octo-sandbox run` takes them out, so that there is no moment at
     /// which another child of this process could inherit one.
-    fn run(&self, plan: &Plan, ends: &Ends) -> Result<(OwnedFd, tokio::process::Child), LaunchError> {
-        let (ours, theirs) = hand_over(plan, ends).map_err(|error| LaunchError::io("handing the launch over", error))?;
+    fn run(&self, plan: &Plan, ends: &Ends, lease: Option<&OwnedFd>) -> Result<(OwnedFd, tokio::process::Child), LaunchError> {
+        let (ours, theirs) = hand_over(plan, ends, lease).map_err(|error| LaunchError::io("handing the launch over", error))?;
         let mut command = Command::new(&self.octo_sandbox);
         command.arg("run").env_clear().stdin(theirs).stdout(Redirect::null()).stderr(Redirect::null());
         let child = tokio::process::Command::from(command)
@@ -243,12 +243,13 @@ fn is_executable(file: &Path) -> bool {
 }
 
 /// A life line with the plan and the program's ends of its standard descriptors waiting inside.
-fn hand_over(plan: &Plan, ends: &Ends) -> io::Result<(OwnedFd, OwnedFd)> {
+fn hand_over(plan: &Plan, ends: &Ends, lease: Option<&OwnedFd>) -> io::Result<(OwnedFd, OwnedFd)> {
     let sealed = descriptor::sealed(c"octo-plan", &serde_json::to_vec(plan)?)?;
     let (ours, theirs) = descriptor::socket_pair()?;
     lifeline::ask_for_senders(&ours)?;
     let [stdin, stdout, stderr] = &ends.theirs;
-    let handed = [sealed.as_raw_fd(), stdin.as_raw_fd(), stdout.as_raw_fd(), stderr.as_raw_fd()];
+    let mut handed = vec![sealed.as_raw_fd(), stdin.as_raw_fd(), stdout.as_raw_fd(), stderr.as_raw_fd()];
+    handed.extend(lease.map(AsRawFd::as_raw_fd));
     descriptor::send(ours.as_fd(), &handed)?;
     descriptor::set_nonblocking(&ours)?;
     Ok((ours, theirs))

@@ -9,6 +9,7 @@
 //! - Nothing secret is in a command line: the description travels in a sealed memory file.
 //! - The whole tree ends, however deep it forked and whatever sessions it made, when the program exits, when
 //!   [`Sandboxed::kill_tree`] is called, when the [`Sandboxed`] is dropped, and when the process holding it dies.
+//! - A tree that uses more memory or has more processes than it may is ended, and says so. A lease is given back when the tree is gone.
 //! - Fail closed: without working isolation nothing starts, unless [`Launcher::allow_without_bwrap`] asked for it by name.
 //!
 //! Never: `pre_exec` (it would fork the whole caller), a parent-death signal (it follows threads, not processes), a
@@ -40,5 +41,5 @@ pub use handover::Standing;
 pub use launcher::{Isolation, Launcher, SandboxInfo};
 pub use nix::unistd::Pid;
 pub use sandboxed::{AgentReader, AgentWriter, Controller, Exit, Sandboxed, Started};
-pub use spec::{Bind, LaunchSpec, Limits, Network, Profile, RELAY_PORT_PLACEHOLDER, Relay, Signal, Stdio};
+pub use spec::{Bind, Excess, LaunchSpec, Limits, Network, Profile, RELAY_PORT_PLACEHOLDER, Relay, Resource, Signal, Stdio};
 pub use successor::{Successor, SuccessorError, unblock_signals};

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::spec::{Bind, LaunchSpec, Limits, Network, Profile, Relay, Signal};
+use crate::spec::{Bind, Excess, LaunchSpec, Limits, Network, Profile, Relay, Signal};
 
 /// The description as it travels in the sealed memory file, with what the launcher decided about isolation.
 #[derive(Debug, Serialize, Deserialize)]
@@ -97,6 +97,8 @@ pub(crate) enum Report {
     Exited { code: i32 },
     /// The program was ended by a signal.
     Signaled { signal: i32 },
+    /// The tree uses more than it may, and is ended.
+    Exceeded { excess: Excess },
 }
 
 impl Signal {

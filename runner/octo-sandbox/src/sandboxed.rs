@@ -10,7 +10,7 @@ use crate::{
     handover::Inherited,
     lifeline::{Incoming, Lifeline, Reports},
     message::Report,
-    spec::Signal,
+    spec::{Excess, Signal},
 };
 
 /// The program's standard input. Dropping it is end of file.
@@ -98,6 +98,8 @@ pub enum Exit {
     Signal(i32),
     /// The tree was ended from outside ([`Sandboxed::kill_tree`], or somebody killed the sandbox itself) first.
     TreeKilled,
+    /// It used more than it may, and was ended with its tree.
+    Exceeded(Excess),
     /// It never ran; [`Sandboxed::started`] says the same as an error.
     NotStarted {
         /// Why.
@@ -121,6 +123,7 @@ impl fmt::Display for Exit {
                 Err(_) => write!(f, "was ended by signal {signal}"),
             },
             Self::TreeKilled => f.write_str("was ended together with its sandbox"),
+            Self::Exceeded(excess) => excess.fmt(f),
             Self::NotStarted { reason } => write!(f, "was not started: {reason}"),
         }
     }
@@ -283,6 +286,7 @@ impl Sandboxed {
             Report::ExecFailed { reason } => self.progress = Progress::ExecFailed(reason),
             Report::Exited { code } => self.end(Exit::Code(code)),
             Report::Signaled { signal } => self.end(Exit::Signal(signal)),
+            Report::Exceeded { excess } => self.end(Exit::Exceeded(excess)),
         }
     }
 

@@ -40,6 +40,8 @@ pub struct LaunchSpec {
     pub relay: Option<Relay>,
     /// Resource limits of the program and its descendants.
     pub limits: Limits,
+    /// Held by the sandbox until everything in it is gone, and seen by nobody in it: a lock on it is a lease that the kernel gives back.
+    pub lease: Option<OwnedFd>,
     /// What descriptors 0, 1 and 2 are.
     pub stdio: Stdio,
 }
@@ -63,6 +65,7 @@ impl LaunchSpec {
             binds: Vec::new(),
             relay: None,
             limits: Limits::default(),
+            lease: None,
             stdio: Stdio::Piped,
         }
     }
@@ -154,14 +157,16 @@ pub struct Relay {
     pub socket: PathBuf,
 }
 
-/// Limits set before the program is executed; `None` leaves what the caller has. A value above the caller's own hard
-/// limit becomes that limit.
+/// Limits of a program and its descendants; `None` leaves what the caller has. Those of the kernel are set before the program is executed, and a
+/// value above the caller's own hard limit becomes that limit. `memory` and `tasks` count the whole tree, and end it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Limits {
     /// Open descriptors per process.
     pub nofile: Option<u64>,
-    /// Processes and threads of the user in the sandbox (the kernel does not hold root to it).
-    pub nproc: Option<u64>,
+    /// Bytes of memory of the whole tree, its private `/tmp` included; one that uses more is ended ([`Exit::Exceeded`](crate::Exit)).
+    pub memory: Option<u64>,
+    /// Processes and threads of the whole tree; one that has more is ended.
+    pub tasks: Option<u64>,
     /// Size of a core dump in bytes; 0 keeps secrets in memory off the disk.
     pub core: Option<u64>,
     /// Largest file that may be written, in bytes.
@@ -174,9 +179,55 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { nofile: Some(65_536), nproc: Some(4096), core: Some(0), fsize: None, cpu_seconds: None, tmp_bytes: None }
+        Self { nofile: Some(65_536), memory: None, tasks: Some(4096), core: Some(0), fsize: None, cpu_seconds: None, tmp_bytes: None }
     }
 }
+
+/// What a tree used too much of. Reads on after "the agent", "it".
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Excess {
+    /// Of what.
+    pub of: Resource,
+    /// How much it used when that was noticed: bytes, or processes and threads.
+    pub used: u64,
+    /// How much it may use.
+    pub limit: u64,
+    /// The program that used most of it.
+    pub most: String,
+}
+
+/// What is counted over a whole tree.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Resource {
+    /// Bytes of memory.
+    Memory,
+    /// Processes and threads.
+    Tasks,
+}
+
+impl fmt::Display for Excess {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { of, used, limit, most } = self;
+        match of {
+            Resource::Memory => {
+                let (limit, used) = (limit.div_ceil(MIB), used.div_ceil(MIB));
+                write!(
+                    f,
+                    "used more than {limit} MiB of memory ({used} MiB, most of it in {most:?}) and was ended with everything it had started"
+                )
+            }
+            Resource::Tasks => {
+                write!(
+                    f,
+                    "had more than {limit} processes and threads ({used}, most of them {most:?}) and was ended with everything it had started"
+                )
+            }
+        }
+    }
+}
+
+const MIB: u64 = 1024 * 1024;
 
 /// What descriptors 0, 1 and 2 of the program are.
 #[derive(Debug)]

@@ -68,6 +68,11 @@ impl Commands {
         Ok(opens.then_some(sent.asked))
     }
 
+    /// Sessions in which an abort waits for its response.
+    pub fn aborting(&self) -> impl Iterator<Item = &str> {
+        self.waiting.values().flatten().filter(|sent| sent.cmd == "abort").map(|sent| sent.session.as_str())
+    }
+
     /// Ids that wait for their response.
     pub fn unanswered(&self) -> Vec<String> {
         let mut ids: Vec<String> = self.waiting.iter().filter(|(_, sent)| !sent.is_empty()).map(|(id, _)| id.clone()).collect();

@@ -22,6 +22,7 @@ mod session;
 mod tests;
 mod verdict;
 
+pub use record::is_delta;
 pub use verdict::{Fault, NEIGHBOURS, Rule, Verdict};
 
 use commands::Commands;
@@ -64,6 +65,8 @@ impl std::ops::AddAssign for Totals {
 pub struct Checker {
     sessions: HashMap<String, Seen>,
     commands: Commands,
+    /// Client ids of inputs that aborts gave back, by session; `None` where the answer to one was lost.
+    given_back: HashMap<String, Option<Vec<String>>>,
     trail: VecDeque<Value>,
     frames: u64,
     connections: u32,
@@ -98,6 +101,9 @@ impl Checker {
     /// The connection is gone: a replay under way is over, commands stay unanswered, their ids may come again.
     pub fn disconnected(&mut self) {
         self.sessions.values_mut().for_each(Seen::disconnected);
+        for session in self.commands.aborting() {
+            self.given_back.insert(session.to_owned(), None);
+        }
         self.commands = Commands::default();
         self.connections += 1;
         self.trail.clear();
@@ -167,6 +173,9 @@ impl Checker {
         if event == "response" {
             self.totals.responses += 1;
             let opened = self.commands.answered(frame)?;
+            if frame["cmd"] == "abort" {
+                self.aborted(session, frame);
+            }
             if frame["cmd"] == "session.delete" && frame["success"] == true {
                 self.sessions.remove(session);
             } else if let Some(asked) = opened {
@@ -177,6 +186,24 @@ impl Checker {
         self.totals.events += 1;
         let seen = self.sessions.entry(session.to_owned()).or_default();
         seen.follow(event, frame, &mut self.totals)
+    }
+
+    fn aborted(&mut self, session: &str, response: &Value) {
+        let given = self.given_back.entry(session.to_owned()).or_insert_with(|| Some(Vec::new()));
+        match (response["data"]["parked"].as_array(), &given) {
+            (Some(parked), Some(_)) => {
+                let ids = parked.iter().filter_map(|input| input["client_id"].as_str().map(str::to_owned));
+                given.iter_mut().for_each(|all| all.extend(ids.clone()));
+            }
+            // Whether it did anything is not known.
+            _ => *given = None,
+        }
+    }
+
+    /// Client ids of the inputs of `session` that this client's aborts gave back; `None` when the answer to one was lost.
+    #[must_use]
+    pub fn given_back(&self, session: &str) -> Option<&[String]> {
+        self.given_back.get(session).map_or(Some(&[]), |given| given.as_deref())
     }
 
     /// Every command on this connection has its response.

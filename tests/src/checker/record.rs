@@ -16,6 +16,11 @@ const DELTAS: [&str; 6] = [
     "stream.tool_call_end",
 ];
 
+/// Whether the journal prunes such an event when its message is finished.
+pub fn is_delta(event: &str) -> bool {
+    DELTAS.contains(&event)
+}
+
 /// One numbered event: enough to know it again.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Row {
@@ -39,7 +44,7 @@ impl Row {
     }
 
     fn is_delta(&self) -> bool {
-        DELTAS.contains(&self.name.as_str())
+        is_delta(&self.name)
     }
 }
 

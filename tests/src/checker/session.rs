@@ -51,7 +51,8 @@ impl Seen {
     /// The connection is gone.
     pub fn disconnected(&mut self) {
         self.place = Place::Away;
-        self.resync = false;
+        // One that was told and not carried out is told once more.
+        self.may_resync += u32::from(std::mem::take(&mut self.resync));
     }
 
     /// The response of an attach: from here on the follower of this attach speaks.

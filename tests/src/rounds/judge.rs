@@ -1,14 +1,38 @@
 //! What a round is judged by: one more client, who was not there, and what the server has when all is over.
 
-use super::plan::{Agent, Plan};
-use super::player::{Sent, session_id};
-use crate::{Client, Instance, PATIENCE, Script, Turn, demo_prompt, request};
+use crate::checker::is_delta;
+use crate::{Client, PATIENCE, request};
 use serde_json::{Value, json};
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// What the last answer of every session says.
-const WELL: &str = "All is well.";
+/// An input that some client sent.
+#[derive(Debug, Clone)]
+pub struct Sent {
+    pub session: usize,
+    pub client_id: String,
+    pub cmd: &'static str,
+    /// The last words of its answer, when nobody disturbs that.
+    pub expects: Option<String>,
+}
+
+/// The name of a session.
+#[must_use]
+pub fn session_id(session: usize) -> String {
+    format!("s{session}")
+}
+
+/// What was done to the sessions, so far as it excuses anything.
+pub trait Terms {
+    /// Whether anything of the agent's own was hit, so that an answer may break off.
+    fn is_disturbed(&self, session: usize) -> bool;
+    /// Whether an input may rightly never reach the conversation: it was given back, or went down with the agent that had it.
+    fn may_lose(&self, session: usize, kind: &str) -> bool;
+    /// Whether the runner or an agent of the session was ended, so that what it had may be gone.
+    fn ends_agents(&self, session: usize) -> bool;
+    /// Whether numbers began anew, so that the events of before are out of reach.
+    fn begins_anew(&self) -> bool;
+}
 
 /// One session as the server has it in the end.
 #[derive(Debug)]
@@ -19,30 +43,35 @@ pub struct Journal {
     /// Every row of the present epoch, as a replay from its beginning gives it.
     pub rows: Vec<Value>,
     pub history: Vec<Value>,
-    pub rest: Vec<Value>,
+    /// As REST has it; `None` when nobody asked.
+    pub rest: Option<Vec<Value>>,
 }
 
 /// The client who comes last.
 pub struct Judge {
     client: Client,
-    url: String,
+    /// Where REST is to be asked.
+    url: Option<String>,
 }
 
 impl Judge {
-    /// Connects.
-    pub async fn connect(instance: &Instance) -> Self {
-        Self { client: Client::connect(instance).await, url: instance.url() }
+    /// Judges through `client`, which has seen nothing yet.
+    #[must_use]
+    pub fn new(client: Client, url: Option<String>) -> Self {
+        Self { client, url }
     }
 
-    /// Waits until nothing runs in a session, asks it one thing more, and reads all that there is of it.
-    pub async fn at_rest(&mut self, plan: &Plan, number: usize) -> Journal {
+    /// The same through a client that has no connection yet.
+    pub async fn connected(mut client: Client, url: Option<String>) -> Self {
+        client.reconnect().await;
+        Self::new(client, url)
+    }
+
+    /// Waits until nothing runs in a session, asks it `message`, and reads all that there is of it.
+    pub async fn at_rest(&mut self, number: usize, message: &str, client_id: &str) -> Journal {
         let session = session_id(number);
         self.rests(&session, false).await;
-        let message = match plan.agent {
-            Agent::Scripted => Script::default().prompt("Are you well?"),
-            Agent::Pi => demo_prompt("Are you well?", &[Turn::text(WELL)]),
-        };
-        let end = json!({"cmd": "prompt", "message": message, "client_id": format!("round-{}-end-{number}", plan.seed)});
+        let end = json!({"cmd": "prompt", "message": message, "client_id": client_id});
         self.insist(&session, &end).await;
         self.rests(&session, true).await;
 
@@ -65,11 +94,17 @@ impl Judge {
                 rows.push(frame);
             }
         }
+        without_pruned(&mut rows);
         let history = self.client.history(&session).await;
-        let rest = format!("{}/api/chat-history/{session}/messages", self.url);
-        let rest = request("GET", &rest, Some(self.client.token()), None).await.expect("octo answers");
-        assert_eq!(rest.status, 200, "{}", rest.json());
-        let rest = rest.json().as_array().cloned().unwrap_or_default();
+        let rest = match &self.url {
+            Some(url) => {
+                let rest = format!("{url}/api/chat-history/{session}/messages");
+                let rest = request("GET", &rest, Some(self.client.token()), None).await.expect("octo answers");
+                assert_eq!(rest.status, 200, "{}", rest.json());
+                Some(rest.json().as_array().cloned().unwrap_or_default())
+            }
+            None => None,
+        };
         Journal { session, number, head, rows, history, rest }
     }
 
@@ -102,35 +137,49 @@ impl Judge {
     }
 
     /// Everybody saw the same, which is what there is, and every input is where it belongs.
-    pub async fn judge(&mut self, plan: &Plan, journal: &Journal, sent: &[Sent], clients: &[Client]) {
+    ///
+    /// # Panics
+    /// When it is not so. `well` is what the last answer says.
+    pub fn judge(&self, terms: &dyn Terms, journal: &Journal, well: &str, sent: &[Sent], clients: &[Client]) {
         let Journal { session, rows, history, rest, .. } = journal;
         for checker in clients.iter().map(|client| &client.checker).chain([&self.client.checker]) {
             checker.agrees_with_journal(session, rows);
             checker.agrees_with(session, history);
-            checker.agrees_with_rest(session, rest);
+            if let Some(rest) = rest {
+                checker.agrees_with_rest(session, rest);
+            }
         }
-        let well = if plan.agent == Agent::Pi { WELL.to_owned() } else { Script::default().text() };
         // Not always the last: an input of before whose turn came late follows it.
-        let answered = history.iter().any(|message| message["role"] == "assistant" && message["parts"][0]["text"] == well.as_str());
+        let answered = history.iter().any(|message| message["role"] == "assistant" && message["parts"][0]["text"] == well);
         assert!(answered, "session {session} works again: {history:?}");
+        // Known when the answer to every abort came, and nothing went down with an agent.
+        let given_back: Option<Vec<&[String]>> = clients.iter().map(|client| client.checker.given_back(session)).collect();
+        let given_back = given_back.filter(|_| !terms.ends_agents(journal.number)).map(|given| given.concat());
         let of_session = || sent.iter().filter(|sent| sent.session == journal.number);
         for input in of_session() {
             let accepted: Vec<_> =
                 rows.iter().filter(|r| r["event"] == "input.accepted" && r["client_id"] == input.client_id.as_str()).collect();
-            assert_eq!(accepted.len(), 1, "{} was accepted {} times: {accepted:?}", input.client_id, accepted.len());
-            let kind = accepted[0]["kind"].as_str().unwrap_or_default();
+            let once = accepted.len() == 1 || (accepted.is_empty() && terms.begins_anew());
+            assert!(once, "{} was accepted {} times: {accepted:?}", input.client_id, accepted.len());
+            let kind = accepted.first().and_then(|row| row["kind"].as_str()).unwrap_or(input.cmd);
             let said = history.iter().filter(|m| m["client_id"] == input.client_id.as_str()).count();
             assert!(said <= 1, "{} stands {said} times in the conversation", input.client_id);
             assert!(
-                said == 1 || plan.may_lose(journal.number, kind),
+                said == 1 || terms.may_lose(journal.number, kind),
                 "{} ({kind}) was accepted and is not in the conversation",
                 input.client_id
             );
-            if said == 1 && input.cmd == "prompt" && !plan.is_disturbed(journal.number) {
+            if let Some(given_back) = &given_back {
+                let given = given_back.contains(&input.client_id);
+                assert!(said == 1 || given, "{} ({kind}) is neither in the conversation, nor did an abort give it back", input.client_id);
+                assert!(said == 0 || !given, "{} ({kind}) is in the conversation, and an abort gave it back", input.client_id);
+            }
+            if let Some(expected) =
+                input.expects.as_ref().filter(|_| said == 1 && input.cmd == "prompt" && !terms.is_disturbed(journal.number))
+            {
                 let at = history.iter().position(|m| m["client_id"] == input.client_id.as_str()).unwrap_or_default();
                 let answer = history[at + 1..].iter().take_while(|m| m["role"] != "user").filter(|m| m["role"] == "assistant").last();
                 let words = answer.and_then(|m| m["parts"].as_array()?.iter().find(|p| p["type"] == "text")?["text"].as_str());
-                let expected = input.shape.last_words(plan.agent, &input.lead);
                 assert_eq!(
                     words,
                     Some(expected.as_str()),
@@ -146,7 +195,8 @@ impl Judge {
         let queued = order(&mut rows.iter().filter(|r| r["event"] == "input.accepted" && r["kind"] != "steer"));
         let steered = order(&mut rows.iter().filter(|r| r["event"] == "input.accepted" && r["kind"] == "steer"));
         let said = order(&mut history.iter().filter(|m| m["role"] == "user"));
-        let said: Vec<_> = said.into_iter().filter(|id| !steered.contains(id)).collect();
+        // Of what was accepted before numbers began anew nobody can say in which order.
+        let said: Vec<_> = said.into_iter().filter(|id| !steered.contains(id) && (!terms.begins_anew() || queued.contains(id))).collect();
         let queued: Vec<_> = queued.into_iter().filter(|id| said.contains(id)).collect();
         assert_eq!(said, queued, "inputs of session {session} changed places");
     }
@@ -158,4 +208,18 @@ impl Judge {
         }
         self.client
     }
+}
+
+/// A replay may come from octo's ring, which still has what the journal pruned at the end of a message: not everybody has to have seen that.
+fn without_pruned(rows: &mut Vec<Value>) {
+    let id = |row: &Value| match row["event"].as_str() {
+        Some("stream.message_end") => row["message"]["id"].as_str().map(str::to_owned),
+        Some("stream.message_discarded") => row["message_id"].as_str().map(str::to_owned),
+        _ => None,
+    };
+    let ended: std::collections::HashSet<String> = rows.iter().filter_map(id).collect();
+    let is_pruned = |row: &Value| {
+        is_delta(row["event"].as_str().unwrap_or_default()) && row["message_id"].as_str().is_some_and(|id| ended.contains(id))
+    };
+    rows.retain(|row| !is_pruned(row));
 }

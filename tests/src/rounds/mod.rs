@@ -12,8 +12,11 @@ mod plan;
 mod player;
 mod watcher;
 
+pub use board::Board;
 pub use figures::Figures;
-pub use plan::{Agent, Plan};
+pub use judge::{Journal, Judge, Sent, Terms, session_id};
+pub use plan::{Agent, Plan, Reader, command};
+pub use watcher::Watcher;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};

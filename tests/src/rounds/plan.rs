@@ -1,5 +1,6 @@
 //! A round as a pure function of its seed: who does what, and after how many events.
 
+use super::judge::Terms;
 use crate::{Script, Turn, demo_prompt};
 use rand::rngs::StdRng;
 use rand::seq::{IndexedRandom, SliceRandom};
@@ -190,26 +191,6 @@ impl Plan {
         Act::Strike { victims, blow }
     }
 
-    /// Whether anything of the agent's own is hit in `session`, so that an answer may break off.
-    #[must_use]
-    pub fn is_disturbed(&self, session: usize) -> bool {
-        self.steps.iter().any(|step| match &step.act {
-            Act::Abort { session: aborted, .. } => *aborted == session,
-            Act::Input { session: steered, cmd, .. } => *steered == session && *cmd == "steer",
-            Act::Strike { victims, blow } => {
-                let stops = !matches!(blow, Blow::Freeze(_));
-                let hits = |victim: &Victim| match victim {
-                    Victim::Octo => false,
-                    Victim::Runner => true,
-                    Victim::Eavs => self.agent == Agent::Pi,
-                    Victim::Agent(hit) | Victim::Sandbox(hit) => *hit == session,
-                };
-                stops && victims.iter().any(hits)
-            }
-            Act::Cut { .. } | Act::Upgrade => false,
-        })
-    }
-
     /// Whether nothing ends the agent of `session`: then it is the same process from the first event to the last.
     #[must_use]
     pub fn keeps_agent(&self, session: usize) -> bool {
@@ -223,12 +204,40 @@ impl Plan {
             _ => false,
         })
     }
+}
 
-    /// Whether an input of `session` may rightly never reach the conversation: it was given back, or went down with the agent that had it.
-    #[must_use]
-    pub fn may_lose(&self, session: usize, kind: &str) -> bool {
+impl Terms for Plan {
+    fn is_disturbed(&self, session: usize) -> bool {
+        self.steps.iter().any(|step| match &step.act {
+            Act::Abort { session: aborted, .. } => *aborted == session,
+            Act::Input { session: steered, cmd, .. } => *steered == session && *cmd == "steer",
+            Act::Strike { .. } | Act::Cut { .. } | Act::Upgrade => false,
+        }) || self.ends_agents(session)
+    }
+
+    fn ends_agents(&self, session: usize) -> bool {
+        self.steps.iter().any(|step| match &step.act {
+            Act::Strike { victims, blow } => {
+                let stops = !matches!(blow, Blow::Freeze(_));
+                let hits = |victim: &Victim| match victim {
+                    Victim::Octo => false,
+                    Victim::Runner => true,
+                    Victim::Eavs => self.agent == Agent::Pi,
+                    Victim::Agent(hit) | Victim::Sandbox(hit) => *hit == session,
+                };
+                stops && victims.iter().any(hits)
+            }
+            _ => false,
+        })
+    }
+
+    fn may_lose(&self, session: usize, kind: &str) -> bool {
         let aborted = self.steps.iter().any(|step| matches!(step.act, Act::Abort { session: aborted, .. } if aborted == session));
         aborted || (kind == "steer" && self.is_disturbed(session))
+    }
+
+    fn begins_anew(&self) -> bool {
+        false
     }
 }
 

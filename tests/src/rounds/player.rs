@@ -2,12 +2,12 @@
 
 use super::board::Board;
 use super::figures::Figures;
-use super::judge;
-use super::plan::{Act, Agent, Blow, Plan, Reader, Shape, Victim, command};
+use super::judge::{Judge, Sent, session_id};
+use super::plan::{Act, Agent, Blow, Plan, Reader, Victim, command};
 use super::watcher::Watcher;
 use crate::census::{Census, Member};
 use crate::process::Process;
-use crate::{Client, Instance, Options};
+use crate::{Client, Instance, Options, Script, Turn, demo_prompt};
 use nix::sys::signal::Signal;
 use serde_json::json;
 use std::time::Duration;
@@ -15,21 +15,8 @@ use std::time::Duration;
 /// Receive buffer of a slow client, in bytes: what it does not read stays at the server.
 const SMALL_BUFFER: u32 = 4096;
 
-/// An input that some client sent.
-#[derive(Debug, Clone)]
-pub struct Sent {
-    pub session: usize,
-    pub client_id: String,
-    pub cmd: &'static str,
-    pub shape: Shape,
-    pub lead: String,
-}
-
-/// The name of a session.
-#[must_use]
-pub fn session_id(session: usize) -> String {
-    format!("s{session}")
-}
+/// What the last answer of every session says, with pi.
+const WELL: &str = "All is well.";
 
 /// A round under way.
 pub struct Player {
@@ -131,7 +118,8 @@ impl Player {
                 let message = shape.prompt(self.plan.agent, &lead);
                 self.board.asked(&session_id(session));
                 self.watchers[client].send(&session_id(session), command(cmd, &message, &client_id));
-                self.sent.push(Sent { session, client_id, cmd, shape, lead });
+                let expects = Some(shape.last_words(self.plan.agent, &lead));
+                self.sent.push(Sent { session, client_id, cmd, expects });
                 self.figures.inputs += 1;
             }
             Act::Abort { session, client } => {
@@ -232,10 +220,14 @@ impl Player {
         for watcher in &mut self.watchers {
             watcher.flush().await;
         }
-        let mut judge = judge::Judge::connect(&self.instance).await;
+        let mut judge = Judge::new(Client::connect(&self.instance).await, Some(self.instance.url()));
+        let (message, well) = match self.plan.agent {
+            Agent::Scripted => (Script::default().prompt("Are you well?"), Script::default().text()),
+            Agent::Pi => (demo_prompt("Are you well?", &[Turn::text(WELL)]), WELL.to_owned()),
+        };
         let mut journals = Vec::new();
         for session in 0..self.plan.sessions {
-            journals.push(judge.at_rest(&self.plan, session).await);
+            journals.push(judge.at_rest(session, &message, &format!("round-{}-end-{session}", self.plan.seed)).await);
         }
         let agents = self.agents_now();
         for (session, (now, before)) in agents.iter().zip(&self.agents).enumerate() {
@@ -252,7 +244,7 @@ impl Player {
             clients.push(watcher.finish().await);
         }
         for journal in &journals {
-            judge.judge(&self.plan, journal, &self.sent, &clients).await;
+            judge.judge(&self.plan, journal, &well, &self.sent, &clients);
         }
         clients.push(judge.close(&journals).await);
         self.figures.rounds += 1;

@@ -12,6 +12,10 @@ use tokio::time::Instant;
 const RETRY: Duration = Duration::from_millis(100);
 /// Codes of refusals that pass.
 const PASSING: [&str; 7] = ["runner_unavailable", "not_ready", "timeout", "busy", "internal", "cancelled", "agent_failed"];
+/// What a full disk refuses, which passes too.
+const FULL: &str = "limit_exceeded";
+/// Commands that may have come too late.
+const MAY_FAIL: [&str; 2] = ["abort", "input_response"];
 
 /// What the player wants of a client.
 #[derive(Debug)]
@@ -117,6 +121,8 @@ struct Pending {
     command: Value,
     /// Under which id it is on its way on this connection.
     id: Option<String>,
+    /// When it may be on its way again: it was refused for now.
+    not_before: Option<Instant>,
     since: Instant,
 }
 
@@ -140,8 +146,14 @@ impl Run {
             }
             self.post().await;
             self.report();
-            let waits = self.outbox.iter().any(|pending| pending.id.is_none());
+            let again = self
+                .outbox
+                .iter()
+                .filter(|pending| pending.id.is_none())
+                .map(|p| p.not_before.unwrap_or_else(|| Instant::now() + RETRY))
+                .min();
             tokio::select! {
+                biased;
                 order = self.inbox.recv() => match order {
                     Some(order) => self.obey(order),
                     None => return self.client,
@@ -151,7 +163,7 @@ impl Run {
                         self.take(&frame).await;
                     }
                 }
-                () = tokio::time::sleep(RETRY), if waits => {}
+                () = tokio::time::sleep_until(again.unwrap_or_else(Instant::now)), if again.is_some() => {}
             }
         }
     }
@@ -167,7 +179,7 @@ impl Run {
                     Some(response) if response["success"] == true => break,
                     Some(response) => {
                         let code = response["code"].as_str().unwrap_or_default();
-                        assert!(PASSING.contains(&code), "an attach is refused: {response}");
+                        assert!(PASSING.contains(&code) || code == FULL, "an attach is refused: {response}");
                         assert!(Instant::now() < end, "an attach is refused for {PATIENCE:?}: {response}");
                         tokio::time::sleep(RETRY).await;
                     }
@@ -180,7 +192,8 @@ impl Run {
 
     /// Puts what waits on its way.
     async fn post(&mut self) {
-        for pending in self.outbox.iter_mut().filter(|pending| pending.id.is_none()) {
+        let now = Instant::now();
+        for pending in self.outbox.iter_mut().filter(|pending| pending.id.is_none() && pending.not_before.is_none_or(|at| at <= now)) {
             self.sent += 1;
             let id = format!("w{}", self.sent);
             let mut frame = pending.command.clone();
@@ -196,7 +209,9 @@ impl Run {
 
     fn obey(&mut self, order: Order) {
         match order {
-            Order::Send { session, command } => self.outbox.push(Pending { session, command, id: None, since: Instant::now() }),
+            Order::Send { session, command } => {
+                self.outbox.push(Pending { session, command, id: None, not_before: None, since: Instant::now() });
+            }
             Order::Cut => self.client.cut(),
             Order::Sleep => self.reader = Reader::Asleep,
             Order::Wake => self.reader = Reader::Eager,
@@ -211,6 +226,10 @@ impl Run {
         } else if let (Some(session), Some(seq)) = (frame["session_id"].as_str(), frame["seq"].as_u64()) {
             let rests = frame["event"] == "agent.idle" || frame["event"] == "agent.error";
             self.board.saw(session, seq, rests);
+            if frame["event"] == "agent.input_needed" {
+                let answer = json!({"cmd": "input_response", "request_id": frame["request"]["request_id"], "confirmed": true});
+                self.obey(Order::Send { session: session.to_owned(), command: answer });
+            }
         }
         if let Reader::Slow(pause) = self.reader {
             tokio::time::sleep(Duration::from_millis(pause)).await;
@@ -220,11 +239,12 @@ impl Run {
     fn answered(&mut self, response: &Value) {
         let Some(at) = self.outbox.iter().position(|pending| pending.id.as_deref() == response["id"].as_str()) else { return };
         let code = response["code"].as_str().unwrap_or_default();
-        if response["success"] == true || self.outbox[at].command["cmd"] == "abort" {
+        if response["success"] == true || MAY_FAIL.contains(&self.outbox[at].command["cmd"].as_str().unwrap_or_default()) {
             self.outbox.remove(at);
         } else {
-            assert!(PASSING.contains(&code), "{} is refused for ever: {response}", self.outbox[at].command);
+            assert!(PASSING.contains(&code) || code == FULL, "{} is refused for ever: {response}", self.outbox[at].command);
             self.outbox[at].id = None;
+            self.outbox[at].not_before = Some(Instant::now() + RETRY);
         }
     }
 

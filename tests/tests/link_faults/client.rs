@@ -2,8 +2,8 @@
 //! answer to.
 
 use crate::runner::{PROMPTED, Told};
-use crate::wire::{Wire, connection};
 use octo::link::{Item, Link, Target, over};
+use octo_e2e::wire::{Grip, Wire, connection};
 use octo_protocol::link::{Principal, RequestBody};
 use octo_protocol::{Epoch, ErrorCode, ProtocolError, SessionId};
 use octo_runner::link::{Serving, serve};
@@ -115,7 +115,7 @@ async fn connect_again(serving: Serving, mut wires: VecDeque<Wire>, say: watch::
     for number in 1.. {
         let wire = wires.pop_front().unwrap_or_else(Wire::whole);
         let is_last = wire.cut.is_none() && wires.is_empty();
-        let (ends, carrying) = connection(wire);
+        let (ends, carrying) = connection(wire, Grip::default());
         let serving = serving.clone();
         let served = tokio::spawn(serve(number, serving, ends.runner.0, ends.runner.1));
         match over(Box::new(ends.octo.0), Box::new(ends.octo.1), &target, watch::channel(None).0).await {

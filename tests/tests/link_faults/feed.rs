@@ -1,11 +1,11 @@
 //! The whole way of an event: a real runner's journal, a link that breaks, octo's own followers and rings, and whoever watches at the end of it.
 
 use crate::runner::{Agent, Step, TALKING};
-use crate::wire::{Cut, NAP, Wire, between};
 use futures_util::StreamExt as _;
 use octo::auth::UserId;
 use octo::config::{Config, Environment, Overrides};
 use octo::{Builder, From, Octo};
+use octo_e2e::wire::{Cut, NAP, Wire, between};
 use octo_e2e::{PATIENCE, seed};
 use octo_protocol::{Cursor, ErrorCode, Event};
 use octo_runner::link::{Serving, serve};
@@ -33,6 +33,7 @@ fn wire(dice: &mut StdRng) -> Wire {
         pieces: (0..pieces).map(|_| piece(dice)).collect(),
         pauses: (0..pauses).map(|_| [0, 0, 1, 3, NAP][dice.random_range(0..5)]).collect(),
         cut: Some(Cut { towards_octo: dice.random_bool(0.8), at: dice.random_range(0..reach) }),
+        ..Wire::whole()
     }
 }
 

@@ -5,16 +5,15 @@
 mod client;
 mod feed;
 mod runner;
-mod wire;
 
 use client::Client;
 use octo_e2e::seed;
+use octo_e2e::wire::{self, Cut, Wire};
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
 use runner::{Agent, Step, TALKING};
 use std::sync::Arc;
 use std::time::Duration;
-use wire::{Cut, Wire};
 
 /// Patience of a whole schedule: one that deadlocks is one that takes this long. None of them has more to do than a second's work.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -32,6 +31,7 @@ fn wire() -> impl Strategy<Value = Wire> {
         pieces,
         pauses,
         cut,
+        ..Wire::whole()
     })
 }
 
@@ -109,7 +109,7 @@ async fn a_cut_at_each_byte_of_a_short_conversation_loses_nothing() {
     let stride = usize::try_from(stride).unwrap();
     for at in (0..2600).skip(offset).step_by(stride) {
         for towards_octo in [true, false] {
-            let cut = Wire { room: 4096, pieces: vec![4096], pauses: vec![0], cut: Some(Cut { towards_octo, at }) };
+            let cut = Wire { room: 4096, pieces: vec![4096], pauses: vec![0], cut: Some(Cut { towards_octo, at }), ..Wire::whole() };
             let steps = [
                 Step::Prompt,
                 Step::Start(0),

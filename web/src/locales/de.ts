@@ -44,7 +44,7 @@ export const de: typeof en = {
     firstLead:
       "Eine Sitzung ist ein Agent, der in einem deiner Ordner arbeitet: Er liest, führt Befehle aus und ändert Dateien, während du zusiehst und lenkst.",
     title: "Was kommt als Nächstes?",
-    lead: "Wähle links eine Sitzung oder starte eine neue. Agenten arbeiten weiter, wenn du diese Seite schließt.",
+    lead: "Wähle eine Sitzung aus der Liste oder starte eine neue. Agenten arbeiten weiter, wenn du diese Seite schließt.",
     recent: "Letzte Ordner",
     keys: "Strg K öffnet alles beim Namen.",
   },

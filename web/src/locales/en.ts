@@ -42,7 +42,7 @@ export const en = {
     firstLead:
       "A session is an agent that works in one folder of yours: it reads, runs commands and edits files while you watch and steer.",
     title: "What comes next?",
-    lead: "Choose a session on the left, or start a new one. Agents keep working when you close this page.",
+    lead: "Choose a session from the list, or start a new one. Agents keep working when you close this page.",
     recent: "Recent folders",
     keys: "Ctrl K opens everything by name.",
   },

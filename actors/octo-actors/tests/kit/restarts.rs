@@ -196,3 +196,43 @@ async fn on_many_threads_two_incarnations_never_overlap() {
     assert!(lab.starts() >= 100);
     assert!(lab.most_alive.load(SeqCst) <= 2, "one state and its one task");
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_actor_inside_one_message_for_too_long_is_ended_and_comes_back_where_its_kind_says_so() {
+    let (system, lab) = (System::new(), Lab::new());
+    let kind = Kind::permanent("probe").stuck_after(SOON).restart_stuck(10 * SOON).backoff(Backoff::NONE);
+    let restarted = child(system.root(), kind, "restarted", &lab).await;
+    let shown = child(system.root(), Kind::permanent("probe").stuck_after(SOON), "shown", &Lab::new()).await;
+    // Busy for long, but never in one message: that is work.
+    let busy = child(system.root(), kind, "busy", &Lab::new()).await;
+    hang(&restarted).await;
+    hang(&shown).await;
+    for _ in 0..9 {
+        tokio::time::sleep(SOON).await;
+        busy.tell(Msg::Add(1)).unwrap();
+    }
+    let state = |of: &octo_actors::Address<Msg>| system.directory().get(of.path()).unwrap().state;
+    assert_eq!((state(&restarted), lab.starts()), (ActorState::Stuck, 1), "shown first, and given its time");
+    tokio::time::sleep(4 * SOON).await;
+    assert_eq!((lab.starts(), lab.alive()), (2, 1), "what it held is dropped");
+    assert_eq!(total(&restarted).await, 0);
+    let row = system.directory().get(restarted.path()).unwrap();
+    assert!(row.last_error.as_deref().is_some_and(|e| e.starts_with("was inside the message Hang for 1")), "{row:?}");
+    assert_eq!(state(&shown), ActorState::Stuck);
+    assert_eq!(system.directory().get(busy.path()).unwrap().restarts, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_that_gets_stuck_again_and_again_is_degraded_like_any_other_that_fails() {
+    let (system, lab) = (System::new(), Lab::new());
+    let kind = Kind::transient("probe").restart_stuck(SOON).intensity(2, MINUTE).degrade().backoff(Backoff::NONE);
+    let probe = child(system.root(), kind, "probe", &lab).await;
+    for starts in 2..=3 {
+        hang(&probe).await;
+        tokio::time::sleep(2 * SOON).await;
+        assert_eq!(lab.starts(), starts);
+    }
+    hang(&probe).await;
+    tokio::time::sleep(2 * SOON).await;
+    assert_eq!((probe.state(), lab.starts(), lab.alive()), (ActorState::Degraded, 3, 0));
+}

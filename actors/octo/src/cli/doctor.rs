@@ -1,15 +1,21 @@
 //! `octo doctor`: what octo needs, what it found, and what to do about the rest.
 
+use std::net::IpAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
+use bytes::Bytes;
+use http_body_util::{BodyExt, Empty, Limited};
+use hyper_util::rt::TokioIo;
 use octo::auth::UserId;
 use octo::config::{Config, Overrides, Settings, Standing};
 use octo::launch::{EAVS, Launch, RUNNER, peer};
 use octo::server::Listener;
 use octo::store::{SCHEMA_VERSION, Store, StoreError};
 use serde_json::json;
+use tokio::net::TcpStream;
 
 use super::exit::Failure;
 use super::output::{Mark, Output};
@@ -126,9 +132,41 @@ async fn port(settings: &Settings) -> Check {
     let server = &settings.server;
     let at = format!("{}:{}", server.host, server.port);
     match Listener::bind(&server.host, server.port).await {
-        Ok(_) => good("port", format!("{at} is free")),
-        Err(error) => careful("port", format!("{at} is taken"), format!("fine if that is octo; else: {error}")),
+        Ok(listener) => good("port", format!("{} is free", listener.address())),
+        Err(error) => match octo_at(&server.host, server.port).await {
+            Some(version) => good("port", format!("{at} (octo {version} serves there)")),
+            None => careful("port", format!("{at} is taken, and not by octo"), error.to_string()),
+        },
     }
+}
+
+/// Patience for the answer of whoever listens on octo's port.
+const ANSWER_WITHIN: Duration = Duration::from_secs(2);
+/// Its largest answer in bytes.
+const MAX_ANSWER_BYTES: usize = 16 * 1024;
+
+/// The version of the octo that answers there.
+async fn octo_at(host: &str, port: u16) -> Option<String> {
+    let ask = async {
+        let host = host.trim_matches(['[', ']']);
+        let host = if host.parse::<IpAddr>().is_ok_and(|ip| ip.is_unspecified()) { "localhost" } else { host };
+        let stream = TcpStream::connect((host, port)).await.ok()?;
+        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.ok()?;
+        let authority = if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") };
+        let asked = http::Request::get("/api/health").header("host", authority).body(Empty::<Bytes>::new()).ok()?;
+        let answer = async {
+            let response = sender.send_request(asked).await.ok()?;
+            let body = Limited::new(response.into_body(), MAX_ANSWER_BYTES).collect().await.ok()?.to_bytes();
+            let health: serde_json::Value = serde_json::from_slice(&body).ok()?;
+            (health["status"] == "ok").then(|| health["version"].as_str().map(str::to_owned))?
+        };
+        tokio::select! {
+            biased;
+            answer = answer => answer,
+            _ = connection => None,
+        }
+    };
+    tokio::time::timeout(ANSWER_WITHIN, ask).await.ok().flatten()
 }
 
 async fn runner(settings: &Settings) -> Check {

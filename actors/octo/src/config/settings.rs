@@ -138,6 +138,12 @@ pub struct EavsSettings {
 pub struct SandboxSettings {
     /// Agents may run without a sandbox.
     pub allow_unsandboxed: bool,
+    /// Bytes of memory of an agent with everything it started; 0 = any, `None` = the runner decides.
+    pub max_memory: Option<u64>,
+    /// Processes and threads of an agent with everything it started; 0 = any.
+    pub max_processes: u64,
+    /// Open files of one of its processes.
+    pub max_open_files: u64,
 }
 
 /// `[runner]`
@@ -160,6 +166,8 @@ pub struct SessionSettings {
     pub idle_after: Option<Duration>,
     /// How often idle agents are looked for.
     pub idle_check: Duration,
+    /// An agent that is silent for longer is started again; `None` = never.
+    pub restart_silent: Option<Duration>,
     /// Harness of sessions that name none.
     pub default_harness: String,
     /// Folder of sessions that name none; `{user_id}` stands for the account.
@@ -231,7 +239,12 @@ impl Config {
                 session_rpm: self.integer("eavs.default_session_rpm").and_then(|n| u32::try_from(n).ok()),
                 key_variables: self.key_variables(),
             },
-            sandbox: SandboxSettings { allow_unsandboxed: self.flag("sandbox.allow_unsandboxed") },
+            sandbox: SandboxSettings {
+                allow_unsandboxed: self.flag("sandbox.allow_unsandboxed"),
+                max_memory: self.integer("sandbox.max_memory_mb").map(|mib| mib.unsigned_abs() << 20),
+                max_processes: self.integer("sandbox.max_processes").unwrap_or(4096).unsigned_abs(),
+                max_open_files: self.integer("sandbox.max_open_files").unwrap_or(65_536).unsigned_abs(),
+            },
             runner: RunnerSettings {
                 runner_id: self.text("runner.runner_id").or_else(|| self.env.get("OCTO_RUNNER_ID")).unwrap_or("local").to_owned(),
                 pi_sessions_dir,
@@ -240,6 +253,7 @@ impl Config {
                 auto_attach: text("sessions.auto_attach"),
                 auto_attach_scan: self.flag("sessions.auto_attach_scan"),
                 idle_after: idle_after.filter(|idle| !idle.is_zero()),
+                restart_silent: seconds("sessions.restart_silent_seconds", 1).filter(|after| !after.is_zero()),
                 idle_check: seconds("sessions.idle_check_interval_seconds", 1).unwrap_or(Duration::from_secs(300)),
                 default_harness: self.text("local.default_agent").unwrap_or("pi").to_owned(),
                 workspace_pattern,

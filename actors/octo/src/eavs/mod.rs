@@ -10,4 +10,4 @@ mod transport;
 
 pub use catalog::{Catalog, EavsModel, EavsProvider};
 pub use client::{EavsClient, EavsError, ModelDefaults};
-pub use service::{EavsService, SERVICE};
+pub use service::{EavsService, SERVICE, SERVICES};

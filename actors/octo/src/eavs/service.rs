@@ -11,8 +11,13 @@ use super::client::EavsClient;
 /// How often octo-eavs is asked how it is.
 const CHECK_EVERY: Duration = Duration::from_secs(10);
 
+/// What octo starts and looks after besides users.
+pub const SERVICES: Kind = Kind::permanent("services");
 /// Restarted for ever, after 1 s at first and 60 s at most.
-pub const SERVICE: Kind = Kind::permanent("service").unlimited().backoff(Backoff::new(Duration::from_secs(1), Duration::from_secs(60)));
+pub const SERVICE: Kind = Kind::permanent("service")
+    .unlimited()
+    .backoff(Backoff::new(Duration::from_secs(1), Duration::from_secs(60)))
+    .restart_stuck(Duration::from_secs(180));
 
 /// The actor.
 pub struct EavsService {

@@ -103,6 +103,10 @@ impl Launch {
             seconds("--keep-events-secs", journal.keep_events),
             seconds("--keep-messages-secs", journal.keep_messages),
             seconds("--journal-check-secs", Some(journal.check_every)),
+            seconds("--restart-silent-secs", sessions.restart_silent),
+            ("--agent-memory-bytes", settings.sandbox.max_memory.map(|bytes| bytes.to_string())),
+            ("--agent-tasks", Some(settings.sandbox.max_processes.to_string())),
+            ("--agent-open-files", Some(settings.sandbox.max_open_files.to_string())),
             ("--journal-max-bytes", journal.max_bytes.map(|bytes| bytes.to_string())),
         ];
         arguments.extend(limits.into_iter().filter_map(|(flag, value)| Some((flag, value?.into()))));

@@ -2,7 +2,9 @@
 
 use super::driver::Driver;
 use super::handle::{Inner, Link};
+use crate::auth::UserId;
 use bytes::BytesMut;
+use futures_util::future::BoxFuture;
 use octo_protocol::SessionSummary;
 use octo_protocol::link::{Decoder, Frame, Hello, LINK_VERSION, LINK_VERSION_MIN, LinkError, Welcome, encode};
 use std::path::PathBuf;
@@ -16,6 +18,13 @@ use tokio::sync::watch;
 pub type FromRunner = Box<dyn AsyncRead + Send + Unpin>;
 /// What goes to a runner.
 pub type ToRunner = Box<dyn AsyncWrite + Send + Unpin>;
+
+/// A way to runners that octo does not launch: those of a program that brings its own, or of a simulation. Whoever gives it vouches that the other end
+/// is the user's runner.
+pub trait Dial: Send + Sync {
+    /// A new connection to the runner of `user`.
+    fn dial(&self, user: &UserId) -> BoxFuture<'static, std::io::Result<(FromRunner, ToRunner)>>;
+}
 
 /// Patience for connecting, and for the handshake.
 pub const HANDSHAKE_WITHIN: Duration = Duration::from_secs(5);

@@ -15,7 +15,7 @@ mod handle;
 mod subscription;
 mod upgrade;
 
-pub use connect::{ConnectError, FromRunner, HANDSHAKE_WITHIN, Target, ToRunner, connect, over, welcomed};
+pub use connect::{ConnectError, Dial, FromRunner, HANDSHAKE_WITHIN, Target, ToRunner, connect, over, welcomed};
 pub use driver::Driver;
 pub use handle::{Link, MAX_PENDING, MAX_QUEUED_BYTES, MAX_SUBSCRIPTIONS, Started};
 pub use subscription::{Item, Subscription};

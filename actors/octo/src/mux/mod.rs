@@ -28,6 +28,7 @@ use axum::Router;
 use axum::routing::get;
 
 pub use commands::{MAX_ANSWER_BYTES, MAX_ATTACHED, MAX_IN_FLIGHT, MAX_IN_FLIGHT_BYTES};
+pub use connection::KIND as CONNECTION;
 pub use outbox::{OUTBOX_BYTES, OUTBOX_FRAMES};
 pub use pieces::PIECE;
 pub use pump::{BATCH_BYTES, BATCH_FRAMES};

@@ -21,6 +21,11 @@ mod runner;
 mod session;
 mod user;
 
+pub(crate) use registry::KIND as USERS;
+pub(crate) use runner::KIND as RUNNER;
+pub(crate) use session::KIND as SESSION;
+pub(crate) use user::KIND as USER;
+
 pub use feed::{Attached, Feed, Journal, LOG_LIMITS, Reach, View};
 pub use payload::{MAX_EVENT_BYTES, MAX_EVENT_DEPTH, own_event, wrap};
 pub(crate) use payload::{depth, now_ms};

@@ -1,8 +1,10 @@
 //! The branch `/users`: wakes a user on first use, lets idle ones sleep.
 
+use super::runner::Way;
 use super::user::{self, Args, Shared, User, UserActor};
 use crate::auth::{Principal, UserId};
 use crate::launch::Launch;
+use crate::link::Dial;
 use octo_actors::{Actor, ActorPath, Address, Ctx, Directory, Failure, Kind, Reply, StartError, System};
 use octo_protocol::link::RequestBody;
 use octo_protocol::mux::system::ActorRow;
@@ -27,6 +29,8 @@ const QUERY_DEADLINE: Duration = Duration::from_secs(10);
 pub struct UsersConfig {
     /// Finds and starts runners.
     pub launch: Launch,
+    /// Reaches runners in place of those that `launch` finds or starts.
+    pub dial: Option<Arc<dyn Dial>>,
     /// The tree to live in.
     pub system: System,
     /// Names this control plane in `Hello`.
@@ -53,6 +57,9 @@ impl Awake {
     }
 }
 
+/// The branch of all users: when it fails beyond its intensity, octo ends.
+pub(crate) const KIND: Kind = Kind::permanent("users");
+
 impl Users {
     /// Starts the branch `/users` of the tree.
     ///
@@ -60,13 +67,9 @@ impl Users {
     /// When the branch cannot be started.
     pub async fn start(config: UsersConfig) -> Result<Self, StartError> {
         let (awake, system) = (Awake::default(), config.system.clone());
-        let args = (config, awake.clone());
-        let address = system
-            .root()
-            .start_child::<UsersActor>(Kind::permanent("users"), "users", move || {
-                (args.0.launch.clone(), args.0.instance.clone(), args.1.clone())
-            })
-            .await?;
+        let way = Way { launch: config.launch, dial: config.dial, instance: config.instance };
+        let args = (way, awake.clone());
+        let address = system.root().start_child::<UsersActor>(KIND, "users", move || args.clone()).await?;
         Ok(Self { address, awake, directory: system.directory().clone() })
     }
 
@@ -172,8 +175,7 @@ fn remote_row(row: ActorRow) -> Option<octo_actors::ActorRow> {
 }
 
 struct UsersActor {
-    launch: Launch,
-    instance: String,
+    way: Way,
     awake: Awake,
 }
 
@@ -185,13 +187,13 @@ enum Msg {
 
 impl Actor for UsersActor {
     type Msg = Msg;
-    type Args = (Launch, String, Awake);
+    type Args = (Way, Awake);
 
-    async fn start((launch, instance, awake): Self::Args, ctx: &Ctx<Msg>) -> Result<Self, Failure> {
+    async fn start((way, awake): Self::Args, ctx: &Ctx<Msg>) -> Result<Self, Failure> {
         // Those of an earlier incarnation ended with it.
         awake.lock().clear();
         ctx.tell_every(SWEEP, || Msg::Sweep)?;
-        Ok(Self { launch, instance, awake })
+        Ok(Self { way, awake })
     }
 
     async fn handle(&mut self, message: Msg, ctx: &Ctx<Msg>) -> Result<(), Failure> {
@@ -234,8 +236,8 @@ impl UsersActor {
             return Ok(user.clone());
         }
         let shared = Shared::new(id.clone());
-        let (args, launch, instance) = (Arc::clone(&shared), self.launch.clone(), self.instance.clone());
-        let factory = move || Args { shared: Arc::clone(&args), launch: launch.clone(), instance: instance.clone() };
+        let (args, way) = (Arc::clone(&shared), self.way.clone());
+        let factory = move || Args { shared: Arc::clone(&args), way: way.clone() };
         let address = ctx.children().start_child::<UserActor>(user::KIND, id.as_str(), factory).await?;
         let user = User { shared, address, directory: ctx.directory().clone(), _lease: Arc::new(()) };
         self.awake.lock().insert(id, user.clone());

@@ -5,18 +5,29 @@
 
 use super::user::{Reached, Shared};
 use crate::launch::{Launch, LaunchError};
-use crate::link::{self, ConnectError, Link, Target};
+use crate::link::{self, ConnectError, Dial, HANDSHAKE_WITHIN, Link, Target};
 use octo_actors::{Actor, Ctx, Failure, Kind};
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
 
 /// Starting a runner may take its time; back-off from 0.1 s to 30 s, with jitter, for as long as it takes.
-pub(super) const KIND: Kind = Kind::permanent("runner").unlimited().mailbox(16).stuck_after(Duration::from_secs(60));
+pub(crate) const KIND: Kind =
+    Kind::permanent("runner").unlimited().mailbox(16).stuck_after(Duration::from_secs(60)).restart_stuck(Duration::from_secs(180));
+
+/// How runners are reached.
+#[derive(Clone)]
+pub(super) struct Way {
+    pub launch: Launch,
+    /// In place of what `launch` finds or starts.
+    pub dial: Option<Arc<dyn Dial>>,
+    /// Names this control plane.
+    pub instance: String,
+}
 
 pub(super) struct Runner {
     link: Link,
-    _up: Up,
+    up: Up,
 }
 
 pub(super) enum Msg {
@@ -29,16 +40,17 @@ struct Up(Arc<Shared>);
 
 impl Drop for Up {
     fn drop(&mut self) {
-        self.0.reach(Reached::Down("the link to the runner was lost".into()));
+        // Whoever ended it by force gave no reason.
+        self.0.lost("the link to the runner was lost".into());
     }
 }
 
 impl Actor for Runner {
     type Msg = Msg;
-    type Args = (Arc<Shared>, Launch, String);
+    type Args = (Arc<Shared>, Way);
 
-    async fn start((shared, launch, instance): Self::Args, ctx: &Ctx<Msg>) -> Result<Self, Failure> {
-        let (link, driver) = match reach(&shared, &launch, instance).await {
+    async fn start((shared, way): Self::Args, ctx: &Ctx<Msg>) -> Result<Self, Failure> {
+        let (link, driver) = match reach(&shared, &way).await {
             Ok(reached) => reached,
             Err(error) => {
                 let reason = error.to_string().into();
@@ -50,10 +62,11 @@ impl Actor for Runner {
         let welcome = link.welcome();
         tracing::info!(user = %shared.id(), runner = welcome.runner_id, pid = welcome.pid, software = welcome.software, "runner linked");
         shared.reach(Reached::Up(link.clone()));
-        Ok(Self { link, _up: Up(shared) })
+        Ok(Self { link, up: Up(shared) })
     }
 
     async fn handle(&mut self, Msg::Lost(reason): Msg, _: &Ctx<Msg>) -> Result<(), Failure> {
+        self.up.0.lost(reason.as_str().into());
         Err(reason.into())
     }
 
@@ -88,8 +101,16 @@ impl Unreached {
     }
 }
 
-async fn reach(shared: &Shared, launch: &Launch, instance: String) -> Result<(Link, link::Driver), Unreached> {
-    let endpoint = launch.ensure_runner(shared.id()).await?;
-    let target = Target { socket: endpoint.socket, uid: endpoint.uid, user: shared.id().to_string(), instance };
-    Ok(link::connect(&target, shared.listed().clone()).await?)
+async fn reach(shared: &Shared, way: &Way) -> Result<(Link, link::Driver), Unreached> {
+    let target = |socket, uid| Target { socket, uid, user: shared.id().to_string(), instance: way.instance.clone() };
+    let Some(dial) = &way.dial else {
+        let endpoint = way.launch.ensure_runner(shared.id()).await?;
+        return Ok(link::connect(&target(endpoint.socket, endpoint.uid), shared.listed().clone()).await?);
+    };
+    let target = target("the program's own runner".into(), crate::paths::own_uid());
+    let dialled = tokio::time::timeout(HANDSHAKE_WITHIN, dial.dial(shared.id())).await;
+    let dialled = dialled.map_err(|_| ConnectError::Timeout { user: target.user.clone() })?;
+    let unreachable = |error| ConnectError::Unreachable { user: target.user.clone(), socket: target.socket.clone(), error };
+    let (from, to) = dialled.map_err(unreachable)?;
+    Ok(link::over(from, to, &target, shared.listed().clone()).await?)
 }

@@ -6,7 +6,7 @@
 use super::feed::{Feed, Journal};
 use super::payload::wrap;
 use super::user::Shared;
-use crate::link::{Item, Subscription};
+use crate::link::{Item, Link, Subscription};
 use octo_actors::{Actor, Backoff, Ctx, Failure, Kind};
 use octo_protocol::link::{EndReason, Event, SUBSCRIPTION_CREDIT};
 use serde_json::{Value, json};
@@ -20,7 +20,7 @@ const RETRY: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_s
 /// A subscription that lived so long did begin; one that ends at once counts as a failure however it began.
 const LASTED: Duration = Duration::from_secs(1);
 
-pub(super) const KIND: Kind = Kind::transient("session").degrade().mailbox(16);
+pub(crate) const KIND: Kind = Kind::transient("session").degrade().mailbox(16).restart_stuck(Duration::from_secs(60));
 
 pub(super) struct Session {
     feed: Arc<Feed>,
@@ -92,7 +92,7 @@ async fn follow(shared: Arc<Shared>, feed: Arc<Feed>) {
                 Some(Item::Started(started)) => {
                     let began = Instant::now();
                     let journal = feed.begin(&started, &link.welcome().runner_id);
-                    let over = pump(&feed, &journal, &mut subscription, started.after).await;
+                    let over = pump(&link, &feed, &journal, &mut subscription, started.after).await;
                     if began.elapsed() >= LASTED {
                         failures = 0;
                     }
@@ -119,7 +119,7 @@ async fn follow(shared: Arc<Shared>, feed: Arc<Feed>) {
 }
 
 /// Appends what arrives until the subscription ends.
-async fn pump(feed: &Feed, journal: &Journal, subscription: &mut Subscription, after: u64) -> Over {
+async fn pump(link: &Link, feed: &Feed, journal: &Journal, subscription: &mut Subscription, after: u64) -> Over {
     let mut last = after;
     let mut batch = Vec::new();
     loop {
@@ -135,7 +135,7 @@ async fn pump(feed: &Feed, journal: &Journal, subscription: &mut Subscription, a
                 }
                 Some(Item::Ended(reason)) => break Some(over(reason)),
                 Some(Item::Started(_)) => break Some(Over::Lost("the runner began the subscription twice".into())),
-                None => break Some(Over::Lost("the link to the runner was lost".into())),
+                None => break Some(Over::Lost(link.ended().await)),
             }
             if batch.len() >= APPEND_BATCH {
                 break None;

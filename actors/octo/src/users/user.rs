@@ -2,10 +2,9 @@
 
 use super::attach::Attaching;
 use super::feed::{Attached, Feed};
-use super::runner::{self, Runner};
+use super::runner::{self, Runner, Way};
 use super::session::{self, Session};
 use crate::auth::{Principal, UserId};
-use crate::launch::Launch;
 use crate::link::{Link, Started};
 use arc_swap::ArcSwapOption;
 use octo_actors::{Actor, ActorState, Address, AskError, Ctx, Directory, Failure, Kind, Reply, Supervisor};
@@ -39,7 +38,9 @@ const FOLLOW_AGAIN: Duration = Duration::from_millis(20);
 const SWEEP: Duration = Duration::from_secs(10);
 const STOP_SESSION: Duration = Duration::from_secs(2);
 
-pub(super) const KIND: Kind = Kind::permanent("user").intensity(5, Duration::from_secs(60)).degrade();
+/// Whatever fails below a user stays there; one who fails too often is degraded, and nobody else.
+pub(crate) const KIND: Kind =
+    Kind::permanent("user").intensity(5, Duration::from_secs(60)).degrade().restart_stuck(Duration::from_secs(60));
 
 /// How the runner is reached.
 #[derive(Clone)]
@@ -112,6 +113,17 @@ impl Shared {
 
     pub fn reach(&self, reached: Reached) {
         self.link.send_replace(reached);
+    }
+
+    /// There was a link, and it is lost.
+    pub fn lost(&self, reason: Arc<str>) {
+        self.link.send_if_modified(|reached| {
+            let was_up = matches!(reached, Reached::Up(_));
+            if was_up {
+                *reached = Reached::Down(reason);
+            }
+            was_up
+        });
     }
 
     /// One more attempt that failed for good.
@@ -344,8 +356,7 @@ pub(super) struct UserActor {
 
 pub(super) struct Args {
     pub shared: Arc<Shared>,
-    pub launch: Launch,
-    pub instance: String,
+    pub way: Way,
 }
 
 /// What `users/<u>` is told.
@@ -360,10 +371,10 @@ impl Actor for UserActor {
     type Msg = Msg;
     type Args = Args;
 
-    async fn start(Args { shared, launch, instance }: Args, ctx: &Ctx<Msg>) -> Result<Self, Failure> {
+    async fn start(Args { shared, way }: Args, ctx: &Ctx<Msg>) -> Result<Self, Failure> {
         // Those of an earlier incarnation ended with it.
         shared.feeds().clear();
-        let args = (Arc::clone(&shared), launch, instance);
+        let args = (Arc::clone(&shared), way);
         ctx.children().start_child::<Runner>(runner::KIND, "runner", move || args.clone()).await?;
         ctx.tell_every(SWEEP, || Msg::Sweep)?;
         shared.children.store(Some(Arc::new(ctx.children().clone())));

@@ -7,3 +7,4 @@ mod link;
 mod resume;
 mod retention;
 mod support;
+mod trouble;

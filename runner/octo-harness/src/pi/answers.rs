@@ -82,6 +82,10 @@ impl Pi {
             Purpose::Abort { token } => self.abort_answered(token, refused, now, out),
             Purpose::AbortAgain => self.aborted_again(now, out),
             Purpose::ClearQueue => self.queue_cleared(refused, answer, out),
+            Purpose::ClearAgain { token } => {
+                self.queue_cleared(refused, answer, out);
+                self.reply(token, Ok(Value::Null), out);
+            }
             purpose => {
                 let result = match refused {
                     Some(error) => Err(error),
@@ -356,6 +360,10 @@ impl Pi {
         if self.run.is_prompted() {
             // pi was idle when it got the abort; the run that it is for is about to begin.
             self.aborts.push(token);
+        } else if self.clears_queue && self.inputs.kept() > 0 {
+            // pi works on a message while it takes the next line: one that was sent just before the abort gets into the queue behind its clearing, and
+            // the next run would begin with it.
+            self.clear_queue(Purpose::ClearAgain { token }, out);
         } else {
             self.reply(token, Ok(Value::Null), out);
         }

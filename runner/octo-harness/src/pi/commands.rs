@@ -163,11 +163,16 @@ impl Pi {
             out.push(Output::Returned { token: held.token });
         }
         if self.clears_queue {
-            self.requests.send(Purpose::ClearQueue, "clear_queue", json!({}), out);
+            self.clear_queue(Purpose::ClearQueue, out);
         }
         self.abort_on_start = self.run.is_prompted();
         self.run.abort_sent();
         self.requests.send(Purpose::Abort { token }, "abort", json!({}), out);
+    }
+
+    pub(super) fn clear_queue(&mut self, purpose: Purpose, out: &mut Outbox) {
+        self.inputs.clearing();
+        self.requests.send(purpose, "clear_queue", json!({}), out);
     }
 
     /// A command of pi whose answer is given as it is; the doors below are for tools that octo offers on top of a session.

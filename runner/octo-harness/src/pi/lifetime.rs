@@ -121,6 +121,9 @@ impl Pi {
 
 /// How pi ended, with the end of what it said about it.
 fn sentence(report: &ExitReport) -> String {
+    if let Some(cause) = &report.cause {
+        return cause.clone();
+    }
     let how = match (report.signal, report.code) {
         (Some(signal), _) => format!("{NAME} was ended by signal {signal}"),
         (None, Some(code)) => format!("{NAME} ended with exit code {code}"),

@@ -46,6 +46,8 @@ pub struct Inputs {
     steering: usize,
     follow_up: usize,
     shrunk: Option<Lane>,
+    /// pi has said how long its queues are since it was last asked to clear them.
+    told: bool,
 }
 
 impl Inputs {
@@ -99,7 +101,7 @@ impl Inputs {
 
     /// The run is over and pi's queues are empty: what pi took and never echoed was dealt with by an extension.
     pub fn settle(&mut self) -> Vec<Waiting> {
-        if self.steering + self.follow_up > 0 {
+        if self.kept() > 0 {
             return Vec::new();
         }
         let (handled, waiting) = std::mem::take(&mut self.waiting).into_iter().partition(|waiting| waiting.taken);
@@ -115,6 +117,18 @@ impl Inputs {
             self.shrunk = Some(Lane::FollowUp);
         }
         (self.steering, self.follow_up) = (steering, follow_up);
+        self.told = true;
+    }
+
+    /// Messages in pi's queues.
+    #[must_use]
+    pub fn kept(&self) -> usize {
+        self.steering + self.follow_up
+    }
+
+    /// pi is asked to clear its queues.
+    pub fn clearing(&mut self) {
+        self.told = false;
     }
 
     /// A user message entered the conversation: the input that it is, if it is one of ours.
@@ -140,7 +154,11 @@ impl Inputs {
                 cleared.push(self.waiting.remove(at));
             }
         }
-        (self.steering, self.follow_up, self.shrunk) = (0, 0, None);
+        self.shrunk = None;
+        // pi says by itself how its queues are then, and may have said since that there is another message in them.
+        if !self.told {
+            (self.steering, self.follow_up) = (0, 0);
+        }
         cleared.sort_by_key(|waiting| waiting.token);
         cleared
     }

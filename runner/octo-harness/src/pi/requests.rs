@@ -33,6 +33,10 @@ pub enum Purpose {
     },
     AbortAgain,
     ClearQueue,
+    /// What came into the queue behind an abort's clearing; the abort is answered with it.
+    ClearAgain {
+        token: u64,
+    },
     Models {
         token: Option<u64>,
     },
@@ -93,6 +97,7 @@ impl Purpose {
             Self::Models { token } | Self::Commands { token } => *token,
             Self::Probe { token }
             | Self::Abort { token }
+            | Self::ClearAgain { token }
             | Self::Stats { token }
             | Self::ForkPoints { token }
             | Self::Fork { token }

@@ -163,7 +163,7 @@ pub fn replay(name: &str, cut: usize) -> Replay {
     }
     let rc = records.iter().rev().find_map(|record| record.rc).unwrap_or(0);
     let (code, signal) = if rc < 0 { (None, Some(-rc)) } else { (Some(rc), None) };
-    let report = ExitReport { code, signal, stderr_tail: stderr, expected: !ended_early };
+    let report = ExitReport { code, signal, stderr_tail: stderr, expected: !ended_early, cause: None };
     let now = replay.now;
     replay.call(|pi, out| pi.exited(&report, now, out));
     replay

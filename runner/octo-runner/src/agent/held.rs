@@ -13,8 +13,9 @@ use tokio::sync::mpsc;
 /// What its tasks have said of themselves while they rest.
 #[derive(Debug, Default)]
 pub struct Parts {
-    /// Its input, and what is still to be written there.
-    pub stdin: Option<(RawFd, Vec<Bytes>)>,
+    pub stdin: Option<RawFd>,
+    /// What is still to be written to its input.
+    pub unwritten: Vec<Bytes>,
     pub stdout: Option<RawFd>,
     pub stderr: Option<RawFd>,
     pub sandbox: Option<Standing>,
@@ -53,12 +54,11 @@ impl Hold {
     #[must_use]
     pub fn held(&self) -> Option<Held> {
         let parts = self.parts.lock().unwrap_or_else(PoisonError::into_inner);
-        let (stdin, unwritten) = parts.stdin.clone().map_or((None, Vec::new()), |(fd, unwritten)| (Some(fd), unwritten));
         let mut tail = self.stderr_tail.lock().unwrap_or_else(PoisonError::into_inner);
         Some(Held {
             sandbox: parts.sandbox.clone()?,
-            stdin,
-            unwritten,
+            stdin: parts.stdin,
+            unwritten: parts.unwritten.clone(),
             stdout: parts.stdout,
             stderr: parts.stderr,
             stderr_tail: tail.make_contiguous().to_vec(),
@@ -99,9 +99,9 @@ impl Adopted {
     pub(super) fn hold(self) -> io::Result<(Sandboxed, Pipes)> {
         let sandboxed = Sandboxed::adopt(&self.sandbox, self.line)?;
         let pipes = Pipes {
-            stdin: self.stdin.map(AgentWriter::from_owned_fd).transpose()?,
-            stdout: self.stdout.map(AgentReader::from_owned_fd).transpose()?,
-            stderr: self.stderr.map(AgentReader::from_owned_fd).transpose()?,
+            stdin: self.stdin.map(AgentWriter::from_owned_fd).transpose()?.map(Into::into),
+            stdout: self.stdout.map(AgentReader::from_owned_fd).transpose()?.map(Into::into),
+            stderr: self.stderr.map(AgentReader::from_owned_fd).transpose()?.map(Into::into),
             unwritten: self.unwritten.into(),
             stderr_tail: self.stderr_tail.into(),
         };

@@ -3,12 +3,14 @@
 //! Owns: the launch plan ([`Plan`]), the process with its three pipes ([`AgentProcess`]), the end of what it wrote to stderr, its vital
 //! signs, and how all of it comes to rest and goes on in another program ([`Hold`], [`Adopted`]).
 //!
-//! Promises: everything starts through `octo_sandbox::Launcher`; stdout is read only as fast as the session takes it, stderr is always drained, stdin has
-//! a bounded queue; the session hears of the end once, after everything that was written before it; the whole tree is gone then.
+//! Promises: everything starts through its [`Host`], which in the daemon is `octo_sandbox::Launcher`; stdout is read only as fast as the session takes it, stderr is always drained, stdin has
+//! a bounded queue; of one session there is one agent at a time, whatever becomes of this runner ([`lease`]); the session hears of the end once, after everything that was written before it; the whole tree is gone then.
 //!
 //! Never: understands what an agent says, or decides what follows from its end: that is the session's, and the policy on [`AGENT`].
 
 mod held;
+mod host;
+mod lease;
 mod pi_home;
 mod plan;
 mod process;
@@ -16,6 +18,8 @@ mod rest;
 mod vitals;
 
 pub use held::{Adopted, Held, Hold, Placed};
+pub use host::{Control, Host, HostError, Pipe, Running, Tree};
+pub use lease::{LeaseError, forget as forget_lease};
 pub use plan::{Plan, PlanError, translator};
 pub use process::{AgentMsg, AgentProcess, AgentStart, STDIN_QUEUE, STOP_PATIENCE};
 pub use vitals::{Vitals, companions};

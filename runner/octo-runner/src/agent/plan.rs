@@ -37,6 +37,8 @@ pub enum PlanError {
 /// Everything that a start of a session's agent depends on. A restart takes the newest.
 #[derive(Debug, Clone)]
 pub struct Plan {
+    /// Whose it is.
+    pub session: String,
     pub harness: String,
     pub cwd: PathBuf,
     pub profile: Option<String>,
@@ -106,6 +108,7 @@ impl Plan {
         // Whoever may write octo's own programs may become octo.
         spec.read_only.extend(std::env::current_exe().ok().and_then(|exe| exe.parent().map(Path::to_owned)));
         spec.read_write = vec![sessions];
+        spec.limits = options.agent_limits();
         spec.masked = vec![options.config_dir.clone(), options.data_dir.clone(), options.state_dir.clone()];
         spec.masked.extend(run_dir(options));
         if let Some(octo_data) = options.data_dir.parent().and_then(Path::parent).filter(|p| p.ends_with("octo")) {

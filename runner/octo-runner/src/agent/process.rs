@@ -1,22 +1,23 @@
 //! The actor that owns one agent's process.
 
 use super::held::{Hold, Placed};
+use super::host::{Control, Pipe, Running, Tree};
 use super::rest::Member;
-use super::{News, Plan, PlanError};
+use super::{News, Plan};
 use crate::kill_point::{self, Point};
 use crate::session::{SessionAddress, SessionMsg, deliver};
 use crate::shared::Shared;
 use bytes::{Buf, Bytes, BytesMut};
 use octo_actors::{Actor, Ctx, Failure};
 use octo_harness::ExitReport;
-use octo_sandbox::{AgentReader, AgentWriter, Controller, Exit, Isolation, LaunchError, Sandboxed, Signal};
+use octo_sandbox::Exit;
 use serde_json::{Value, json};
 use std::collections::VecDeque;
-use std::os::fd::AsRawFd;
+use std::os::fd::RawFd;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::{mpsc, oneshot, watch};
 
 /// Bytes of stdout that are handed to the session at once.
@@ -25,8 +26,6 @@ const CHUNK: usize = 64 * 1024;
 const STDERR_TAIL: usize = 64 * 1024;
 /// Writes that may wait for an agent that does not read.
 pub const STDIN_QUEUE: usize = 256;
-/// How long the sandbox may take until the agent's own code runs.
-const START_PATIENCE: Duration = Duration::from_secs(30);
 /// How long an agent may take to end after the end of its input.
 const EOF_PATIENCE: Duration = Duration::from_secs(2);
 /// How long an agent may take to end after SIGTERM.
@@ -50,6 +49,8 @@ pub struct AgentStart {
 pub enum AgentMsg {
     /// End it: end of input, then SIGTERM, then the whole tree.
     Stop,
+    /// End it at once, because of this: a whole sentence. It is started again as after a crash.
+    End { cause: String },
     /// How its tasks are brought to rest; nothing while it has no process, or ends it.
     Hold { answer: oneshot::Sender<Hold> },
     #[doc(hidden)]
@@ -62,58 +63,39 @@ pub struct AgentProcess {
     was_ready: Arc<AtomicBool>,
     incarnation: u64,
     pid: Option<u32>,
-    controller: Option<Controller>,
+    controller: Option<Arc<dyn Control>>,
     stop: watch::Sender<bool>,
+    /// Why octo ended it.
+    cause: Option<String>,
     hold: Hold,
 }
 
-#[derive(Debug, thiserror::Error)]
-enum SpawnError {
-    #[error(transparent)]
-    Plan(#[from] PlanError),
-    #[error(transparent)]
-    Launch(#[from] LaunchError),
-    #[error("the agent's sandbox was not ready within {START_PATIENCE:?}")]
-    Slow,
-    #[error("the agent has no pipes")]
-    NoPipes,
-}
-
-struct Spawned {
-    sandboxed: Sandboxed,
-    pid: u32,
-    pipes: Pipes,
-}
+type Reader = Pipe<dyn AsyncRead + Send + Unpin>;
+type Writer = Pipe<dyn AsyncWrite + Send + Unpin>;
 
 /// Its standard descriptors, those that are still open, and what waits at two of them.
-#[derive(Debug)]
 pub(super) struct Pipes {
-    pub stdin: Option<AgentWriter>,
-    pub stdout: Option<AgentReader>,
-    pub stderr: Option<AgentReader>,
+    pub stdin: Option<Writer>,
+    pub stdout: Option<Reader>,
+    pub stderr: Option<Reader>,
     pub unwritten: VecDeque<Bytes>,
     pub stderr_tail: VecDeque<u8>,
 }
 
-async fn spawn(start: &AgentStart) -> Result<Spawned, SpawnError> {
-    let plan = start.plan.lock().unwrap_or_else(PoisonError::into_inner).clone();
-    let shared = Arc::clone(&start.shared);
-    let spec = tokio::task::spawn_blocking(move || {
-        let info = shared.launcher.check()?;
-        let bare = matches!(info.isolation, Isolation::None { .. });
-        Ok::<_, SpawnError>(plan.launch(&shared.options, &shared.finder, bare)?)
-    });
-    let spec = spec.await.map_err(|_| SpawnError::Slow)??;
-    let mut sandboxed = start.shared.launcher.spawn(spec).await?;
-    let started = tokio::time::timeout(START_PATIENCE, sandboxed.started()).await.map_err(|_| SpawnError::Slow)??;
-    let pid = u32::try_from(started.agent_pid.as_raw()).unwrap_or_default();
-    match (sandboxed.stdin.take(), sandboxed.stdout.take(), sandboxed.stderr.take()) {
-        (Some(stdin), Some(stdout), Some(stderr)) => {
-            let (stdin, stdout, stderr) = (Some(stdin), Some(stdout), Some(stderr));
-            let pipes = Pipes { stdin, stdout, stderr, unwritten: VecDeque::new(), stderr_tail: VecDeque::new() };
-            Ok(Spawned { sandboxed, pid, pipes })
-        }
-        _ => Err(SpawnError::NoPipes),
+/// What its tasks attend to.
+struct Attended {
+    pid: u32,
+    pipes: Pipes,
+    control: Arc<dyn Control>,
+    tree: Tree,
+}
+
+impl From<Running> for Attended {
+    fn from(running: Running) -> Self {
+        let Running { pid, stdin, stdout, stderr, control, tree } = running;
+        let (stdin, stdout, stderr) = (Some(stdin), Some(stdout), Some(stderr));
+        let pipes = Pipes { stdin, stdout, stderr, unwritten: VecDeque::new(), stderr_tail: VecDeque::new() };
+        Self { pid, pipes, control, tree }
     }
 }
 
@@ -129,6 +111,7 @@ impl Actor for AgentProcess {
             pid: None,
             controller: None,
             stop: watch::Sender::new(false),
+            cause: None,
             hold: Hold::default(),
         };
         let placed = start.adopted.lock().unwrap_or_else(PoisonError::into_inner).take();
@@ -138,8 +121,9 @@ impl Actor for AgentProcess {
         }
         let incarnation = start.counter.fetch_add(1, Relaxed) + 1;
         agent.incarnation = incarnation;
-        let spawned = match spawn(&start).await {
-            Ok(spawned) => spawned,
+        let plan = start.plan.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let running = match start.shared.host.start(plan, Arc::clone(&start.shared)).await {
+            Ok(running) => running,
             // Another try would fail as well: it is the session that hears of it, not the supervisor.
             Err(error) => {
                 deliver(&agent.session, || SessionMsg::Agent(News::NotStarted { incarnation, error: error.to_string() })).await;
@@ -148,10 +132,10 @@ impl Actor for AgentProcess {
             }
         };
         let (queue, writes) = mpsc::channel(STDIN_QUEUE);
-        let pid = spawned.pid;
+        let pid = running.pid;
         deliver(&agent.session, || SessionMsg::Agent(News::Up { incarnation, pid, stdin: queue.clone() })).await;
         drop(queue);
-        agent.attend(spawned, writes, ctx)?;
+        agent.attend(running.into(), writes, ctx)?;
         Ok(agent)
     }
 
@@ -161,6 +145,13 @@ impl Actor for AgentProcess {
                 self.stop.send_replace(true);
                 if self.controller.is_none() {
                     ctx.stop();
+                }
+                Ok(())
+            }
+            AgentMsg::End { cause } => {
+                if let Some(controller) = &self.controller {
+                    self.cause = Some(cause);
+                    controller.kill_tree();
                 }
                 Ok(())
             }
@@ -193,6 +184,7 @@ impl Actor for AgentProcess {
     fn name_of(message: &AgentMsg) -> &'static str {
         match message {
             AgentMsg::Stop => "stop",
+            AgentMsg::End { .. } => "end",
             AgentMsg::Hold { .. } => "hold",
             AgentMsg::Ended(_) => "ended",
         }
@@ -206,7 +198,10 @@ impl AgentProcess {
         self.incarnation = incarnation;
         let pid = u32::try_from(adopted.sandbox.agent).unwrap_or_default();
         match adopted.hold() {
-            Ok((sandboxed, pipes)) => self.attend(Spawned { sandboxed, pid, pipes }, writes, ctx),
+            Ok((sandboxed, pipes)) => {
+                let control = Arc::new(sandboxed.controller());
+                self.attend(Attended { pid, pipes, control, tree: Tree::Sandboxed(Box::new(sandboxed)) }, writes, ctx)
+            }
             Err(error) => {
                 let stderr_tail = format!("it could not be taken over by the upgraded runner: {error}");
                 let report = ExitReport { stderr_tail, ..ExitReport::default() };
@@ -217,10 +212,10 @@ impl AgentProcess {
         }
     }
 
-    fn attend(&mut self, spawned: Spawned, writes: mpsc::Receiver<Bytes>, ctx: &Ctx<AgentMsg>) -> Result<(), Failure> {
-        let Spawned { mut sandboxed, pid, pipes } = spawned;
+    fn attend(&mut self, attended: Attended, writes: mpsc::Receiver<Bytes>, ctx: &Ctx<AgentMsg>) -> Result<(), Failure> {
+        let Attended { pid, pipes, control, mut tree } = attended;
         self.pid = Some(pid);
-        self.controller = Some(sandboxed.controller());
+        self.controller = Some(Arc::clone(&control));
         let (incarnation, session) = (self.incarnation, self.session.clone());
         let (read_all, all_read) = oneshot::channel();
         let (hold, mut member) = (self.hold.clone(), self.hold.output.member());
@@ -243,19 +238,19 @@ impl AgentProcess {
             let input = Input { stdin, writes, unwritten: pipes.unwritten };
             ctx.spawn_quiet(write_all(input, self.stop.subscribe(), self.hold.clone(), self.hold.others.member()))?;
         }
-        ctx.spawn_quiet(stop_sequence(self.stop.subscribe(), sandboxed.controller()))?;
+        ctx.spawn_quiet(stop_sequence(self.stop.subscribe(), control))?;
         let (hold, mut member) = (self.hold.clone(), self.hold.others.member());
         ctx.spawn_task(async move {
             let exit = loop {
                 tokio::select! {
                     biased;
                     () = member.asked() => {
-                        let standing = sandboxed.standing();
+                        let standing = tree.standing();
                         hold.note(|parts| parts.sandbox = standing);
                         member.rest().await;
                         hold.note(|parts| parts.sandbox = None);
                     }
-                    exit = sandboxed.wait() => break exit,
+                    exit = tree.exit() => break exit,
                 }
             };
             // Whoever waits for it to rest hears that it ends.
@@ -274,12 +269,17 @@ impl AgentProcess {
 
     fn report(&self, exit: &Exit, expected: bool) -> ExitReport {
         let mut tail = self.stderr();
-        let mut report =
-            ExitReport { stderr_tail: String::from_utf8_lossy(tail.make_contiguous()).into_owned(), expected, ..ExitReport::default() };
+        let mut report = ExitReport {
+            stderr_tail: String::from_utf8_lossy(tail.make_contiguous()).into_owned(),
+            expected,
+            cause: self.cause.clone(),
+            ..ExitReport::default()
+        };
         match exit {
             Exit::Code(code) => report.code = Some(*code),
             Exit::Signal(signal) => report.signal = Some(*signal),
             Exit::TreeKilled => report.signal = Some(nix::libc::SIGKILL),
+            Exit::Exceeded(excess) => report.cause = Some(format!("the agent {excess}")),
             Exit::NotStarted { reason } => report.stderr_tail.push_str(reason),
         }
         report
@@ -287,19 +287,19 @@ impl AgentProcess {
 }
 
 /// One chunk at a time: the next is read when the session has the events of this one in the journal.
-async fn pump(mut stdout: AgentReader, session: &SessionAddress, incarnation: u64, hold: &Hold, member: &mut Member) {
+async fn pump(mut stdout: Reader, session: &SessionAddress, incarnation: u64, hold: &Hold, member: &mut Member) {
     let mut buffer = BytesMut::new();
     loop {
         buffer.reserve(CHUNK);
         let read = tokio::select! {
             biased;
             () = member.asked() => {
-                hold.note(|parts| parts.stdout = Some(stdout.as_raw_fd()));
+                hold.note(|parts| parts.stdout = stdout.descriptor);
                 member.rest().await;
                 hold.note(|parts| parts.stdout = None);
                 continue;
             }
-            read = stdout.read_buf(&mut buffer) => read,
+            read = stdout.end.read_buf(&mut buffer) => read,
         };
         match read {
             Ok(0) | Err(_) => return,
@@ -321,18 +321,18 @@ async fn pump(mut stdout: AgentReader, session: &SessionAddress, incarnation: u6
     }
 }
 
-async fn drain(mut stderr: AgentReader, hold: &Hold, member: &mut Member) {
+async fn drain(mut stderr: Reader, hold: &Hold, member: &mut Member) {
     let mut buffer = vec![0u8; 8192];
     loop {
         let read = tokio::select! {
             biased;
             () = member.asked() => {
-                hold.note(|parts| parts.stderr = Some(stderr.as_raw_fd()));
+                hold.note(|parts| parts.stderr = stderr.descriptor);
                 member.rest().await;
                 hold.note(|parts| parts.stderr = None);
                 continue;
             }
-            read = stderr.read(&mut buffer) => read,
+            read = stderr.end.read(&mut buffer) => read,
         };
         match read {
             Ok(0) | Err(_) => return,
@@ -348,18 +348,18 @@ async fn drain(mut stderr: AgentReader, hold: &Hold, member: &mut Member) {
 
 /// An agent's input, what the session gives for it, and what of that is not written.
 struct Input {
-    stdin: AgentWriter,
+    stdin: Writer,
     writes: mpsc::Receiver<Bytes>,
     unwritten: VecDeque<Bytes>,
 }
 
 impl Input {
     /// Takes over what waits, so that it can be told what is not written.
-    fn gather(&mut self) -> (std::os::fd::RawFd, Vec<Bytes>) {
+    fn gather(&mut self) -> (Option<RawFd>, Vec<Bytes>) {
         while let Ok(bytes) = self.writes.try_recv() {
             self.unwritten.push_back(bytes);
         }
-        (self.stdin.as_raw_fd(), self.unwritten.iter().cloned().collect())
+        (self.stdin.descriptor, self.unwritten.iter().cloned().collect())
     }
 }
 
@@ -377,7 +377,7 @@ async fn write_all(mut input: Input, mut stop: watch::Receiver<bool>, hold: Hold
             tokio::select! {
                 biased;
                 () = member.asked() => true,
-                written = stdin.write(bytes) => {
+                written = stdin.end.write(bytes) => {
                     match written {
                         Ok(0) | Err(_) => {
                             kill_point::reached(Point::Sent);
@@ -409,19 +409,19 @@ async fn write_all(mut input: Input, mut stop: watch::Receiver<bool>, hold: Hold
         };
         if asked {
             let stands = input.gather();
-            hold.note(|parts| parts.stdin = Some(stands));
+            hold.note(|parts| (parts.stdin, parts.unwritten) = stands);
             member.rest().await;
-            hold.note(|parts| parts.stdin = None);
+            hold.note(|parts| (parts.stdin, parts.unwritten) = (None, Vec::new()));
         }
     }
 }
 
-async fn stop_sequence(mut stop: watch::Receiver<bool>, controller: Controller) {
+async fn stop_sequence(mut stop: watch::Receiver<bool>, control: Arc<dyn Control>) {
     if stop.wait_for(|stop| *stop).await.is_err() {
         return;
     }
     tokio::time::sleep(EOF_PATIENCE).await;
-    controller.signal(Signal::Terminate);
+    control.terminate();
     tokio::time::sleep(STOP_PATIENCE).await;
-    controller.kill_tree();
+    control.kill_tree();
 }

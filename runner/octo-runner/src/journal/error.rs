@@ -80,6 +80,14 @@ pub enum JournalError {
         /// What the system said.
         source: io::Error,
     },
+    /// Another runner has opened it since: this one was frozen, or its lock was removed. It writes nothing any more.
+    #[error("another runner has taken this user's journal over (it is opener {newest}, this one {own}); this one writes no more and ends")]
+    Replaced {
+        /// This runner's generation.
+        own: i64,
+        /// The newest one.
+        newest: i64,
+    },
     /// The runner is ending.
     #[error("the journal is closed: the runner is ending")]
     Closed,
@@ -109,7 +117,7 @@ impl From<JournalError> for ProtocolError {
     fn from(error: JournalError) -> Self {
         let code = match error {
             JournalError::Full { .. } => ErrorCode::LimitExceeded,
-            JournalError::Closed => ErrorCode::NotReady,
+            JournalError::Closed | JournalError::Replaced { .. } => ErrorCode::NotReady,
             _ => ErrorCode::Internal,
         };
         Self::new(code, error.to_string())

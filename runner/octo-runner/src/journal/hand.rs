@@ -1,8 +1,10 @@
 //! The hand that writes: one connection, and one thread for which everything that waits goes into one transaction. While nothing waits, a small
-//! commit that needs no fsync is made on the thread of whoever asks: two changes of threads cost more than the commit itself.
+//! commit that needs no fsync is made on the thread of whoever asks: two changes of threads cost more than the commit itself. An embedded journal has
+//! no thread at all: there, whoever asks writes, whatever it is.
 
 use super::JournalError;
 use super::batch::{Batch, Sync};
+use super::fence::Fence;
 use super::witness::Witness;
 use super::writer::{Operation, Outcome, Writer};
 use rusqlite::Connection;
@@ -20,17 +22,18 @@ const AT_ONCE: (usize, usize) = (64, 64 * 1024);
 /// The connection that writes, shared by its thread and those who commit at once.
 pub(super) struct Hand {
     writer: Arc<Mutex<Option<Writer>>>,
-    queue: mpsc::Sender<Operation>,
+    /// `None`: there is no thread.
+    queue: Option<mpsc::Sender<Operation>>,
     /// Operations that were given to the thread, or are about to be, and are not done. Nothing is committed past them.
     waiting: Arc<AtomicUsize>,
 }
 
 impl Hand {
     /// Starts the thread. It ends when it is closed, or when the hand is gone and all that waited is written.
-    pub fn new(connection: Connection, witness: Witness) -> std::io::Result<(Self, std::thread::JoinHandle<()>)> {
-        let writer = Writer::new(connection, witness);
+    pub fn new(connection: Connection, witness: Witness, fence: Arc<Fence>) -> std::io::Result<(Self, std::thread::JoinHandle<()>)> {
+        let writer = Writer::new(connection, witness, fence);
         let (queue, operations) = mpsc::channel(MAX_QUEUED);
-        let hand = Self { writer: Arc::new(Mutex::new(Some(writer))), queue, waiting: Arc::default() };
+        let hand = Self { writer: Arc::new(Mutex::new(Some(writer))), queue: Some(queue), waiting: Arc::default() };
         let (writer, waiting) = (Arc::clone(&hand.writer), Arc::clone(&hand.waiting));
         let thread = std::thread::Builder::new().name("journal".to_owned()).spawn(move || run(&writer, operations, &waiting))?;
         Ok((hand, thread))
@@ -38,24 +41,57 @@ impl Hand {
 
     /// One that writes nothing.
     pub fn closed() -> Self {
-        Self { writer: Arc::default(), queue: mpsc::channel(1).0, waiting: Arc::default() }
+        Self { writer: Arc::default(), queue: None, waiting: Arc::default() }
+    }
+
+    /// One without a thread.
+    pub fn threadless(writer: Writer) -> Self {
+        Self { writer: Arc::new(Mutex::new(Some(writer))), queue: None, waiting: Arc::default() }
+    }
+
+    /// Lets go of the file in the middle of everything; writes nothing from here on.
+    pub fn sever(&self) {
+        if let Some(writer) = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            writer.abandon();
+        }
     }
 
     /// Operations that wait for the thread right now.
     pub fn queued(&self) -> usize {
-        self.queue.max_capacity() - self.queue.capacity()
+        self.queue.as_ref().map_or(0, |queue| queue.max_capacity() - queue.capacity())
     }
 
     /// Gives an operation to the thread; waits while its queue is full.
     pub async fn send(&self, operation: Operation) -> Outcome<()> {
+        let Some(queue) = &self.queue else { return self.write_here(operation) };
         let waits = Waits::new(&self.waiting);
-        self.queue.send(operation).await.map_err(|_| JournalError::Closed)?;
+        queue.send(operation).await.map_err(|_| JournalError::Closed)?;
         waits.until_done();
+        Ok(())
+    }
+
+    fn write_here(&self, operation: Operation) -> Outcome<()> {
+        let mut place = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Operation::Close { reply } = operation {
+            if let Some(writer) = place.take() {
+                writer.finish();
+            }
+            let _ = reply.send(());
+            return Ok(());
+        }
+        let writer = place.as_mut().ok_or(JournalError::Closed)?;
+        writer.write(&mut vec![operation]);
+        writer.tidy();
         Ok(())
     }
 
     /// Commits a batch on this thread, if that is quick and nothing waits; else gives it back.
     pub fn at_once(&self, batch: Box<Batch>) -> Result<Outcome<()>, Box<Batch>> {
+        let Some(queue) = &self.queue else {
+            let (reply, mut outcome) = oneshot::channel();
+            let written = self.write_here(Operation::Commit { batch, reply });
+            return Ok(written.and_then(|()| outcome.try_recv().unwrap_or(Err(JournalError::Closed))));
+        };
         let bytes: usize = batch.entries.iter().map(|entry| entry.packed.payload().len()).sum();
         if batch.sync() != Sync::Normal || batch.entries.len() > AT_ONCE.0 || bytes > AT_ONCE.1 || self.waiting.load(SeqCst) > 0 {
             return Err(batch);
@@ -68,9 +104,9 @@ impl Hand {
         }
         let (reply, mut outcome) = oneshot::channel();
         writer.write(&mut vec![Operation::Commit { batch, reply }]);
-        if writer.is_untidy() && self.queue.capacity() > 0 {
+        if writer.is_untidy() && queue.capacity() > 0 {
             let waits = Waits::new(&self.waiting);
-            if self.queue.try_send(Operation::Tidy).is_ok() {
+            if queue.try_send(Operation::Tidy).is_ok() {
                 waits.until_done();
             }
         }

@@ -6,7 +6,8 @@
 //! Promises: an event is committed before it is announced in the session's ring; sequence numbers of a (session, epoch) begin at 1 and have no gap;
 //! a finished message and the pruning of the deltas that led to it are one transaction; a batch is in the journal whole or not at all;
 //! a journal that a newer octo wrote, or that is damaged, is refused with a sentence and left as it is; a journal that has lost its end is
-//! noticed by its witness, a row that is not as it was written by its checksum, and each says so where it is seen.
+//! noticed by its witness, a row that is not as it was written by its checksum, and each says so where it is seen; of several runners that opened it
+//! only the last one writes, whatever became of locks.
 //!
 //! Never: decides what an event means for a session, waits for a reader of the ring, or deletes a journal (a migration keeps one copy of what was before, the newest).
 //!
@@ -16,7 +17,9 @@
 
 mod batch;
 mod checksum;
+mod embedded;
 mod error;
+mod fence;
 mod hand;
 mod history;
 mod lives;
@@ -30,6 +33,7 @@ mod writer;
 pub mod probe;
 
 pub use batch::{Batch, Change, Entry, FinishedMessage, NewSession, Prune, Sync};
+pub use embedded::{Disk, log_of};
 pub use error::JournalError;
 pub use lives::new_epoch;
 pub use log::{Packed, SessionLog};
@@ -40,7 +44,11 @@ pub use schema::{BOOT_ID_FILE, SCHEMA_VERSION};
 use crate::clock::now_ms;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::oneshot;
+
+/// How often a runner that writes nothing looks whether another one has opened the journal.
+const LOOK_FOR_ANOTHER: Duration = Duration::from_secs(5);
 
 /// Which session, and which of its lives, a batch belongs to. Numbers of this journal, never seen outside.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -62,6 +70,7 @@ pub struct Pause(#[allow(dead_code)] oneshot::Sender<()>);
 struct Inner {
     path: PathBuf,
     gone: usize,
+    fence: Arc<fence::Fence>,
     hand: hand::Hand,
     readers: reader::Readers,
     thread: std::sync::Mutex<Option<std::thread::JoinHandle<()>>>,
@@ -74,10 +83,11 @@ impl Journal {
     /// [`JournalError`] when another runner holds it, a newer octo wrote it, or it cannot be read; nothing is changed then.
     pub fn open(directory: &Path, boot_id: &str) -> Result<Self, JournalError> {
         let path = directory.join("journal.db");
-        let schema::Opened { connection, witness, gone } = schema::open(&path, boot_id, now_ms())?;
+        let schema::Opened { connection, witness, fence, gone } = schema::open(&path, boot_id, now_ms())?;
         let readers = reader::Readers::new(&path)?;
-        let (hand, thread) = hand::Hand::new(connection, witness).map_err(|source| JournalError::Thread { source })?;
-        Ok(Self { inner: Arc::new(Inner { path, gone, hand, readers, thread: std::sync::Mutex::new(Some(thread)) }) })
+        let fence = Arc::new(fence);
+        let (hand, thread) = hand::Hand::new(connection, witness, Arc::clone(&fence)).map_err(|source| JournalError::Thread { source })?;
+        Ok(Self { inner: Arc::new(Inner { path, gone, fence, hand, readers, thread: std::sync::Mutex::new(Some(thread)) }) })
     }
 
     /// Where the file is.
@@ -90,6 +100,22 @@ impl Journal {
     #[must_use]
     pub fn gone(&self) -> usize {
         self.inner.gone
+    }
+
+    /// Waits until another runner has opened the journal, and says so. This one writes nothing from then on.
+    pub async fn replaced(&self) -> JournalError {
+        let mut looks = tokio::time::interval(LOOK_FOR_ANOTHER);
+        looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                replaced = self.inner.fence.replaced() => return replaced,
+                _ = looks.tick() => {
+                    // Who has nothing to write has to know it too. What cannot be read now is looked at again.
+                    let (fence, path) = (Arc::clone(&self.inner.fence), self.inner.path.clone());
+                    let _ = self.inner.readers.run("looking for a newer runner", move |connection| Ok(fence.check(connection, &path))).await;
+                }
+            }
+        }
     }
 
     /// Operations that wait for the writer right now.

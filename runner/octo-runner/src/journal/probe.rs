@@ -3,6 +3,7 @@
 //! Owns one SQLite connection with the journal's tables, without their constraints, for damage does not ask for them. What reads is the
 //! [`Journal`] itself, on the caller's thread. Nothing in the daemon uses it.
 
+use super::fence::Fence;
 use super::hand::Hand;
 use super::schema::MIGRATIONS;
 use super::writer::{Applied, Operation};
@@ -75,7 +76,16 @@ impl Probe {
         let inputs = ["session", "key", "number", "kind", "hash", "state", "content"];
         updates.extend(inputs.map(|column| format!("UPDATE OR IGNORE inputs SET {column} = ?1 WHERE number = ?2")));
         Ok(Self {
-            journal: Journal { inner: Arc::new(Inner { path, gone: 0, hand: Hand::closed(), readers, thread: Mutex::new(None) }) },
+            journal: Journal {
+                inner: Arc::new(Inner {
+                    path,
+                    gone: 0,
+                    fence: Arc::new(Fence::none()),
+                    hand: Hand::closed(),
+                    readers,
+                    thread: Mutex::new(None),
+                }),
+            },
             updates,
         })
     }

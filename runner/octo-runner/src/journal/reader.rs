@@ -45,18 +45,18 @@ impl Readers {
     }
 
     pub fn new(path: &Path) -> Result<Self, JournalError> {
-        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let mut idle = Vec::with_capacity(READERS);
         for _ in 0..READERS {
-            let open = || -> rusqlite::Result<Connection> {
-                let connection = Connection::open_with_flags(path, flags)?;
-                connection.busy_timeout(Duration::from_secs(5))?;
-                connection.execute_batch("PRAGMA query_only=ON; PRAGMA temp_store=MEMORY;")?;
-                Ok(connection)
-            };
-            idle.push(open().map_err(|e| JournalError::sqlite("opening a reader", path, &e))?);
+            idle.push(open(path).map_err(|e| JournalError::sqlite("opening a reader", path, &e))?);
         }
         Ok(Self { path: path.to_owned(), idle: Arc::new(Mutex::new(idle)), permits: Arc::new(Semaphore::new(READERS)), at_once: false })
+    }
+
+    /// Lets go of the file; what is read from here on is refused.
+    pub fn sever(&self) {
+        for connection in self.idle.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
+            let _ = connection.set_db_config(rusqlite::config::DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true);
+        }
     }
 
     /// Runs `work` with a connection of the pool.
@@ -80,6 +80,14 @@ impl Readers {
         }
         tokio::task::spawn_blocking(read).await.unwrap_or(Err(JournalError::Closed))
     }
+}
+
+/// A connection that reads.
+pub(super) fn open(path: &Path) -> rusqlite::Result<Connection> {
+    let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+    connection.busy_timeout(Duration::from_secs(5))?;
+    connection.execute_batch("PRAGMA query_only=ON; PRAGMA temp_store=MEMORY;")?;
+    Ok(connection)
 }
 
 /// A session as it stands in the journal.

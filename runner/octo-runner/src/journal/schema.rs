@@ -1,6 +1,7 @@
 //! The file: opening it, its tables, its versions, and whether it is whole.
 
 use super::JournalError;
+use super::fence::Fence;
 use super::lives;
 use super::witness::{self, Testimony, Witness};
 use rusqlite::config::DbConfig;
@@ -145,6 +146,7 @@ const INDEXED: [&str; 4] = ["sessions", "lives", "messages", "inputs"];
 pub(super) struct Opened {
     pub connection: Connection,
     pub witness: Witness,
+    pub fence: Fence,
     /// Sessions that were written and are not there any more.
     pub gone: usize,
 }
@@ -158,6 +160,9 @@ pub(super) fn open(path: &Path, boot_id: &str, now: i64) -> Result<Opened, Journ
     OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(path).map_err(|e| open_error(e.to_string()))?;
     let unusable = |error: rusqlite::Error| match error.sqlite_error_code() {
         Some(rusqlite::ErrorCode::DatabaseCorrupt | rusqlite::ErrorCode::NotADatabase) => corrupt(path, error.to_string()),
+        Some(rusqlite::ErrorCode::DatabaseBusy | rusqlite::ErrorCode::DatabaseLocked) => {
+            open_error("another process is in the middle of writing to it, and does not go on; end that one".to_owned())
+        }
         _ => open_error(error.to_string()),
     };
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
@@ -203,8 +208,9 @@ pub(super) fn open(path: &Path, boot_id: &str, now: i64) -> Result<Opened, Journ
         tracing::warn!(%error, "the journal cannot give space back to the disk yet; it tries again at the next start");
     }
     let (witness, gone) = settle(&mut connection, path, boot_id, &told, now).map_err(unusable)?;
+    let fence = Fence::take(&mut connection, path).map_err(unusable)?;
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false).map_err(unusable)?;
-    Ok(Opened { connection, witness, gone })
+    Ok(Opened { connection, witness, fence, gone })
 }
 
 /// Compares the journal with its witness, begins new lives where they are due, and brings the witness up to date.

@@ -5,6 +5,8 @@ use octo_protocol::{Message, SessionConfig};
 use std::os::unix::fs::PermissionsExt;
 
 mod damage;
+mod embedded;
+mod fence;
 mod migration;
 
 pub(super) fn new_session(id: &str) -> NewSession {

@@ -2,6 +2,8 @@
 
 use super::batch::{Batch, Change, Entry, FinishedMessage, NewSession, Sync};
 use super::checksum;
+use super::embedded::Disk;
+use super::fence::Fence;
 use super::reader::base_of;
 use super::retention::{self, Cut};
 use super::schema::{MAX_SEQ, SEQ_BITS};
@@ -81,6 +83,7 @@ pub(super) type Seen = (i64, Option<Slot>);
 pub(super) struct Writer {
     connection: Connection,
     witness: Witness,
+    fence: Arc<Fence>,
     path: PathBuf,
     sync: Sync,
     refusing: Option<Refusing>,
@@ -88,6 +91,8 @@ pub(super) struct Writer {
     doubtful: bool,
     /// Pages in the write-ahead log, about so many.
     log_pages: usize,
+    /// The disk of an embedded journal, which may be told to fail.
+    disk: Option<Disk>,
 }
 
 /// A disk that takes no writes.
@@ -101,9 +106,14 @@ struct Refusing {
 }
 
 impl Writer {
-    pub fn new(connection: Connection, witness: Witness) -> Self {
+    pub fn new(connection: Connection, witness: Witness, fence: Arc<Fence>) -> Self {
         let path = connection.path().map(PathBuf::from).unwrap_or_default();
-        Self { connection, witness, path, sync: Sync::Full, refusing: None, doubtful: false, log_pages: 0 }
+        Self { connection, witness, fence, path, sync: Sync::Full, refusing: None, doubtful: false, log_pages: 0, disk: None }
+    }
+
+    /// The same on a disk that may be told to fail.
+    pub fn on(self, disk: Disk) -> Self {
+        Self { disk: Some(disk), ..self }
     }
 
     /// The disk did as it was told so far: a commit is quick, and what it says is true.
@@ -125,6 +135,11 @@ impl Writer {
     /// The last thing: one file is left.
     pub fn finish(self) {
         let _ = self.connection.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)");
+    }
+
+    /// As a kill does: the write-ahead log stays as it is.
+    pub fn abandon(self) {
+        let _ = self.connection.set_db_config(rusqlite::config::DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true);
     }
 
     /// Writes all of it, in one transaction if that is possible, and tells everybody how it went.
@@ -182,6 +197,9 @@ impl Writer {
             return;
         }
         let numbers = |r: &rusqlite::Row<'_>| Ok((r.get::<_, i64>(1)?, r.get::<_, i64>(2)?));
+        if let Some(disk) = &self.disk {
+            disk.copied();
+        }
         match self.connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], numbers) {
             Ok((log, copied)) => self.log_pages = if copied < log { CHECKPOINT_PAGES - CHECKPOINT_AGAIN } else { 0 },
             Err(error) => {
@@ -214,6 +232,9 @@ impl Writer {
         if group.iter().all(is_nothing) {
             return Ok(group.iter().map(|_| Applied::Done).collect());
         }
+        if let Some(reason) = self.disk.as_ref().and_then(Disk::refuses) {
+            return Err(JournalError::Full { reason });
+        }
         if self.doubtful {
             self.write_once_more()?;
             self.doubtful = false;
@@ -227,6 +248,7 @@ impl Writer {
             self.sync = sync;
         }
         let transaction = self.connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate).map_err(failed)?;
+        self.fence.claim(&transaction, path)?;
         let mut done = Vec::with_capacity(group.len());
         let mut seen = BTreeMap::new();
         for operation in group {
@@ -241,6 +263,9 @@ impl Writer {
             return Err(failed(error));
         }
         kill_point::reached(Point::Committed);
+        if let Some(disk) = self.disk.as_ref().filter(|_| sync == Sync::Full) {
+            disk.synced(&self.path);
+        }
         self.log_pages += PAGES_OF_ANY + group.iter().map(Operation::pages).sum::<usize>();
         // Before anybody hears of it: a journal that loses this again shall be found out.
         for (session, slot) in seen {

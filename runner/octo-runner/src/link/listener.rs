@@ -99,6 +99,8 @@ fn lock_file(path: &Path) -> Result<Lock, ListenError> {
 pub struct Listener {
     socket: UnixListener,
     path: PathBuf,
+    /// Which socket it is: another one may have taken its name.
+    identity: Option<(u64, u64)>,
     allowed: u32,
     lock: Lock,
 }
@@ -132,7 +134,7 @@ impl Listener {
         let own = nix::unistd::geteuid().as_raw();
         let mode = if server_uid == own { 0o600 } else { 0o666 };
         std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).map_err(io_error("protecting", path))?;
-        Ok(Self { socket, path: path.to_owned(), allowed: server_uid, lock })
+        Ok(Self { socket, path: path.to_owned(), identity: identity(path), allowed: server_uid, lock })
     }
 
     /// The one that the program before has bound; whoever connected meanwhile waits in it. Must be called inside a tokio runtime.
@@ -144,7 +146,7 @@ impl Listener {
         socket.set_nonblocking(true).map_err(io_error("taking over", path))?;
         let socket = UnixListener::from_std(socket).map_err(io_error("taking over", path))?;
         let lock = Lock::inherited(lock, &path.with_extension("lock"))?;
-        Ok(Self { socket, path: path.to_owned(), allowed: server_uid, lock })
+        Ok(Self { socket, path: path.to_owned(), identity: identity(path), allowed: server_uid, lock })
     }
 
     /// The descriptors of the socket and of its lock, for the program that replaces this one.
@@ -170,8 +172,14 @@ impl Listener {
 
 impl Drop for Listener {
     fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.path);
+        if self.identity.is_some() && identity(&self.path) == self.identity {
+            let _ = std::fs::remove_file(&self.path);
+        }
     }
+}
+
+fn identity(path: &Path) -> Option<(u64, u64)> {
+    std::fs::symlink_metadata(path).ok().map(|found| (found.dev(), found.ino()))
 }
 
 fn make_private(directory: &Path) -> Result<(), ListenError> {

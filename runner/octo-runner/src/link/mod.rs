@@ -40,9 +40,9 @@ pub const MAX_REQUESTS: usize = 512;
 pub const MAX_SUBSCRIPTIONS: usize = 4096;
 
 /// The listener's actor; it is started again whatever happens.
-pub const LINK: Kind = Kind::permanent("link").unlimited();
+pub const LINK: Kind = Kind::permanent("link").unlimited().restart_stuck(Duration::from_secs(60));
 /// A connection's actor; the control plane connects again.
-const CONNECTION: Kind = Kind::temporary("connection");
+pub const CONNECTION: Kind = Kind::temporary("connection");
 
 /// What the link needs.
 #[derive(Clone)]

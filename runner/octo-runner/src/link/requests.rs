@@ -2,7 +2,7 @@
 
 use super::{MAX_REQUESTS, Serving};
 use crate::history::HistoryMsg;
-use crate::session::{Answer, Answered, NewBeside, SessionMsg, json};
+use crate::session::{Answer, Answered, Entry, NewBeside, SessionMsg, json};
 use octo_actors::SendError;
 use octo_protocol::link::{Frame, Request, RequestBody, Response, ResponseBody};
 use octo_protocol::mux::system::ActorRow;
@@ -122,13 +122,20 @@ impl Requests {
             Ok(address) => address,
             Err(error) => return Err((answer, error)),
         };
+        let (registry, asked) = (self.serving.registry.clone(), self.serving.registry.get(session));
+        let id = session.to_owned();
         // The answer goes with the message; what is not delivered is answered through a second channel.
         let (inner, result) = oneshot::channel();
         match address.tell(message(inner)) {
             Ok(()) => {
                 tokio::spawn(async move {
-                    if let Ok(result) = result.await {
-                        let _ = answer.send(result);
+                    match result.await {
+                        Ok(result) => drop(answer.send(result)),
+                        // It was deleted in between, and perhaps made anew.
+                        Err(_) if !is_same(registry.get(&id).as_ref(), asked.as_ref()) => {
+                            let _ = answer.send(Err(ProtocolError::session_not_found(&id)));
+                        }
+                        Err(_) => {}
                     }
                 });
                 Ok(())
@@ -161,6 +168,10 @@ impl Requests {
             .collect();
         json(&rows)
     }
+}
+
+fn is_same(now: Option<&Arc<Entry>>, before: Option<&Arc<Entry>>) -> bool {
+    now.zip(before).is_some_and(|(now, before)| Arc::ptr_eq(now, before))
 }
 
 fn parse_frame(text: &[u8]) -> Result<CommandFrame, ProtocolError> {

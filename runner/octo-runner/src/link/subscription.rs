@@ -7,7 +7,7 @@ use octo_actors::Read;
 use octo_protocol::EventKind;
 use octo_protocol::link::{EndReason, Ended, Event, Frame, Subscribe, Subscribed};
 use std::sync::Arc;
-use tokio::sync::mpsc;
+use tokio::sync::mpsc::{self, error::TrySendError};
 
 /// Events that are taken from the ring at once.
 const TAKE_EVENTS: usize = 64;
@@ -163,13 +163,21 @@ impl Subscription {
 
     async fn send(&self, seq: u64, packed: &Packed) -> bool {
         let payload = packed.payload();
-        tokio::select! {
-            () = self.credit.spend(payload.len()) => {}
-            () = self.log.gone.cancelled() => return false,
-            () = self.out.closed() => return false,
+        // Mostly there is credit and room: then nothing is waited for, and nothing made to wait with.
+        if !self.credit.try_spend(payload.len()) {
+            tokio::select! {
+                () = self.credit.spend(payload.len()) => {}
+                () = self.log.gone.cancelled() => return false,
+                () = self.out.closed() => return false,
+            }
         }
         let kind: EventKind = packed.kind();
-        self.out.send(Frame::Event(Event { sub: self.sub, seq, ts: packed.ts(), kind, payload: payload.to_vec() })).await.is_ok()
+        let event = Frame::Event(Event { sub: self.sub, seq, ts: packed.ts(), kind, payload: payload.to_vec() });
+        match self.out.try_send(event) {
+            Ok(()) => !self.log.gone.is_cancelled(),
+            Err(TrySendError::Full(event)) => self.out.send(event).await.is_ok(),
+            Err(TrySendError::Closed(_)) => false,
+        }
     }
 
     async fn end(&self, reason: EndReason) {

@@ -207,6 +207,7 @@ impl Session {
         };
         let ledger = Ledger::new(shared.journal.clone(), row.key, log, row.head, row.messages, row.turn.clone());
         let plan = Plan {
+            session: row.id.clone(),
             harness: row.harness.clone(),
             cwd: row.cwd.clone().into(),
             profile: row.config.sandbox.clone(),

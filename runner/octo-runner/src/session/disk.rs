@@ -40,6 +40,8 @@ impl Session {
         }
         self.row.title_given = true;
         self.row.title = Some(title);
+        // Who has the answer finds it in the list.
+        self.publish();
         Ok(Ok(()))
     }
 

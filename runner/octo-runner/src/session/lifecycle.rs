@@ -363,9 +363,11 @@ impl Session {
         if self.is_new && self.queue.is_empty() && !opening.is_empty() {
             self.deleted = true;
             let (journal, session) = (self.shared.journal.clone(), self.row.key.session);
+            let (data_dir, id) = (self.shared.options.data_dir.clone(), self.row.id.clone());
             tokio::spawn(async move {
-                if let Err(error) = journal.delete(session).await {
-                    tracing::warn!(%error, "a session whose agent did not start stays in the journal");
+                match journal.delete(session).await {
+                    Ok(()) => crate::agent::forget_lease(&data_dir, &id),
+                    Err(error) => tracing::warn!(%error, "a session whose agent did not start stays in the journal"),
                 }
                 for (answer, _) in opening {
                     refuse(answer, ProtocolError::new(error.code, error.message.clone()));
@@ -431,6 +433,13 @@ impl Session {
         }
     }
 
+    /// Octo ends the agent at once; its supervisor starts it again, as after a crash.
+    pub fn end_agent(&self, cause: String) {
+        if let Some(address) = &self.agent.address {
+            let _ = address.tell(AgentMsg::End { cause });
+        }
+    }
+
     /// The run has ended, or had its time.
     pub fn stop_now(&mut self) {
         if self.agent.is_stopping()
@@ -461,6 +470,7 @@ impl Session {
             }
             After::Delete(answer) => match self.shared.journal.delete(self.row.key.session).await {
                 Ok(()) => {
+                    crate::agent::forget_lease(&self.shared.options.data_dir, &self.row.id);
                     self.deleted = true;
                     let _ = answer.send(nothing());
                 }
@@ -525,6 +535,9 @@ fn is_sleep(after: &[After]) -> bool {
 }
 
 fn how(report: &ExitReport) -> String {
+    if let Some(cause) = &report.cause {
+        return cause.clone();
+    }
     let how = match (report.signal, report.code) {
         (Some(signal), _) => format!("the agent was ended by signal {signal}"),
         (None, Some(code)) => format!("the agent ended with exit code {code}"),

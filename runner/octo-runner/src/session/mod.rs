@@ -40,11 +40,14 @@ use serde::Serialize;
 use std::time::Duration;
 use tokio::sync::oneshot;
 
+/// The branch of all sessions.
+pub const SESSIONS: Kind = Kind::permanent("sessions").unlimited();
 /// Started again from the journal after a failure.
 pub const SESSION: Kind = Kind::transient("session")
     .degrade()
     .mailbox(1024)
     .backoff(Backoff::new(Duration::from_millis(100), Duration::from_secs(10)))
+    .restart_stuck(Duration::from_secs(120))
     .stop_within(Duration::from_secs(15));
 
 /// The JSON of an answer's data, or a refusal.

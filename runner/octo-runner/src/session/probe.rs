@@ -1,4 +1,5 @@
-//! Whether a ready agent still answers: asked now and then, told when it does not, and never ended for it.
+//! Whether a ready agent still answers: asked now and then; people are told when it does not, and by policy (`--restart-silent-secs`) it is ended and
+//! started again.
 
 use super::actor::Session;
 use super::{SessionMsg, Tick};
@@ -10,6 +11,8 @@ use tokio::time::Instant;
 
 /// How often a ready agent is asked.
 const PROBE_INTERVAL: Duration = Duration::from_secs(20);
+/// The same where a silent agent is ended after a time that is not much longer.
+const PROBES_IN_PATIENCE: u32 = 4;
 /// How long it may be silent until people are told.
 const PROBE_PATIENCE: Duration = Duration::from_secs(60);
 
@@ -25,6 +28,8 @@ struct Asked {
     token: u64,
     at: Instant,
     told: bool,
+    /// Its agent was ended for it.
+    ended: bool,
 }
 
 impl Probe {
@@ -46,11 +51,16 @@ impl Probe {
 }
 
 impl Session {
+    fn probe_interval(&self) -> Duration {
+        let patience = self.shared.options.restart_silent_secs.map(Duration::from_secs);
+        patience.map_or(PROBE_INTERVAL, |patience| PROBE_INTERVAL.min(patience / PROBES_IN_PATIENCE))
+    }
+
     /// The agent became ready: it is asked from now on.
     pub fn begin_probes(&mut self, ctx: &Ctx<SessionMsg>) -> Result<(), Failure> {
         self.probe.asked = None;
         if !std::mem::replace(&mut self.probe.ticking, true) {
-            ctx.tell_after(PROBE_INTERVAL, SessionMsg::Tick(Tick::Probe))?;
+            ctx.tell_after(self.probe_interval(), SessionMsg::Tick(Tick::Probe))?;
         }
         Ok(())
     }
@@ -61,21 +71,30 @@ impl Session {
             self.probe = Probe::default();
             return Ok(());
         }
-        ctx.tell_after(PROBE_INTERVAL, SessionMsg::Tick(Tick::Probe))?;
+        ctx.tell_after(self.probe_interval(), SessionMsg::Tick(Tick::Probe))?;
         match &mut self.probe.asked {
+            // While the journal takes no writes the agent is not read, and cannot be heard.
+            Some(_) if self.ledger.is_stalled() => Ok(()),
             Some(asked) => {
-                // While the journal takes no writes the agent is not read, and cannot be heard.
-                if !asked.told && asked.at.elapsed() >= PROBE_PATIENCE && !self.ledger.is_stalled() {
+                let silent = asked.at.elapsed();
+                if !asked.told && silent >= PROBE_PATIENCE {
                     asked.told = true;
                     let message =
                         "the agent has not answered for a minute, though its process runs; abort, or restart the session".to_owned();
                     self.ledger.push(Event::Notify { level: Level::Warning, message })?;
                 }
+                if let Some(patience) = self.shared.options.restart_silent_secs.map(Duration::from_secs)
+                    && silent >= patience
+                    && !std::mem::replace(&mut asked.ended, true)
+                {
+                    let cause = format!("the agent did not answer for {} s, though its process ran, and was ended", silent.as_secs());
+                    self.end_agent(cause);
+                }
                 Ok(())
             }
             None => {
                 let token = self.token();
-                self.probe.asked = Some(Asked { token, at: Instant::now(), told: false });
+                self.probe.asked = Some(Asked { token, at: Instant::now(), told: false, ended: false });
                 self.harness.probe(token, now_ms(), &mut self.outbox);
                 self.outputs(ctx).await
             }

@@ -35,13 +35,17 @@ pub enum UpgradeError {
     Descriptor(#[from] io::Error),
     #[error("the runner is ending")]
     Ending,
+    #[error("the runner is a part of another program")]
+    Embedded,
 }
 
 impl From<&UpgradeError> for ProtocolError {
     fn from(error: &UpgradeError) -> Self {
         let code = match error {
             UpgradeError::Restless(_) | UpgradeError::Ending => ErrorCode::NotReady,
-            UpgradeError::Program(_) | UpgradeError::Refused { .. } | UpgradeError::NoVerdict { .. } => ErrorCode::InvalidRequest,
+            UpgradeError::Program(_) | UpgradeError::Refused { .. } | UpgradeError::NoVerdict { .. } | UpgradeError::Embedded => {
+                ErrorCode::InvalidRequest
+            }
             UpgradeError::Document(_) | UpgradeError::Descriptor(_) => ErrorCode::Internal,
         };
         Self::new(code, format!("the runner was not replaced and goes on as before: {error}"))

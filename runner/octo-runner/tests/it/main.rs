@@ -2,13 +2,19 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod attach;
+mod clock;
 mod crash;
 mod disk;
 mod durability;
+mod endings;
 mod kill_points;
+mod lease;
+mod limits;
 mod link;
+mod panics;
 mod power;
 mod real_pi;
+mod scarcity;
 mod sessions;
 mod sleep;
 #[path = "../../../../tests/src/disk.rs"]

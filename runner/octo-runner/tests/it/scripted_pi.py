@@ -2,9 +2,10 @@
 """An agent that speaks pi's RPC and does what the prompt says.
 
 say TEXT | drip N (N deltas, 5 ms apart) | stream N (N deltas, one per line of stdin allowed to interrupt) | hang (streams one delta, then waits for an abort) |
-crash | ask | leave (leaves a process running) | doze S (takes S seconds to end) | tool (one that runs until aborted) | flood N (N KiB in one message) | sleep (a tool process in a session of its own, then hang)
+crash | ask | leave (leaves a process running) | doze S (takes S seconds to end) | tool (one that runs until aborted) | flood N (N KiB in one message) | eat N (a child that holds N MiB, then hang) | bomb (forks without end) |
+stubborn (ignores SIGTERM and the end of its input, with a daemon beside it) | sleep (a tool process in a session of its own, then hang)
 """
-import json, os, queue, subprocess, sys, threading, time
+import json, os, queue, signal, subprocess, sys, threading, time
 
 lines = queue.Queue()
 
@@ -195,6 +196,23 @@ def run(command):
         message_start()
         message_end("will doze")
         settle()
+    elif word == "eat":
+        subprocess.Popen([sys.executable, "-c", "b = bytearray(%d << 20); import time; time.sleep(9876)" % int(rest)], start_new_session=True)
+        message_start()
+        delta("eating")
+        wait_for_abort()
+    elif word == "bomb":
+        message_start()
+        delta("forking")
+        subprocess.Popen(["sh", "-c", "bomb() { bomb | bomb & }; bomb; sleep 9876"], start_new_session=True, stderr=subprocess.DEVNULL)
+        wait_for_abort()
+    elif word == "stubborn":
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        subprocess.Popen(["sh", "-c", "trap '' TERM HUP INT; (setsid sleep 9876 &) ; sleep 9876"], start_new_session=True)
+        message_start()
+        delta("never")
+        while True:
+            time.sleep(1)
     elif word == "flood":
         message_start()
         text = "x" * 1024

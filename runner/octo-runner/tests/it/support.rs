@@ -152,6 +152,11 @@ impl TestRunner {
         tokio::task::spawn_blocking(move || process.wait()).await.unwrap().unwrap();
     }
 
+    /// Gives the process away: it is no runner of these tests any more.
+    pub fn give_away(&mut self) -> Child {
+        self.process.take().unwrap()
+    }
+
     pub async fn wait(&mut self) -> std::process::ExitStatus {
         let mut process = self.process.take().unwrap();
         tokio::task::spawn_blocking(move || process.wait()).await.unwrap().unwrap()

@@ -19,7 +19,7 @@ use nix::{
 use super::{limits, report_line, run::on_host};
 use crate::{
     descriptor,
-    message::{Plan, Report, TerminalMode},
+    message::{Plan, PlanIsolation, Report, TerminalMode},
     spec::{Limits, RELAY_PORT_PLACEHOLDER},
 };
 
@@ -30,6 +30,7 @@ pub(super) struct Prepared {
     env: Vec<CString>,
     cwd: CString,
     limits: Limits,
+    own_user_namespace: bool,
     terminal: TerminalMode,
     here: Vec<u8>,
     #[cfg(target_os = "linux")]
@@ -105,6 +106,7 @@ impl Prepared {
             env,
             cwd: c_string(on_host(plan, &plan.cwd).as_os_str())?,
             limits: plan.limits.clone(),
+            own_user_namespace: matches!(plan.isolation, PlanIsolation::Bubblewrap { user_namespace: true, .. }),
             terminal: plan.terminal,
             here: report_line(&Report::Here).unwrap_or_default(),
             #[cfg(target_os = "linux")]
@@ -149,7 +151,13 @@ impl Prepared {
         nix::unistd::dup2_stderr(stderr).map_err(at(Step::Descriptors))?;
         self.take_terminal().map_err(at(Step::Terminal))?;
         nix::unistd::chdir(self.cwd.as_c_str()).map_err(at(Step::Directory))?;
-        limits::apply(&self.limits).map_err(|error| (Step::Limits, errno_of(&error)))?;
+        limits::apply(&self.limits, self.own_user_namespace).map_err(|error| (Step::Limits, errno_of(&error)))?;
+        // SAFETY: the calls take and return integers.
+        unsafe {
+            if libc::getpriority(libc::PRIO_PROCESS, 0) == super::WATCHING {
+                libc::setpriority(libc::PRIO_PROCESS, 0, 0);
+            }
+        }
         // octo's daemons do without huge pages; their programs have what the machine gives.
         #[cfg(target_os = "linux")]
         let _ = nix::sys::prctl::set_thp_disable(false);

@@ -5,6 +5,7 @@ use std::{
     fs::File,
     io,
     os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd},
+    time::Duration,
 };
 
 use nix::{
@@ -24,13 +25,17 @@ use super::{
     relay::{Interest, Relay},
     report,
     run::{ANY_WORKSPACE, on_host},
-    wakeup::Wakeup,
+    usage::Usage,
+    wakeup::{Wakeup, Woken},
 };
 use crate::{
     descriptor,
     message::{Plan, PlanIsolation, Report},
     spec::Signal,
 };
+
+/// Ended children that are taken in between two looks at everything else.
+const REAPED_AT_ONCE: usize = 256;
 
 /// What `run` handed on: numbers of descriptors, and which directory the workspace must be.
 #[derive(Debug)]
@@ -48,8 +53,13 @@ struct Init {
     relay: Option<Relay>,
     starting: Option<Starting>,
     agent: Pid,
+    usage: Option<Usage>,
+    /// More children have ended than were taken in at once.
+    unreaped: bool,
     /// Whether the end of this process is the end of everything.
     namespace: bool,
+    /// The lease, if there is one.
+    _held: OwnedFd,
 }
 
 /// Runs until the program has ended or the life line has; returns the exit code.
@@ -76,7 +86,7 @@ fn prepare(handover: &Handover, line: io::Result<OwnedFd>) -> Result<Init, Strin
     let line = line.map_err(describe("copying the life line"))?;
     // SAFETY: as for the life line in `init`.
     let (plan, stdio) = unsafe { (File::from_raw_fd(handover.plan), handover.stdio.map(|fd| OwnedFd::from_raw_fd(fd))) };
-    detach_standard_descriptors().map_err(describe("arranging the descriptors"))?;
+    let held = detach_standard_descriptors().map_err(describe("arranging the descriptors"))?;
     hide_memory();
     let content = read_plan(&plan).map_err(describe("reading the plan"))?;
     drop(plan);
@@ -85,11 +95,12 @@ fn prepare(handover: &Handover, line: io::Result<OwnedFd>) -> Result<Init, Strin
     if !namespace {
         reaper::adopt_orphans().map_err(describe("becoming the parent of orphans"))?;
     }
+    let usage = Usage::watch(&content.limits, namespace);
     let wakeup = Wakeup::install().map_err(describe("watching for signals"))?;
     let relay = start_relay(&content)?;
     let port = relay.as_ref().map(Relay::port).transpose().map_err(describe("reading the relay's port"))?;
     let starting = Prepared::new(&content, port)?.start(line.as_fd(), stdio).map_err(describe("forking"))?;
-    Ok(Init { line, wakeup, relay, agent: starting.pid, starting: Some(starting), namespace })
+    Ok(Init { line, wakeup, relay, agent: starting.pid, starting: Some(starting), usage, unreaped: false, namespace, _held: held })
 }
 
 /// What is mounted as the workspace must be what was found harmless before: an agent that may write above it could have
@@ -130,22 +141,24 @@ impl Init {
     /// Waits for the next thing to happen and deals with it. Some(code) ends the loop.
     fn turn(&mut self) -> nix::Result<Option<i32>> {
         let (woken, commanded, ready) = self.wait()?;
+        if let Some(excess) = self.usage.as_mut().and_then(Usage::look) {
+            report(&self.line, &Report::Exceeded { excess });
+            return Ok(Some(ENDED));
+        }
         if commanded && self.obey() {
             return Ok(Some(ENDED));
         }
         if let Some(code) = self.watch_start() {
             return Ok(Some(code));
         }
-        if woken {
-            let what = self.wakeup.drain();
-            if what.end && !self.namespace {
-                return Ok(Some(ENDED));
-            }
-            if what.child
-                && let Some(code) = self.reap()
-            {
-                return Ok(Some(code));
-            }
+        let what = if woken { self.wakeup.drain() } else { Woken::default() };
+        if what.end && !self.namespace {
+            return Ok(Some(ENDED));
+        }
+        if (what.child || self.unreaped)
+            && let Some(code) = self.reap()
+        {
+            return Ok(Some(code));
         }
         if let Some(relay) = &mut self.relay {
             relay.serve(&ready);
@@ -161,6 +174,8 @@ impl Init {
         let own = entries.len();
         let interests = self.relay.as_ref().map(|relay| relay.interests(&mut entries)).unwrap_or_default();
         let patience = self.relay.as_ref().and_then(Relay::patience);
+        let patience = patience.into_iter().chain(self.usage.as_ref().map(Usage::patience)).min();
+        let patience = if self.unreaped { Some(Duration::ZERO) } else { patience };
         let timeout = patience.map_or(PollTimeout::NONE, |time| PollTimeout::try_from(time).unwrap_or(PollTimeout::ZERO));
         match poll(&mut entries, timeout) {
             Ok(_) | Err(Errno::EINTR) => {}
@@ -209,10 +224,16 @@ impl Init {
         None
     }
 
-    /// Takes in every ended child; Some(code) when the program is among them.
+    /// Takes in ended children; Some(code) when the program is among them. Not all at once: they may end faster than they are taken in, and there is
+    /// more to look after.
     fn reap(&mut self) -> Option<i32> {
         let mut ended = None;
-        while let Some((pid, status)) = next_ended() {
+        self.unreaped = true;
+        for _ in 0..REAPED_AT_ONCE {
+            let Some((pid, status)) = next_ended() else {
+                self.unreaped = false;
+                break;
+            };
             if pid == self.agent.as_raw() {
                 ended = Some(status);
             }
@@ -259,12 +280,14 @@ fn to_unix(signal: Signal) -> UnixSignal {
 }
 
 /// The program's ends of its pipes are held by the program alone, so that their end is seen outside.
-fn detach_standard_descriptors() -> io::Result<()> {
+/// What was descriptor 0 is given back: the lease.
+fn detach_standard_descriptors() -> io::Result<OwnedFd> {
+    let held = io::stdin().as_fd().try_clone_to_owned()?;
     let null = descriptor::null()?;
     nix::unistd::dup2_stdin(&null)?;
     nix::unistd::dup2_stdout(&null)?;
     nix::unistd::dup2_stderr(&null)?;
-    Ok(())
+    Ok(held)
 }
 
 /// The program has the same user id; it shall not look into this process or steer it.

@@ -16,6 +16,11 @@ mod relay;
 mod run;
 #[cfg(target_os = "linux")]
 mod seccomp;
+#[cfg(target_os = "linux")]
+mod usage;
+#[cfg(not(target_os = "linux"))]
+#[path = "usage_portable.rs"]
+mod usage;
 mod wakeup;
 
 pub(crate) use init::{Handover, init};
@@ -32,6 +37,8 @@ use nix::sys::socket::{MsgFlags, send};
 
 use crate::message::Report;
 
+/// The nice value of whoever watches a tree, where that is allowed; the program has the ordinary one.
+pub(crate) const WATCHING: i32 = -10;
 /// Exit code of `run` and `init` when they could not do their part.
 pub(crate) const FAILED: i32 = 125;
 /// Exit code of a tree that was ended through its life line.

@@ -42,7 +42,7 @@ pub(super) fn end_descendants() {
 }
 
 /// Everything below `root`, by the parents named in `/proc`.
-fn descendants(root: i32) -> HashSet<i32> {
+pub(super) fn descendants(root: i32) -> HashSet<i32> {
     let mut children: HashMap<i32, Vec<i32>> = HashMap::new();
     let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
     for pid in processes.filter_map(|entry| entry.file_name().to_str()?.parse().ok()) {

@@ -32,6 +32,7 @@ struct Handed {
     plan: OwnedFd,
     line: OwnedFd,
     stdio: [OwnedFd; 3],
+    lease: Option<OwnedFd>,
 }
 
 /// Does not return when all goes well: this process is bubblewrap then.
@@ -57,11 +58,12 @@ pub(crate) fn run() -> i32 {
 impl Handed {
     fn take() -> io::Result<Self> {
         let stdin = io::stdin();
-        let received = descriptor::receive(stdin.as_fd())?;
+        let mut received = descriptor::receive(stdin.as_fd())?;
+        let lease = if received.len() > HANDED_OVER { received.pop().map(lift).transpose()? } else { None };
         let [plan, a, b, c] = <[OwnedFd; HANDED_OVER]>::try_from(received)
             .map_err(|wrong| io::Error::other(format!("{} descriptors instead of {HANDED_OVER}", wrong.len())))?;
         let line = lift(stdin.as_fd())?;
-        Ok(Self { plan: lift(plan)?, line, stdio: [lift(a)?, lift(b)?, lift(c)?] })
+        Ok(Self { plan: lift(plan)?, line, stdio: [lift(a)?, lift(b)?, lift(c)?], lease })
     }
 
     /// Returns only with the reason why not.
@@ -70,6 +72,8 @@ impl Handed {
         let plan = read_plan(&file).map_err(describe("reading the plan"))?;
         drop(file);
         leave_the_terminal(plan.terminal)?;
+        end_before_others();
+        run_before_the_program();
         let own = std::env::current_exe().map_err(describe("finding this program"))?;
         let (mut command, mounts, workspace) = surround(&plan, &own)?;
         command.args(self.init_arguments()).arg("--workspace").arg(workspace).env_clear();
@@ -88,11 +92,12 @@ impl Handed {
 
     /// bubblewrap's own process stays beside the sandbox: it must not hold the program's pipes open, so its standard
     /// descriptors are `/dev/null` and, for its complaints, the life line. With a terminal it gets that as its output,
-    /// so that it shows the terminal as `/dev/console` inside.
+    /// so that it shows the terminal as `/dev/console` inside. Its input is the lease: it is the last process of a tree, which ends when it has
+    /// seen everything else in the sandbox end. Init keeps a copy, in case somebody kills the outermost process.
     fn arrange(&self, plan: &Plan, extra: Option<&OwnedFd>) -> io::Result<()> {
         let null = descriptor::null()?;
         let output = if plan.terminal == TerminalMode::Detached { &null } else { &self.stdio[1] };
-        nix::unistd::dup2_stdin(&null)?;
+        nix::unistd::dup2_stdin(self.lease.as_ref().unwrap_or(&null))?;
         nix::unistd::dup2_stdout(output)?;
         nix::unistd::dup2_stderr(&self.line)?;
         let [a, b, c] = &self.stdio;
@@ -159,6 +164,23 @@ fn lift(fd: impl AsFd) -> io::Result<OwnedFd> {
     let raw = fcntl(fd, FcntlArg::F_DUPFD_CLOEXEC(FIRST_HANDED_ON))?;
     // SAFETY: fcntl has just made this descriptor; nobody else owns it.
     Ok(unsafe { OwnedFd::from_raw_fd(raw) })
+}
+
+/// When the machine has no memory left, the kernel takes it from sandboxes before it takes it from octo's daemons.
+fn end_before_others() {
+    #[cfg(target_os = "linux")]
+    let _ = std::fs::write("/proc/self/oom_score_adj", "300");
+}
+
+/// Whoever watches a tree has to run when the tree wants all of the machine: a fork bomb of root, whom the kernel holds to no number of processes,
+/// is ended by init alone. Only root may do this.
+fn run_before_the_program() {
+    // SAFETY: the calls take and return integers.
+    unsafe {
+        if libc::getpriority(libc::PRIO_PROCESS, 0) == 0 {
+            libc::setpriority(libc::PRIO_PROCESS, 0, super::WATCHING);
+        }
+    }
 }
 
 /// What is typed at the caller's terminal is for the program, not for the processes around it.

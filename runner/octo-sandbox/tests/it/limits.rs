@@ -1,11 +1,11 @@
 //! Resource limits hold for the program and its descendants.
 
-use octo_sandbox::{Exit, Limits};
+use octo_sandbox::{Exit, Limits, Resource};
 
-use crate::bed::{Bed, run};
+use crate::bed::{Bed, marker, processes_with, run};
 
 fn none() -> Limits {
-    Limits { nofile: None, nproc: None, core: None, fsize: None, cpu_seconds: None, tmp_bytes: None }
+    Limits { nofile: None, memory: None, tasks: None, core: None, fsize: None, cpu_seconds: None, tmp_bytes: None }
 }
 
 #[tokio::test]
@@ -53,13 +53,70 @@ async fn the_private_tmp_cannot_fill_the_memory() {
     assert_eq!(run(spec).await.stdout, "1048576\n");
 }
 
-/// The kernel exempts the real root from this limit, so as root the launcher is started by somebody else.
+const MIB: u64 = 1024 * 1024;
+
 #[tokio::test]
-async fn a_fork_bomb_stops_at_its_limit() {
-    let bed = Bed::new();
-    let mut spec = bed.sh("i=0; while [ $i -lt 60 ]; do i=$((i+1)); sleep 1000 & done; echo none refused");
-    spec.limits = Limits { nproc: Some(20), ..none() };
+async fn a_fork_bomb_ends_with_its_tree_at_its_limit_and_says_so() {
+    let (bed, marker) = (Bed::new(), marker());
+    let mut spec = bed.sh(&format!("sleep {marker} & bomb() {{ bomb | bomb & }}; bomb 2>/dev/null; sleep {marker}"));
+    spec.limits = Limits { tasks: Some(200), ..none() };
     let output = run(spec).await;
+    let Exit::Exceeded(excess) = output.exit else { panic!("{:?} {}", output.exit, output.stderr) };
+    assert_eq!((excess.of, excess.limit, excess.used > 200), (Resource::Tasks, 200, true), "{excess}");
+    assert!(excess.used < 400, "what is over the limit is not counted to its end: {excess}");
+    assert!(excess.to_string().starts_with("had more than 200 processes and threads ("), "{excess}");
+    assert_eq!(processes_with(&marker), [] as [i32; 0]);
+}
+
+#[tokio::test]
+async fn threads_count_as_tasks_and_what_has_ended_does_not() {
+    let bed = Bed::new();
+    let script = "import threading, time\nfor _ in range(90): threading.Thread(target=time.sleep, args=(600,), daemon=True).start()\ntime.sleep(600)";
+    let mut spec = bed.sh(&format!("i=0; while [ $i -lt 500 ]; do i=$((i+1)); /bin/true; done; exec python3 -c '{script}'"));
+    spec.limits = Limits { tasks: Some(50), ..none() };
+    let Exit::Exceeded(excess) = run(spec).await.exit else { panic!("it was not ended") };
+    assert_eq!((excess.of, excess.most.as_str()), (Resource::Tasks, "python3"));
+    assert!(excess.used <= 92, "{excess}");
+}
+
+#[tokio::test]
+async fn a_tree_that_uses_more_memory_than_it_may_is_ended_whole_and_says_so() {
+    let (bed, marker) = (Bed::new(), marker());
+    // In a child of a session of its own: it is the tree that has a limit, and not a process.
+    let script = "b = bytearray(400 << 20); import time; time.sleep(600)";
+    let mut spec = bed.sh(&format!("setsid sleep {marker} & setsid python3 -c '{script}' & wait"));
+    spec.limits = Limits { memory: Some(200 * MIB), ..none() };
+    let Exit::Exceeded(excess) = run(spec).await.exit else { panic!("it was not ended") };
+    assert_eq!((excess.of, excess.limit, excess.most.as_str()), (Resource::Memory, 200 * MIB, "python3"), "{excess}");
+    assert!(excess.to_string().starts_with("used more than 200 MiB of memory ("), "{excess}");
+    assert_eq!(processes_with(&marker), [] as [i32; 0]);
+}
+
+#[tokio::test]
+async fn files_in_the_private_tmp_are_memory_too() {
+    let bed = Bed::new();
+    let mut spec = bed.sh("head -c 100000000 /dev/zero > /tmp/big; sleep 600");
+    spec.limits = Limits { memory: Some(64 * MIB), ..none() };
+    let Exit::Exceeded(excess) = run(spec).await.exit else { panic!("it was not ended") };
+    assert_eq!(excess.most, "files in /tmp", "{excess}");
+}
+
+#[tokio::test]
+async fn memory_that_many_share_is_counted_once() {
+    let bed = Bed::new();
+    // Twenty processes with the same 40 MiB, which are 800 MiB if each is counted for itself.
+    let script = "import os, time\nb = bytearray(os.urandom(1 << 20) * 40)\nfor _ in range(20):\n  if os.fork() == 0: time.sleep(3); os._exit(0)\nfor _ in range(20): os.wait()\nprint(len(b) >> 20)";
+    let mut spec = bed.sh(&format!("exec python3 -c '{script}'"));
+    spec.limits = Limits { memory: Some(300 * MIB), ..none() };
+    let output = run(spec).await;
+    assert_eq!((output.stdout.as_str(), output.exit), ("40\n", Exit::Code(0)), "{}", output.stderr);
+}
+
+/// Init runs before what it watches, where that is allowed; the program is as nice as its launcher.
+#[tokio::test]
+async fn a_program_has_the_ordinary_priority() {
+    let bed = Bed::new();
+    let output = run(bed.sh("cut -d' ' -f19 /proc/self/stat; cut -d' ' -f19 /proc/1/stat")).await;
     let root = nix::unistd::getuid().is_root();
-    assert_eq!(output.stdout.contains("none refused"), root, "{}", output.stderr);
+    assert_eq!(output.stdout, if root { "0\n-10\n" } else { "0\n0\n" });
 }

@@ -5,6 +5,7 @@
 mod bed;
 mod cli;
 mod isolation;
+mod lease;
 mod limits;
 mod network;
 mod planting;

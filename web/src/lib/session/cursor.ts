@@ -27,12 +27,17 @@ export function advance(state: SessionState, event: SessionEvent): SessionState 
 }
 
 /**
- * A heartbeat tells the journal's head. Events may be a little behind it, but not by a whole beat:
+ * A heartbeat tells the journal's epoch and its head. Another epoch is another journal. Events may be a little behind it, but not by a whole beat:
  * what the last beat announced must have arrived by this one, or it was the last and got lost.
  */
-export function heartbeat(state: SessionState, head: number | undefined): SessionState {
+export function heartbeat(
+  state: SessionState,
+  epoch: string | undefined,
+  head: number | undefined,
+): SessionState {
   if (head === undefined || state.cursor === null || state.sync !== "live") return state;
-  if (state.cursor.seq < state.head) return { ...state, sync: "gap", head: 0 };
+  const other = epoch !== undefined && state.cursor.epoch !== "" && epoch !== state.cursor.epoch;
+  if (other || state.cursor.seq < state.head) return { ...state, sync: "gap", head: 0 };
   return head === state.head ? state : { ...state, head };
 }
 

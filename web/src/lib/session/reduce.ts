@@ -30,7 +30,7 @@ export function reduce(state: SessionState, event: SessionEvent): SessionState {
       return { ...state, sync: "live", cursor: { ...state.cursor, seq } };
     }
   }
-  if (event.event === "session.heartbeat") return heartbeat(state, event.head);
+  if (event.event === "session.heartbeat") return heartbeat(state, event.epoch, event.head);
   const verdict = judge(state, event);
   if (verdict === "ignore") return state;
   if (verdict === "gap") return state.sync === "gap" ? state : { ...state, sync: "gap" };

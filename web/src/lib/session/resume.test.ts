@@ -138,3 +138,17 @@ test("a new epoch is noticed, and the snapshot that follows replaces everything"
   expect(state.cursor).toEqual({ epoch: "e2", seq: 1 });
   expect(state.items).toEqual([]);
 });
+
+test("a heartbeat of another epoch, or of a head that was not reached by the next one, is a loss", () => {
+  const journal = new FakeJournal("s");
+  let state = begin(journal);
+  for (const event of events([0])) state = reduce(state, journal.append(event));
+  const seq = state.cursor?.seq ?? 0;
+  const beat = (epoch: string, head: number): SessionEvent =>
+    ({ ...journal.append({ event: "session.heartbeat", process: { alive: true }, head }), epoch }) as SessionEvent;
+  const epoch = state.cursor?.epoch ?? "";
+  expect(reduce(reduce(state, beat(epoch, seq)), beat(epoch, seq)).sync).toBe("live");
+  expect(reduce(state, beat(epoch, seq + 1)).sync).toBe("live");
+  expect(reduce(reduce(state, beat(epoch, seq + 1)), beat(epoch, seq + 1)).sync).toBe("gap");
+  expect(reduce(state, beat("another", seq)).sync).toBe("gap");
+});

@@ -115,12 +115,34 @@ pub(in crate::config) const SECTIONS: &[Section] = &[
     Section {
         name: "sandbox",
         doc: "What agents, terminals and tools run in.",
-        keys: &[Key::new(
-            "sandbox.allow_unsandboxed",
-            K::Bool,
-            D::Bool(false),
-            "Start agents although bubblewrap is missing. They then read and write whatever octo's user can, octo's own store and keys included.",
-        )],
+        keys: &[
+            Key::new(
+                "sandbox.allow_unsandboxed",
+                K::Bool,
+                D::Bool(false),
+                "Start agents although bubblewrap is missing. They then read and write whatever octo's user can, octo's own store and keys included.",
+            ),
+            Key::new(
+                "sandbox.max_memory_mb",
+                K::Integer(0, 1 << 30),
+                D::Derived("half of the machine's memory"),
+                "MiB of memory that an agent may use together with everything it started and its private /tmp, 0 = any amount. One that uses more is ended \
+                 with all of that, its session says so, and it comes back with its conversation. Linux only.",
+            ),
+            Key::new(
+                "sandbox.max_processes",
+                K::Integer(0, 1 << 30),
+                D::Integer(4096),
+                "Processes and threads that an agent may have together with everything it started, 0 = any number. Beyond them it is ended in the same way. \
+                 Linux only.",
+            ),
+            Key::new(
+                "sandbox.max_open_files",
+                K::Integer(64, 1 << 30),
+                D::Integer(65_536),
+                "Files that one process of an agent may have open; never more than octo itself may.",
+            ),
+        ],
     },
     Section {
         name: "runner",
@@ -139,7 +161,7 @@ pub(in crate::config) const SECTIONS: &[Section] = &[
     Section {
         name: "journal",
         doc: "What is kept of every user's sessions, and for how long. What history does not hold any more is said where it is shown. \
-              A runner takes these, and when agents sleep, as they are when it starts.",
+              A runner takes these, the limits of agents, and when they sleep or are started again, as they are when it starts.",
         keys: &[
             Key::new(
                 "journal.keep_events_days",
@@ -194,6 +216,13 @@ pub(in crate::config) const SECTIONS: &[Section] = &[
                 K::Integer(1, MAX_SECONDS),
                 D::Integer(300),
                 "How often to look for idle agents.",
+            ),
+            Key::new(
+                "sessions.restart_silent_seconds",
+                K::Integer(0, MAX_SECONDS),
+                D::Integer(0),
+                "End and start again an agent that has not answered octo's question for a sign of life for so many seconds though it runs, 0 = never. In any \
+                 case its session says so after a minute. A tool that runs long does not keep an agent from answering.",
             ),
             Key::new(
                 "sessions.chat_prefetch_limit",

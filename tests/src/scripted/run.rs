@@ -1,11 +1,9 @@
 //! A run: the messages, tools and floods of a script, and the queue between them.
 
-use super::Agent;
-use octo_e2e::{MESSAGE_BYTES, Script, monotonic_ns};
+use super::{Agent, Exit, Heard, Stage};
+use crate::{MESSAGE_BYTES, Script, monotonic_ns};
 use serde_json::{Value, json};
-use std::process::Stdio;
-use std::sync::mpsc::RecvTimeoutError;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// What pi says of usage in every line of a stream; the size of a line is part of what it costs.
 const USAGE: &str = r#"{"input":1379,"output":11,"cacheRead":0,"cacheWrite":0,"totalTokens":1390,"cost":{"input":0.001379,"output":0.000022,"cacheRead":0,"cacheWrite":0,"total":0.001401}}"#;
@@ -29,8 +27,8 @@ enum End {
     Error(String),
 }
 
-impl Agent {
-    pub fn run(&mut self, prompt: String) {
+impl<S: Stage> Agent<S> {
+    pub async fn run(&mut self, prompt: String) -> Result<(), Exit> {
         self.running = true;
         self.out.event("agent_start", json!({}));
         let mut turn = Some((Some(prompt), None));
@@ -42,7 +40,7 @@ impl Agent {
                 self.message("user", &message);
             }
             let tools = script.tools > 0;
-            let end = self.say(&script);
+            let end = self.say(&script).await?;
             self.out.event("turn_end", json!({"message": {"role": "assistant"}, "toolResults": []}));
             if !matches!(end, End::Stop) {
                 break;
@@ -62,6 +60,7 @@ impl Agent {
         }
         // What was queued when the run was aborted begins another one, as pi does.
         self.next = self.next.take().or_else(|| self.queued(true)).or_else(|| self.queued(false));
+        self.flush_when_full().await
     }
 
     fn queued(&mut self, steering: bool) -> Option<String> {
@@ -78,26 +77,25 @@ impl Agent {
         self.conversation.add(role);
     }
 
-    fn say(&mut self, script: &Script) -> End {
+    async fn say(&mut self, script: &Script) -> Result<End, Exit> {
         if script.raw_bytes > 0 {
-            self.out.flood(script.raw_bytes, script.newline_every);
+            self.flood(script.raw_bytes, script.newline_every).await?;
         }
         if script.stderr_bytes > 0 {
-            let _ = std::io::copy(&mut std::io::Read::take(std::io::repeat(b'e'), script.stderr_bytes), &mut std::io::stderr());
+            self.stage.complain(&mut std::io::Read::take(std::io::repeat(b'e'), script.stderr_bytes));
         }
         for _ in 0..script.runaways {
-            let away = "(setsid env -i sleep 300 >/dev/null 2>&1 </dev/null &)";
-            let _ = std::process::Command::new("sh").args(["-c", away]).stdin(Stdio::null()).stdout(Stdio::null()).status();
+            self.stage.run_away();
         }
         self.begin_message();
         self.think(script.thinking);
         let (mut said, mut from) = (String::new(), 0);
-        let began = Instant::now();
+        let began = self.stage.now();
         let garbage_every = script.deltas.checked_div(u64::from(script.garbage)).map_or(u64::MAX, |every| every.max(1));
         let mut garbage = 0;
         for index in 0..script.deltas {
-            if self.wait_for_its_time(script, began, index) {
-                return self.end_message(script, &said, End::Aborted);
+            if self.wait_for_its_time(script, began, index).await? {
+                return Ok(self.end_message(script, &said, End::Aborted));
             }
             if said.len() + script.size > MESSAGE_BYTES {
                 self.end_message(script, &said, End::Stop);
@@ -115,20 +113,25 @@ impl Agent {
             }
         }
         if let Some(code) = script.exit {
-            self.out.flush();
-            eprintln!("Error: the script ends the agent with code {code}");
-            std::process::exit(code);
+            self.flush().await?;
+            self.stage.complain(&mut format!("Error: the script ends the agent with code {code}\n").as_bytes());
+            return Err(Exit(code));
         }
-        while script.hang && !self.attend(script, Some(Instant::now() + Duration::from_secs(3600))) {}
-        if self.attend(script, None) {
-            return self.end_message(script, &said, End::Aborted);
+        if self.ask(script).await? {
+            return Ok(self.end_message(script, &said, End::Aborted));
+        }
+        while script.hang && !self.attend(script, Some(self.stage.now() + Duration::from_secs(3600))).await? {}
+        if self.attend(script, None).await? {
+            return Ok(self.end_message(script, &said, End::Aborted));
         }
         if let Some(error) = &script.error {
-            return self.end_message(script, &said, End::Error(error.clone()));
+            return Ok(self.end_message(script, &said, End::Error(error.clone())));
         }
         self.end_message(script, &said, End::Stop);
-        (0..script.tools).for_each(|number| self.tool(script, number));
-        End::Stop
+        for number in 0..script.tools {
+            self.tool(script, number).await?;
+        }
+        Ok(End::Stop)
     }
 
     fn begin_message(&mut self) {
@@ -191,38 +194,76 @@ impl Agent {
     }
 
     /// Writes when the next delta is not due yet, or enough has come together. `true` when the run is aborted.
-    fn wait_for_its_time(&mut self, script: &Script, began: Instant, index: u64) -> bool {
+    async fn wait_for_its_time(&mut self, script: &Script, began: Duration, index: u64) -> Result<bool, Exit> {
         if script.rate_per_s > 0.0 {
             #[allow(clippy::cast_precision_loss, reason = "a rate is no exact thing")]
             let due = began + Duration::from_secs_f64(index as f64 / script.rate_per_s);
-            if Instant::now() < due || self.out.is_full() {
-                return self.attend(script, Some(due));
+            if self.stage.now() < due || self.out.is_full() {
+                return self.attend(script, Some(due)).await;
             }
         } else if self.out.is_full() {
-            return self.attend(script, None);
+            return self.attend(script, None).await;
         }
-        false
+        Ok(false)
+    }
+
+    /// Asks whoever is there, and waits for the answers. `true` when the run is to be aborted.
+    async fn ask(&mut self, script: &Script) -> Result<bool, Exit> {
+        for number in 0..script.questions {
+            let id = format!("question_{}_{number}", self.conversation.messages());
+            self.out.event("extension_ui_request", json!({"id": id, "method": "confirm", "title": "May it go on?", "message": "It asks."}));
+            self.questions.insert(id);
+        }
+        while !self.questions.is_empty() {
+            if self.attend(script, Some(self.stage.now() + Duration::from_secs(1))).await? {
+                self.questions.clear();
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Writes what is buffered and obeys what comes until the time given, or what waits already. `true` when the run is to be aborted.
-    fn attend(&mut self, script: &Script, until: Option<Instant>) -> bool {
-        self.out.flush();
+    async fn attend(&mut self, script: &Script, until: Option<Duration>) -> Result<bool, Exit> {
+        self.flush().await?;
         loop {
             if !self.aborts.is_empty() && !script.ignore_abort {
-                return true;
+                return Ok(true);
             }
-            let patience = until.map_or(Duration::ZERO, |until| until.saturating_duration_since(Instant::now()));
-            match self.commands.recv_timeout(patience) {
-                Ok(command) => self.obey(&command),
-                Err(RecvTimeoutError::Timeout) => return false,
-                // The end of the input is the reader's to act on.
-                Err(RecvTimeoutError::Disconnected) => std::thread::sleep(Duration::from_secs(1)),
+            let asked = !self.questions.is_empty();
+            match self.stage.hear(Some(until.unwrap_or_default())).await {
+                Heard::Command(command) => self.obey(&command),
+                Heard::Nothing => return Ok(false),
+                Heard::End => return Err(Exit(0)),
             }
-            self.out.flush();
+            self.flush().await?;
+            if asked && self.questions.is_empty() {
+                return Ok(!self.aborts.is_empty() && !script.ignore_abort);
+            }
         }
     }
 
-    fn tool(&mut self, script: &Script, number: u32) {
+    /// Bytes without a meaning, with a newline after each `line` of them, and one at the end.
+    async fn flood(&mut self, bytes: u64, line: Option<u64>) -> Result<(), Exit> {
+        self.flush().await?;
+        let line = line.unwrap_or(u64::MAX).max(1);
+        let mut left = bytes;
+        while left > 0 {
+            let mut of_line = left.min(line);
+            left -= of_line;
+            // Of one line, however long, only a piece is in memory.
+            while of_line > 0 {
+                let piece = usize::try_from(of_line).unwrap_or(usize::MAX).min(8 * 1024);
+                self.out.buffer.resize(self.out.buffer.len() + piece, b'x');
+                of_line -= piece as u64;
+                self.flush_when_full().await?;
+            }
+            self.out.buffer.push(b'\n');
+        }
+        self.flush().await
+    }
+
+    async fn tool(&mut self, script: &Script, number: u32) -> Result<(), Exit> {
         let id = call_id(self.conversation.messages() - 1 - u64::from(number), number);
         let output = json!({"content": [{"type": "text", "text": format!("tool {number} is done\n")}], "details": {}});
         let arguments = json!({"command": "true"});
@@ -234,10 +275,12 @@ impl Agent {
             let partial = json!({"content": [{"type": "text", "text": text}], "details": {}});
             self.out
                 .event("tool_execution_update", json!({"toolCallId": id, "toolName": "bash", "args": arguments, "partialResult": partial}));
+            self.flush_when_full().await?;
         }
         self.out.event("tool_execution_end", json!({"toolCallId": id, "toolName": "bash", "result": output, "isError": false}));
         let message = json!({"role": "toolResult", "toolCallId": id, "toolName": "bash", "content": output["content"], "isError": false, "timestamp": now_ms()});
         self.message("toolResult", &message);
+        self.flush_when_full().await
     }
 }
 

@@ -1,5 +1,5 @@
-//! A connection in memory with faults: it has little room, carries bytes in pieces of any size, pauses between them, and breaks at a given byte.
-//! What passes is read along and held against the rules of the link.
+//! A connection in memory with faults: it has little room, carries bytes in pieces of any size, pauses between them, and breaks at a given byte, or
+//! when somebody breaks it. What passes over a runner's link is read along and held against the rules of the link.
 
 use bytes::BytesMut;
 use octo_protocol::link::{Decoder, Frame, SUBSCRIPTION_CREDIT};
@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, DuplexStream, ReadHalf, WriteHalf};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 /// A pause that is a real one; smaller numbers only let others go first.
@@ -29,13 +30,46 @@ pub struct Wire {
     /// Sizes of the pieces, over and over.
     pub pieces: Vec<usize>,
     pub pauses: Vec<u8>,
+    /// How long a nap is.
+    pub nap: Duration,
     pub cut: Option<Cut>,
 }
 
 impl Wire {
     /// One without faults.
+    #[must_use]
     pub fn whole() -> Self {
-        Self { room: 65_536, pieces: vec![65_536], pauses: vec![0], cut: None }
+        Self { room: 65_536, pieces: vec![65_536], pauses: vec![0], nap: Duration::from_millis(1), cut: None }
+    }
+}
+
+/// A hand on a connection. Clones share it.
+#[derive(Debug, Clone, Default)]
+pub struct Grip {
+    broken: CancellationToken,
+    held: watch::Sender<bool>,
+}
+
+impl Grip {
+    /// Breaks the connection: both ends notice.
+    pub fn cut(&self) {
+        self.broken.cancel();
+    }
+
+    /// Nothing passes any more, and nobody notices; or it passes again.
+    pub fn hold(&self, held: bool) {
+        self.held.send_replace(held);
+    }
+
+    /// Whether it is broken.
+    #[must_use]
+    pub fn is_cut(&self) -> bool {
+        self.broken.is_cancelled()
+    }
+
+    async fn passes(&self) {
+        // The sender is ours.
+        let _ = self.held.subscribe().wait_for(|held| !held).await;
     }
 }
 
@@ -84,8 +118,9 @@ impl Rules {
 struct Direction {
     towards_octo: bool,
     wire: Arc<Wire>,
-    rules: Arc<Mutex<Rules>>,
-    broken: CancellationToken,
+    /// `None`: nobody reads along.
+    rules: Option<Arc<Mutex<Rules>>>,
+    grip: Grip,
 }
 
 impl Direction {
@@ -93,13 +128,14 @@ impl Direction {
         let (mut along, mut decoder) = (BytesMut::new(), Decoder::default());
         let limit = self.wire.cut.filter(|cut| cut.towards_octo == self.towards_octo).map(|cut| cut.at);
         let mut carried = 0;
-        let mut buffer = vec![0; 70_000];
+        let mut buffer = vec![0; self.wire.pieces.iter().copied().max().unwrap_or_default()];
         let mut naps = 0;
         for n in 0.. {
             let piece = self.wire.pieces[n % self.wire.pieces.len()];
             let read = tokio::select! {
+                biased;
                 read = from.read(&mut buffer[..piece]) => read.unwrap_or(0),
-                () = self.broken.cancelled() => return,
+                () = self.grip.broken.cancelled() => return,
             };
             if read == 0 {
                 let _ = to.shutdown().await;
@@ -107,14 +143,16 @@ impl Direction {
             }
             let goes = limit.map_or(read, |limit| read.min(limit - carried));
             let whole = goes == read;
-            along.extend_from_slice(&buffer[..goes]);
-            while let Some(frame) = decoder.decode(&mut along).expect("frames of the link") {
-                self.rules.lock().unwrap().take(&frame);
+            if let Some(rules) = &self.rules {
+                along.extend_from_slice(&buffer[..goes]);
+                while let Some(frame) = decoder.decode(&mut along).expect("frames of the link") {
+                    rules.lock().unwrap().take(&frame);
+                }
             }
             match self.wire.pauses[n % self.wire.pauses.len()] {
                 NAP if naps < NAPS => {
                     naps += 1;
-                    tokio::time::sleep(Duration::from_millis(1)).await;
+                    tokio::time::sleep(self.wire.nap).await;
                 }
                 NAP => tokio::task::yield_now().await,
                 times => {
@@ -124,19 +162,28 @@ impl Direction {
                 }
             }
             tokio::select! {
+                biased;
+                () = self.grip.passes() => {}
+                () = self.grip.broken.cancelled() => return,
+            }
+            tokio::select! {
+                biased;
                 written = to.write_all(&buffer[..goes]) => if written.is_err() { return },
-                () = self.broken.cancelled() => return,
+                () = self.grip.broken.cancelled() => return,
             }
             carried += goes;
             if !whole || limit == Some(carried) {
-                self.broken.cancel();
+                self.grip.cut();
                 return;
             }
         }
     }
 }
 
-/// Carries what goes between two ends as `wire` says, until the connection ends; panics when a rule of the link is broken.
+/// Carries what goes between the two ends of a link as `wire` says, until the connection ends.
+///
+/// # Panics
+/// When a rule of the link is broken.
 pub async fn between<A, B, C, D>(wire: Wire, octo: (A, B), runner: (C, D))
 where
     A: AsyncRead + Unpin,
@@ -144,16 +191,36 @@ where
     C: AsyncRead + Unpin,
     D: AsyncWrite + Unpin,
 {
-    let (wire, rules, broken) = (Arc::new(wire), Arc::<Mutex<Rules>>::default(), CancellationToken::new());
-    let direction = |towards_octo| Direction { towards_octo, wire: Arc::clone(&wire), rules: Arc::clone(&rules), broken: broken.clone() };
-    let (there, back) = (direction(false), direction(true));
-    tokio::join!(there.carry(octo.0, runner.1), back.carry(runner.0, octo.1));
+    carry(wire, Some(Arc::default()), Grip::default(), octo, runner).await;
 }
 
-/// Both ends of a new connection, and what carries it; that ends when the connection does.
-pub fn connection(wire: Wire) -> (Ends, tokio::task::JoinHandle<()>) {
+async fn carry<A, B, C, D>(wire: Wire, rules: Option<Arc<Mutex<Rules>>>, grip: Grip, octo: (A, B), other: (C, D))
+where
+    A: AsyncRead + Unpin,
+    B: AsyncWrite + Unpin,
+    C: AsyncRead + Unpin,
+    D: AsyncWrite + Unpin,
+{
+    let wire = Arc::new(wire);
+    let direction = |towards_octo| Direction { towards_octo, wire: Arc::clone(&wire), rules: rules.clone(), grip: grip.clone() };
+    let (there, back) = (direction(false), direction(true));
+    tokio::join!(there.carry(octo.0, other.1), back.carry(other.0, octo.1));
+}
+
+/// Both ends of a new link, and what carries it; that ends when the connection does.
+#[must_use]
+pub fn connection(wire: Wire, grip: Grip) -> (Ends, tokio::task::JoinHandle<()>) {
     let (octo, octos) = tokio::io::duplex(wire.room);
     let (runner, runners) = tokio::io::duplex(wire.room);
-    let carrying = tokio::spawn(between(wire, tokio::io::split(octos), tokio::io::split(runners)));
+    let carrying = tokio::spawn(carry(wire, Some(Arc::default()), grip, tokio::io::split(octos), tokio::io::split(runners)));
     (Ends { octo: tokio::io::split(octo), runner: tokio::io::split(runner) }, carrying)
+}
+
+/// The server's and the client's end of a new connection that nobody reads along.
+#[must_use]
+pub fn pair(wire: Wire, grip: Grip) -> (DuplexStream, DuplexStream) {
+    let (octo, octos) = tokio::io::duplex(wire.room);
+    let (client, clients) = tokio::io::duplex(wire.room);
+    tokio::spawn(carry(wire, None, grip, tokio::io::split(octos), tokio::io::split(clients)));
+    (octo, client)
 }

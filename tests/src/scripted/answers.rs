@@ -1,10 +1,10 @@
 //! The answers to pi's commands.
 
-use super::Agent;
 use super::conversation::Conversation;
+use super::{Agent, Stage};
 use serde_json::{Value, json};
 
-impl Agent {
+impl<S: Stage> Agent<S> {
     /// Does what one line of stdin says, and answers it; an abort of a run is answered when the run is over.
     pub fn obey(&mut self, command: &Value) {
         let kind = command["type"].as_str().unwrap_or_default();
@@ -79,7 +79,10 @@ impl Agent {
             | "abort_bash"
             | "set_steering_mode"
             | "set_follow_up_mode" => Ok(Value::Null),
-            "extension_ui_response" => return,
+            "extension_ui_response" => {
+                self.questions.remove(command["id"].as_str().unwrap_or_default());
+                return;
+            }
             _ => Err(format!("Unknown command: {kind}")),
         };
         self.answer(&command["id"], kind, answer);

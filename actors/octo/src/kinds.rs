@@ -1,0 +1,18 @@
+//! Every kind of actor of octo and where it lives: the whole policy in one place to read.
+
+use crate::{eavs, mux, users};
+use octo_actors::Kind;
+
+/// Where each kind lives, and its policy.
+#[must_use]
+pub fn kinds() -> Vec<(&'static str, Kind)> {
+    vec![
+        ("/services", eavs::SERVICES),
+        ("/services/eavs", eavs::SERVICE),
+        ("/users", users::USERS),
+        ("/users/<u>", users::USER),
+        ("/users/<u>/runner", users::RUNNER),
+        ("/users/<u>/sessions/<s>", users::SESSION),
+        ("/users/<u>/connections/<n>", mux::CONNECTION),
+    ]
+}
