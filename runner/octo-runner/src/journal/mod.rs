@@ -24,6 +24,7 @@ mod hand;
 mod history;
 mod lives;
 mod log;
+mod names;
 mod reader;
 mod retention;
 mod schema;

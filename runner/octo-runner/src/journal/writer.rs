@@ -4,6 +4,7 @@ use super::batch::{Batch, Change, Entry, FinishedMessage, NewSession, Sync};
 use super::checksum;
 use super::embedded::Disk;
 use super::fence::Fence;
+use super::names::{kind_text, status_text};
 use super::reader::base_of;
 use super::retention::{self, Cut};
 use super::schema::{MAX_SEQ, SEQ_BITS};
@@ -11,8 +12,7 @@ use super::witness::{Slot, Witness};
 use super::{JournalError, SessionKey, SessionLog};
 use crate::clock::now_ms;
 use crate::kill_point::{self, Point};
-use octo_protocol::event::InputKind;
-use octo_protocol::{EventKind, Role, SessionStatus};
+use octo_protocol::{EventKind, Role};
 use rusqlite::{Connection, OptionalExtension, params};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -563,42 +563,4 @@ fn delete(connection: &Connection, session: i64) -> rusqlite::Result<()> {
 
 fn signed(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
-}
-
-pub(super) fn status_text(status: SessionStatus) -> &'static str {
-    match status {
-        SessionStatus::Starting => "starting",
-        SessionStatus::Idle => "idle",
-        SessionStatus::Working => "working",
-        SessionStatus::NeedsInput => "needs_input",
-        SessionStatus::Error => "error",
-        SessionStatus::Closed | SessionStatus::Unreachable => "closed",
-    }
-}
-
-pub(super) fn status_of(text: &str) -> SessionStatus {
-    match text {
-        "starting" => SessionStatus::Starting,
-        "working" => SessionStatus::Working,
-        "needs_input" => SessionStatus::NeedsInput,
-        "error" => SessionStatus::Error,
-        "closed" => SessionStatus::Closed,
-        _ => SessionStatus::Idle,
-    }
-}
-
-pub(super) fn kind_text(kind: InputKind) -> &'static str {
-    match kind {
-        InputKind::Prompt => "prompt",
-        InputKind::Steer => "steer",
-        InputKind::FollowUp => "follow_up",
-    }
-}
-
-pub(super) fn kind_of_input(text: &str) -> InputKind {
-    match text {
-        "steer" => InputKind::Steer,
-        "follow_up" => InputKind::FollowUp,
-        _ => InputKind::Prompt,
-    }
 }
