@@ -64,9 +64,13 @@ impl Drop for Served {
 #[test]
 fn help_says_what_there_is() {
     let home = support::home();
-    for (name, arguments) in
-        [("octo", &["--help"][..]), ("serve", &["serve", "--help"]), ("config", &["config", "--help"]), ("runner", &["runner", "--help"])]
-    {
+    for (name, arguments) in [
+        ("octo", &["--help"][..]),
+        ("serve", &["serve", "--help"]),
+        ("config", &["config", "--help"]),
+        ("runner", &["runner", "--help"]),
+        ("runner_upgrade", &["runner", "upgrade", "--help"]),
+    ] {
         insta::assert_snapshot!(format!("help_{name}"), stdout(&run(home.path(), arguments)));
     }
 }

@@ -47,6 +47,8 @@ pub struct Hello {
 impl Hello {
     /// `octolink`
     pub const MAGIC: [u8; 8] = *b"octolink";
+    /// The instance of whoever is no control plane: such a connection may come beside that of one, sends [`Upgrade`] and pings, and asks for nothing else.
+    pub const OPERATOR: &str = "operator";
 }
 
 /// The runner accepts.
@@ -241,10 +243,11 @@ pub struct Ping {
     pub nonce: u64,
 }
 
-/// Asks the runner to replace its binary in place; one that cannot answers `unsupported`. Frozen.
+/// Asks the runner to replace its binary in place. The answer is the end of the connection: whoever comes back finds the same process, started anew, behind the same
+/// socket. A runner that was not replaced says why by [`Refused`] and goes on; one that cannot be says `unsupported`. Frozen.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Upgrade {
-    /// Absolute path of the new binary.
+    /// Absolute path of the new binary; the runner's own when empty.
     pub binary: String,
 }
 

@@ -4,9 +4,11 @@
 //! - [`session`]: an actor for each session: inputs, turns, questions, commands.
 //! - [`journal`]: the storage; journal and history are the same rows.
 //! - [`agent`]: the agent's process; [`agents`]: where agents are found.
+//! - [`upgrade`]: another program in place of this one.
 //! - [`history`]: queries; [`retention`]: what is kept for how long; [`idle`]: who may sleep; [`runner`]: all of it together.
 //!
-//! Promises: what anybody sees is in the journal first; a kill at any moment loses nothing that was seen and leaves no process behind; one session
+//! Promises: what anybody sees is in the journal first; a kill at any moment loses nothing that was seen and leaves no process behind; an upgrade is noticed
+//! by no agent; one session
 //! or one slow reader delays no other.
 //!
 //! Never: speaks HTTP, decides who may do what (the control plane has), or starts a process but through `octo-sandbox`.
@@ -25,5 +27,6 @@ pub mod retention;
 pub mod runner;
 pub mod session;
 pub mod shared;
+pub mod upgrade;
 
 pub use kinds::kinds;

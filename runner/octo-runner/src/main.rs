@@ -2,14 +2,19 @@
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
+use octo_runner::journal::JournalError;
 use octo_runner::link::ListenError;
 use octo_runner::options::Options;
 use octo_runner::runner::{Runner, StartRunnerError};
-use std::fs::OpenOptions;
+use octo_runner::upgrade::{Asked, Handover, Program, UpgradeError, examine};
+use std::fs::{File, OpenOptions};
 use std::io::Write;
+use std::os::fd::{AsFd, RawFd};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::PathBuf;
 use std::process::ExitCode;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::oneshot;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -30,14 +35,27 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Cmd {
-    /// Serve the link until SIGTERM.
-    Serve(Box<Options>),
+    /// Serve the link until SIGTERM; SIGUSR2 replaces the program in place by the one at its path.
+    Serve(Box<Serve>),
+}
+
+#[derive(clap::Args)]
+struct Serve {
+    #[command(flatten)]
+    options: Options,
+    /// The descriptor with what the program before has handed over.
+    #[arg(long, hide = true)]
+    handover: Option<RawFd>,
+    /// Only say whether what is on standard input could be gone on with.
+    #[arg(long, hide = true)]
+    examine: bool,
 }
 
 fn main() -> ExitCode {
     octo_actors::prepare_process();
-    let Cmd::Serve(options) = Cli::parse().command;
-    match run(*options) {
+    let program = Program::of_this_process();
+    let Cmd::Serve(serve) = Cli::parse().command;
+    match run(*serve, program) {
         Ok(code) => code,
         Err(error) => {
             tracing::error!("{error:#}");
@@ -51,12 +69,21 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(options: Options) -> anyhow::Result<ExitCode> {
+fn run(Serve { options, handover, examine }: Serve, program: std::io::Result<Program>) -> anyhow::Result<ExitCode> {
+    if examine {
+        return say_verdict(&options);
+    }
     if !options.foreground {
         // Fails only for the leader of a group, which has what it wants already or was started by a shell.
         let _ = nix::unistd::setsid();
     }
     log_to(&options)?;
+    // Before anything else is opened: what is not taken here would stay open.
+    let handover = handover.map(Handover::receive).transpose()?;
+    let mut program = program.context("this program's own file is not known")?;
+    if let Some(handover) = &handover {
+        program.path.clone_from(&handover.binary);
+    }
     // Two at least: a small commit is made on one of them, and a disk that hangs shall not hold everything.
     let threads = std::thread::available_parallelism().map_or(2, usize::from).max(2);
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -65,26 +92,81 @@ fn run(options: Options) -> anyhow::Result<ExitCode> {
         .thread_name("octo-runner")
         .build()
         .context("the runtime cannot be started")?;
-    runtime.block_on(serve(options))
+    runtime.block_on(serve(options, handover, program))
 }
 
-async fn serve(options: Options) -> anyhow::Result<ExitCode> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
+/// Whether this program could go on with what is on standard input: the program that asks will act on it.
+fn say_verdict(options: &Options) -> anyhow::Result<ExitCode> {
+    let document = std::io::stdin().as_fd().try_clone_to_owned().context("there is nothing on standard input")?;
+    let verdict = examine(File::from(document), &options.user);
+    let mut out = std::io::stdout();
+    writeln!(out, "{}", serde_json::to_string(&verdict)?).and_then(|()| out.flush()).context("nobody hears it")?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The signals that end the runner.
+struct Ending(Signal, Signal);
+
+impl Ending {
+    async fn told(&mut self) {
+        tokio::select! {
+            _ = self.0.recv() => {}
+            _ = self.1.recv() => {}
+        }
+    }
+}
+
+/// Those that end it, and the one that replaces it.
+fn listen() -> std::io::Result<(Ending, Signal)> {
+    let ending = Ending(signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let replace = signal(SignalKind::user_defined2())?;
+    // The program before has held them back until there is somebody to hear them.
+    octo_sandbox::unblock_signals();
+    Ok((ending, replace))
+}
+
+/// Nothing of this runner may go on.
+fn replaced_by_another(replaced: &JournalError) -> ExitCode {
+    tracing::error!(%replaced, "ending at once, with every agent of this runner");
+    ExitCode::from(EXIT_REPLACED)
+}
+
+async fn serve(options: Options, handover: Option<Handover>, program: Program) -> anyhow::Result<ExitCode> {
+    let (mut ending, mut replace) = listen()?;
     tokio::spawn(octo_actors::tidy_memory());
     let socket = options.socket.clone();
-    let runner = Runner::start(options).await?;
-    tracing::info!(socket = %socket.display(), pid = std::process::id(), "serving");
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-        replaced = runner.replaced() => {
-            tracing::error!(%replaced, "ending at once, with every agent of this runner");
-            return Ok(ExitCode::from(EXIT_REPLACED));
+    let mut runner = match handover {
+        None => Runner::start(options).await?,
+        Some(handover) => {
+            tracing::info!(before = handover.software, sessions = handover.sessions.len(), "taking over");
+            Runner::take_over(options, handover).await?
         }
-        why = runner.failed() => {
-            tracing::error!(%why, "the tree of actors has failed");
-            return Ok(ExitCode::from(EXIT_FAILED));
+    };
+    let mut upgrades = runner.upgrades().context("the runner's upgrades are taken")?;
+    tracing::info!(socket = %socket.display(), pid = std::process::id(), "serving");
+    loop {
+        let asked = tokio::select! {
+            () = ending.told() => break,
+            _ = replace.recv() => Asked { binary: None, answer: oneshot::channel().0 },
+            Some(asked) = upgrades.recv() => asked,
+            replaced = runner.replaced() => return Ok(replaced_by_another(&replaced)),
+            why = runner.failed() => {
+                tracing::error!(%why, "the tree of actors has failed");
+                return Ok(ExitCode::from(EXIT_FAILED));
+            }
+        };
+        let path: PathBuf = asked.binary.unwrap_or_else(|| program.path.clone());
+        tracing::info!(program = %path.display(), "the runner shall be replaced");
+        let (error, ends) = tokio::select! {
+            // Whatever rests for the upgrade goes on, and ends as it should.
+            () = ending.told() => (UpgradeError::Ending, true),
+            replaced = runner.replaced() => return Ok(replaced_by_another(&replaced)),
+            error = Box::pin(runner.replace(&program, &path)) => (error, false),
+        };
+        tracing::error!(%error, "the runner was not replaced and goes on as before");
+        let _ = asked.answer.send((&error).into());
+        if ends {
+            break;
         }
     }
     tracing::info!("ending");

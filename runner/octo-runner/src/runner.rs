@@ -9,15 +9,22 @@ use crate::journal::{BOOT_ID_FILE, Journal, JournalError};
 use crate::link::{self, LINK, Link, LinkArgs, ListenError, Listener, Peers, Serving};
 use crate::options::Options;
 use crate::retention::{RETENTION, Retention};
-use crate::session::{Registry, SESSIONS};
+use crate::session::{HandedSession, Registry, RestMsg, SESSIONS, SessionMsg};
 use crate::shared::Shared;
+use crate::upgrade::{Asked, Handover, MAX_WAITING, Program, Replaced, UpgradeError};
+use futures_util::future::join_all;
 use octo_actors::{Address, StartError, System};
 use octo_sandbox::{LaunchError, Launcher};
+use std::collections::BTreeSet;
+use std::path::Path;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
+use tokio::sync::{mpsc, oneshot};
 
 /// How long agents may take to end when the runner does.
 const AGENTS_END_WITHIN: Duration = Duration::from_secs(12);
+/// How long sessions that were at work may take until the link serves without them.
+const TAKEN_UP_WITHIN: Duration = Duration::from_secs(10);
 /// How long the rest may take.
 const END_WITHIN: Duration = Duration::from_secs(5);
 
@@ -39,7 +46,9 @@ pub struct Runner {
     system: System,
     registry: Registry,
     serving: Serving,
-    _lock: Option<link::Lock>,
+    /// What the next program gets; an embedded one has neither, nor a next program.
+    held: Option<(Arc<Listener>, link::Lock)>,
+    upgrades: Option<mpsc::Receiver<Asked>>,
 }
 
 impl Runner {
@@ -49,10 +58,24 @@ impl Runner {
     /// [`StartRunnerError`], a sentence for the operator.
     pub async fn start(options: Options) -> Result<Self, StartRunnerError> {
         let lock = link::lock(&options.data_dir)?;
+        let listener = Listener::bind(&options.socket, server_uid(&options))?;
+        Self::begin(options, lock, listener, Vec::new()).await
+    }
+
+    /// Goes on where the program before rested: it holds the lock, the socket and the agents already.
+    ///
+    /// # Errors
+    /// [`StartRunnerError`]; the agents end then.
+    pub async fn take_over(options: Options, handover: Handover) -> Result<Self, StartRunnerError> {
+        let lock = link::Lock::inherited(handover.data_lock, &options.data_dir)?;
+        let listener = Listener::inherited(handover.listener, handover.socket_lock, &options.socket, server_uid(&options))?;
+        Self::begin(options, lock, listener, handover.sessions).await
+    }
+
+    async fn begin(options: Options, lock: link::Lock, listener: Listener, handed: Vec<HandedSession>) -> Result<Self, StartRunnerError> {
         #[cfg(all(feature = "kill-points", debug_assertions))]
         crate::kill_point::arm(&options.data_dir);
-        let server_uid = options.server_uid.unwrap_or_else(|| nix::unistd::geteuid().as_raw());
-        let listener = Arc::new(Listener::bind(&options.socket, server_uid)?);
+        let listener = Arc::new(listener);
         let boot_id = std::fs::read_to_string(BOOT_ID_FILE).map(|id| id.trim().to_owned()).unwrap_or_default();
         let (directory, id) = (options.data_dir.clone(), boot_id.clone());
         let journal = tokio::task::spawn_blocking(move || Journal::open(&directory, &id)).await.unwrap_or(Err(JournalError::Closed))?;
@@ -60,8 +83,8 @@ impl Runner {
         if let Some(bwrap) = &options.bwrap {
             launcher = launcher.bwrap(bwrap);
         }
-        let mut runner = Self::embedded(options, journal, Arc::new(launcher), boot_id).await?;
-        runner._lock = Some(lock);
+        let mut runner = Self::open(options, journal, Arc::new(launcher), boot_id, handed).await?;
+        runner.held = Some((Arc::clone(&listener), lock));
         let args = LinkArgs { listener, serving: runner.serving.clone() };
         runner.system.root().start_child::<Link>(LINK, "link", move || args.clone()).await?;
         Ok(runner)
@@ -73,11 +96,26 @@ impl Runner {
     /// # Errors
     /// [`StartRunnerError`], a sentence for the operator.
     pub async fn embedded(options: Options, journal: Journal, host: Arc<dyn Host>, boot_id: String) -> Result<Self, StartRunnerError> {
+        let mut runner = Self::open(options, journal, host, boot_id, Vec::new()).await?;
+        // Nobody carries one out: who asks is refused.
+        runner.upgrades = None;
+        Ok(runner)
+    }
+
+    async fn open(
+        options: Options,
+        journal: Journal,
+        host: Arc<dyn Host>,
+        boot_id: String,
+        handed: Vec<HandedSession>,
+    ) -> Result<Self, StartRunnerError> {
         let finder = Finder::from_env(&options.agents_dir);
         let rows = journal.sessions().await?;
         let unfinished = journal.unfinished_sessions().await?;
         let shared = Arc::new(Shared { options, journal, host, finder, boot_id, started_at: now_ms() });
         let registry = Registry::new(Arc::clone(&shared), &rows);
+        let at_work: BTreeSet<String> = handed.iter().map(|session| session.saved.id.clone()).chain(unfinished).collect();
+        registry.hand(handed);
 
         let known: Arc<OnceLock<Registry>> = Arc::default();
         let _ = known.set(registry.clone());
@@ -90,19 +128,31 @@ impl Runner {
         };
         let sessions = system.root().start_group(SESSIONS, "sessions", |_| async { Ok(()) }).await?;
         registry.place_below(sessions);
-        for id in unfinished {
-            if let Err(error) = registry.actor(&id).await {
-                tracing::error!(session = id, %error, "a session that was at work could not be brought to rest");
-            }
-        }
-        let serving = Serving { registry: registry.clone(), history, directory: system.directory().clone(), peers: Peers::default() };
+        take_up(&registry, at_work).await;
+        let (upgrades, asked) = mpsc::channel(MAX_WAITING);
+        let directory = system.directory().clone();
+        let serving = Serving { registry: registry.clone(), history, directory, peers: Peers::default(), upgrades };
         let keeper = registry.clone();
         system.root().start_child::<Retention>(RETENTION, "retention", move || (keeper.clone(), limits)).await?;
         if let Some(idle) = idle {
             let keeper = registry.clone();
             system.root().start_child::<Idle>(IDLE, "idle", move || (keeper.clone(), idle)).await?;
         }
-        Ok(Self { system, registry, serving, _lock: None })
+        Ok(Self { system, registry, serving, held: None, upgrades: Some(asked) })
+    }
+
+    /// Where the runner's replacement is asked for. Once: whoever takes it carries it out, by [`Runner::replace`].
+    pub fn upgrades(&mut self) -> Option<mpsc::Receiver<Asked>> {
+        self.upgrades.take()
+    }
+
+    /// Replaces this program, which is `program`, by the one at `path`, with every agent going on. Returns only when that was not possible: then everything goes
+    /// on as before, also when this is dropped.
+    pub async fn replace(&self, program: &Program, path: &Path) -> UpgradeError {
+        let Some((listener, lock)) = &self.held else { return UpgradeError::Embedded };
+        let (listener, socket_lock) = listener.descriptors();
+        let replaced = Replaced { registry: &self.registry, program, listener, socket_lock, data_lock: lock.descriptor() };
+        replaced.by(path).await
     }
 
     /// Waits until the tree has failed beyond what its supervisors can mend; says why.
@@ -133,4 +183,25 @@ impl Runner {
         self.system.shutdown(END_WITHIN).await;
         self.registry.shared().journal.close().await;
     }
+}
+
+fn server_uid(options: &Options) -> u32 {
+    options.server_uid.unwrap_or_else(|| nix::unistd::geteuid().as_raw())
+}
+
+/// Starts the actors of these sessions. Whoever asks first shall find them as they are: so it is waited, for a while, until each has been through its start.
+async fn take_up(registry: &Registry, sessions: BTreeSet<String>) {
+    let mut starting = Vec::new();
+    for id in sessions {
+        match registry.actor(&id).await {
+            Ok(session) => {
+                let (answer, begun) = oneshot::channel();
+                // What it is told before it runs waits for it.
+                let _ = session.tell(SessionMsg::Rest(RestMsg::Begin { patient: false, answer }));
+                starting.push(begun);
+            }
+            Err(error) => tracing::error!(session = id, %error, "a session that was at work could not be taken up"),
+        }
+    }
+    let _ = tokio::time::timeout(TAKEN_UP_WITHIN, join_all(starting)).await;
 }

@@ -34,8 +34,11 @@ pub(crate) fn null() -> io::Result<OwnedFd> {
 }
 
 /// A nameless file holding `bytes`, positioned at its start, that no one can change any more.
+///
+/// # Errors
+/// When there is no memory for it.
 #[cfg(target_os = "linux")]
-pub(crate) fn sealed(name: &std::ffi::CStr, bytes: &[u8]) -> io::Result<OwnedFd> {
+pub fn sealed(name: &std::ffi::CStr, bytes: &[u8]) -> io::Result<OwnedFd> {
     use std::io::Seek;
 
     use nix::{
@@ -53,8 +56,11 @@ pub(crate) fn sealed(name: &std::ffi::CStr, bytes: &[u8]) -> io::Result<OwnedFd>
 }
 
 /// A nameless file holding `bytes`: here a private temporary file without a name (there are no memory files).
+///
+/// # Errors
+/// When it cannot be made.
 #[cfg(not(target_os = "linux"))]
-pub(crate) fn sealed(name: &std::ffi::CStr, bytes: &[u8]) -> io::Result<OwnedFd> {
+pub fn sealed(name: &std::ffi::CStr, bytes: &[u8]) -> io::Result<OwnedFd> {
     use std::{
         io::Seek,
         os::unix::fs::OpenOptionsExt,
@@ -96,7 +102,10 @@ pub(crate) fn receive(socket: BorrowedFd<'_>) -> io::Result<Vec<OwnedFd>> {
 }
 
 /// Sets or clears "close on exec".
-pub(crate) fn set_close_on_exec(fd: impl AsFd, on: bool) -> io::Result<()> {
+///
+/// # Errors
+/// When it is not open.
+pub fn set_close_on_exec(fd: impl AsFd, on: bool) -> io::Result<()> {
     use nix::fcntl::{FcntlArg, FdFlag, fcntl};
     let flags = if on { FdFlag::FD_CLOEXEC } else { FdFlag::empty() };
     fcntl(fd, FcntlArg::F_SETFD(flags))?;

@@ -15,7 +15,7 @@ use crate::{
     error::LaunchError,
     lifeline::{self, Lifeline},
     message::{Plan, PlanIsolation, TerminalMode},
-    sandboxed::Sandboxed,
+    sandboxed::{Outermost, Sandboxed},
     spec::{LaunchSpec, Stdio},
 };
 
@@ -118,7 +118,7 @@ impl Launcher {
         let plan = Plan::new(spec, mode, info.isolation.to_plan());
         let (line, child) = self.run(&plan, &ends, lease.as_ref())?;
         let line = Lifeline::new(line).map_err(|error| LaunchError::io("watching the life line", error))?;
-        let mut sandboxed = Sandboxed::new(program, line, child);
+        let mut sandboxed = Sandboxed::new(program, line, Outermost::Spawned(child));
         ends.give_to(&mut sandboxed).map_err(|error| LaunchError::io("watching the standard descriptors", error))?;
         Ok(sandboxed)
     }

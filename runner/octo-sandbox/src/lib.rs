@@ -1,7 +1,7 @@
 //! octo's one launcher: everything that runs with a user's identity (agent, terminal, tool, git) starts here.
 //!
 //! Owns: the description of a sandboxed process ([`LaunchSpec`]), starting it ([`Launcher::spawn`]), the **life line** to
-//! it ([`Sandboxed`]), and, in the binary `octo-sandbox`, what happens on the other side: the mounts, the namespaces, the
+//! it ([`Sandboxed`]), its hand-over to the program that replaces the holder in place ([`Standing`], [`Successor`]), and, in the binary `octo-sandbox`, what happens on the other side: the mounts, the namespaces, the
 //! limits, pid 1 with its loopback relay.
 //!
 //! Promises:
@@ -23,6 +23,7 @@
 mod cli;
 mod descriptor;
 mod error;
+mod handover;
 mod inside;
 mod launcher;
 mod lifeline;
@@ -31,10 +32,14 @@ mod mounts;
 mod sandboxed;
 mod seatbelt;
 mod spec;
+mod successor;
 
 pub use cli::program;
+pub use descriptor::{sealed, set_close_on_exec};
 pub use error::LaunchError;
+pub use handover::Standing;
 pub use launcher::{Isolation, Launcher, SandboxInfo};
 pub use nix::unistd::Pid;
 pub use sandboxed::{AgentReader, AgentWriter, Controller, Exit, Sandboxed, Started};
 pub use spec::{Bind, Excess, LaunchSpec, Limits, Network, Profile, RELAY_PORT_PLACEHOLDER, Relay, Resource, Signal, Stdio};
+pub use successor::{Successor, SuccessorError, unblock_signals};

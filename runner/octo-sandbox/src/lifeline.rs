@@ -62,6 +62,10 @@ impl Lifeline {
         let _ = shutdown(self.socket.as_raw_fd(), Shutdown::Write);
     }
 
+    pub fn as_raw_fd(&self) -> std::os::fd::RawFd {
+        self.socket.as_raw_fd()
+    }
+
     pub fn is_cut(&self) -> bool {
         self.cut.load(Ordering::Acquire)
     }
@@ -100,6 +104,11 @@ impl Lifeline {
 }
 
 impl Reports {
+    /// Nothing was read of a report that is not whole.
+    pub fn is_between(&self) -> bool {
+        self.line.is_empty() && !self.ended
+    }
+
     fn take_line(&mut self) -> Option<Incoming> {
         let end = match self.line.iter().position(|byte| *byte == b'\n') {
             Some(newline) => newline + 1,

@@ -7,6 +7,7 @@ use tokio::{net::unix::pipe, process::Child};
 
 use crate::{
     error::LaunchError,
+    handover::Inherited,
     lifeline::{Incoming, Lifeline, Reports},
     message::Report,
     spec::{Excess, Signal},
@@ -30,18 +31,47 @@ pub struct Sandboxed {
     pub stdout: Option<AgentReader>,
     /// With [`Stdio::Piped`](crate::Stdio::Piped): the program's errors.
     pub stderr: Option<AgentReader>,
-    program: std::path::PathBuf,
-    line: Arc<Lifeline>,
-    reports: Reports,
-    child: Child,
-    progress: Progress,
+    pub(crate) program: std::path::PathBuf,
+    pub(crate) line: Arc<Lifeline>,
+    pub(crate) reports: Reports,
+    pub(crate) child: Outermost,
+    pub(crate) progress: Progress,
     complaint: String,
     candidate: Option<i32>,
-    exit: Option<Exit>,
+    pub(crate) exit: Option<Exit>,
+}
+
+/// The outermost process of a sandbox, a child of this one.
+#[derive(Debug)]
+pub(crate) enum Outermost {
+    Spawned(Child),
+    /// It was started by the program that this process was before.
+    Inherited(Inherited),
+}
+
+impl Outermost {
+    /// Waits for its end, and reaps it. Cancel-safe, may be called again.
+    async fn wait(&mut self) -> std::io::Result<()> {
+        match self {
+            Self::Spawned(child) => child.wait().await.map(|_| ()),
+            Self::Inherited(child) => child.wait().await,
+        }
+    }
+
+    /// Its number, unless it has ended.
+    pub fn living(&mut self) -> Option<i32> {
+        match self {
+            Self::Spawned(child) => match child.try_wait() {
+                Ok(None) => child.id().and_then(|pid| i32::try_from(pid).ok()),
+                _ => None,
+            },
+            Self::Inherited(child) => child.living(),
+        }
+    }
 }
 
 #[derive(Debug)]
-enum Progress {
+pub(crate) enum Progress {
     Pending,
     Running(Started),
     Refused(String),
@@ -124,7 +154,7 @@ impl Controller {
 }
 
 impl Sandboxed {
-    pub(crate) fn new(program: std::path::PathBuf, line: Lifeline, child: Child) -> Self {
+    pub(crate) fn new(program: std::path::PathBuf, line: Lifeline, child: Outermost) -> Self {
         Self {
             stdin: None,
             stdout: None,

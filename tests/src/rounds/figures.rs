@@ -15,6 +15,7 @@ pub struct Figures {
     pub inputs: u64,
     pub aborts: u64,
     pub cuts: u64,
+    pub upgrades: u64,
     /// Steps that came before their events, because there were no more.
     pub early: u64,
     blows: BTreeMap<(&'static str, &'static str), u64>,
@@ -50,6 +51,7 @@ impl std::ops::AddAssign for Figures {
         self.inputs += other.inputs;
         self.aborts += other.aborts;
         self.cuts += other.cuts;
+        self.upgrades += other.upgrades;
         self.early += other.early;
         for (key, count) in other.blows {
             *self.blows.entry(key).or_default() += count;
@@ -66,6 +68,7 @@ impl fmt::Display for Figures {
             writeln!(f, "  {blow} to {victim:<12} {count:>7}")?;
         }
         writeln!(f, "  connections cut        {:>7}", self.cuts)?;
+        writeln!(f, "  upgrades of the runner {:>7}", self.upgrades)?;
         writeln!(f, "  inputs, aborts         {:>7} {}", self.inputs, self.aborts)?;
         writeln!(f, "  steps taken early      {:>7}", self.early)?;
         writeln!(f, "  events judged          {events:>7}")?;

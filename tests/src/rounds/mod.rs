@@ -1,7 +1,7 @@
 //! Kill rounds: a round is a pure function of its seed, and ends with everything being judged.
 //!
 //! A [`Plan`] says what happens: sessions at work, clients that read at their own pace, inputs, aborts, broken connections, and blows
-//! (SIGKILL, SIGTERM, SIGSTOP with SIGCONT) against octo, octo-runner, octo-eavs, agents and their sandboxes, each after so many events, not after so much
+//! (SIGKILL, SIGTERM, SIGSTOP with SIGCONT) against octo, octo-runner, octo-eavs, agents and their sandboxes, and upgrades of the runner, each after so many events, not after so much
 //! time. [`play`] does it on an instance of its own and proves that nothing was lost, doubled or reordered, that every input is where it belongs, and
 //! that no process is left over. What the kernel does with the timing is not in the seed: a seed that fails once in three replays is a finding.
 

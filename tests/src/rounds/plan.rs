@@ -82,6 +82,8 @@ pub enum Act {
         victims: Vec<Victim>,
         blow: Blow,
     },
+    /// The runner goes on as another program, with its agents.
+    Upgrade,
 }
 
 /// One step: what happens when so many events have come since the last one.
@@ -126,6 +128,9 @@ impl Plan {
         let mut acts: Vec<Act> = (0..strikes).map(|_| round.strike(&mut random)).collect();
         for _ in 0..random.random_range(2..=6) {
             acts.push(round.pastime(&mut random));
+        }
+        for _ in 0..random.random_range(0..=2) {
+            acts.push(Act::Upgrade);
         }
         acts.shuffle(&mut random);
         for act in acts {
@@ -206,7 +211,7 @@ impl Terms for Plan {
         self.steps.iter().any(|step| match &step.act {
             Act::Abort { session: aborted, .. } => *aborted == session,
             Act::Input { session: steered, cmd, .. } => *steered == session && *cmd == "steer",
-            Act::Strike { .. } | Act::Cut { .. } => false,
+            Act::Strike { .. } | Act::Cut { .. } | Act::Upgrade => false,
         }) || self.ends_agents(session)
     }
 
@@ -337,6 +342,7 @@ mod tests {
         }
         assert!(steps().filter(|step| matches!(step.act, Act::Abort { .. })).count() > 100);
         assert!(steps().filter(|step| matches!(step.act, Act::Cut { .. })).count() > 100);
+        assert!(steps().filter(|step| matches!(step.act, Act::Upgrade)).count() > 500);
         for reader in [Reader::Asleep, Reader::Slow(1)] {
             assert!(plans.iter().any(|plan| plan.readers.contains(&reader)), "{reader:?}");
         }

@@ -131,6 +131,14 @@ impl Player {
                 self.figures.cuts += 1;
             }
             Act::Strike { victims, blow } => self.strike(&victims, blow).await,
+            Act::Upgrade => {
+                // One that was killed a moment ago may not be there yet.
+                let tree = self.census.take(&self.instance);
+                for member in self.find(Victim::Runner, &tree) {
+                    member.process.signal(Signal::SIGUSR2);
+                    self.figures.upgrades += 1;
+                }
+            }
         }
     }
 

@@ -4,7 +4,7 @@ use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use octo_e2e::scripted::{Exit as Ended, Heard, Stage, Start, command, live};
 use octo_e2e::sim::Ending;
-use octo_runner::agent::{Control, Host, HostError, Plan, Running};
+use octo_runner::agent::{Control, Host, HostError, Pipe, Plan, Running, Tree};
 use octo_runner::shared::Shared;
 use octo_sandbox::Exit;
 use std::collections::BTreeMap;
@@ -156,11 +156,11 @@ impl Inner {
         };
         Running {
             pid: FIRST_PID + number,
-            stdin: Box::new(stdin),
-            stdout: Box::new(stdout),
-            stderr: Box::new(stderr),
+            stdin: Pipe::without_descriptor(Box::new(stdin)),
+            stdout: Pipe::without_descriptor(Box::new(stdout)),
+            stderr: Pipe::without_descriptor(Box::new(stderr)),
             control: life,
-            exit: exit.boxed(),
+            tree: Tree::Embedded(exit.boxed()),
         }
     }
 }

@@ -107,32 +107,32 @@ fn a_seed_has_one_history_whatever_is_played_before_it_and_beside_it() {
     assert_eq!(different.len(), digests.len(), "seeds are different histories");
 }
 
-type Kind<'a> = &'a dyn Fn(&Act) -> bool;
+type OfKind = fn(&Act) -> bool;
 
 #[test]
 fn a_thousand_seeds_do_everything_to_everybody() {
     let plans: Vec<Plan> = (0..1000).map(Plan::of).collect();
     assert_eq!(plans, (0..1000).map(Plan::of).collect::<Vec<_>>());
     let acts = || plans.iter().flat_map(|plan| &plan.steps).map(|step| &step.act);
-    let count = |of: Kind<'_>| acts().filter(|act| of(act)).count();
+    let count = |of: &dyn Fn(&Act) -> bool| acts().filter(|act| of(act)).count();
     for cmd in ["prompt", "steer", "follow_up"] {
         assert!(count(&|act| matches!(act, Act::Input { cmd: of, .. } if *of == cmd)) > 100, "{cmd}");
     }
-    let kinds: [(&str, Kind<'_>); 11] = [
-        ("again", &|act| matches!(act, Act::Again { .. })),
-        ("abort", &|act| matches!(act, Act::Abort { .. })),
-        ("cut", &|act| matches!(act, Act::Cut { .. })),
-        ("doze", &|act| matches!(act, Act::Doze { .. })),
-        ("break", &|act| matches!(act, Act::Break)),
-        ("hold", &|act| matches!(act, Act::Hold { .. })),
-        ("agent", &|act| matches!(act, Act::Agent { .. })),
-        ("runner", &|act| matches!(act, Act::Runner { .. })),
-        ("hub", &|act| matches!(act, Act::Hub { .. })),
-        ("full", &|act| matches!(act, Act::Full { .. })),
-        ("power", &|act| matches!(act, Act::Power { .. })),
+    let kinds: [(&str, OfKind); 11] = [
+        ("again", |act| matches!(act, Act::Again { .. })),
+        ("abort", |act| matches!(act, Act::Abort { .. })),
+        ("cut", |act| matches!(act, Act::Cut { .. })),
+        ("doze", |act| matches!(act, Act::Doze { .. })),
+        ("break", |act| matches!(act, Act::Break)),
+        ("hold", |act| matches!(act, Act::Hold { .. })),
+        ("agent", |act| matches!(act, Act::Agent { .. })),
+        ("runner", |act| matches!(act, Act::Runner { .. })),
+        ("hub", |act| matches!(act, Act::Hub { .. })),
+        ("full", |act| matches!(act, Act::Full { .. })),
+        ("power", |act| matches!(act, Act::Power { .. })),
     ];
     for (name, of) in kinds {
-        assert!(count(of) > 50, "{name}: {}", count(of));
+        assert!(count(&of) > 50, "{name}: {}", count(&of));
     }
     for (name, of) in [("questions", 1), ("tools", 2), ("hang", 3), ("exit", 4)] {
         let has = |act: &Act| {

@@ -85,8 +85,23 @@ pub enum RunnerCommand {
     Stop(User),
     /// End it, with its agents, and start it again
     Restart(User),
+    /// Replace its program in place; its agents go on
+    ///
+    /// The same process, the same agents in the middle of whatever they are at, no event lost. The new program is asked first whether it can go on. When
+    /// it cannot, or the runner does not come to rest, the old one goes on as before and the message says why. SIGUSR2 to the runner does the same with
+    /// the program at its own path; the answer is in its log then.
+    Upgrade(Upgrade),
     /// Whether it runs
     Status(User),
+}
+
+#[derive(clap::Args)]
+pub struct Upgrade {
+    /// Go on as this program; the octo-runner beside this octo when it is not said
+    #[arg(long, value_name = "FILE")]
+    pub binary: Option<PathBuf>,
+    #[command(flatten)]
+    pub user: User,
 }
 
 #[derive(clap::Args)]

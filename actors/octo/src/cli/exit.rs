@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use octo::auth::InvalidUserId;
 use octo::config::ConfigError;
 use octo::launch::{LaunchError, StopError};
+use octo::link::UpgradeError;
 use octo::server::BindError;
 use octo::store::StoreError;
 use octo::{BuildError, paths::PathsError};
@@ -77,6 +78,12 @@ impl From<LaunchError> for Failure {
 
 impl From<StopError> for Failure {
     fn from(error: StopError) -> Self {
+        Self::other(error.to_string())
+    }
+}
+
+impl From<UpgradeError> for Failure {
+    fn from(error: UpgradeError) -> Self {
         Self::other(error.to_string())
     }
 }

@@ -72,6 +72,12 @@ pub enum ConnectError {
 /// # Errors
 /// [`ConnectError`] when there is no runner of that user that speaks this link.
 pub async fn connect(target: &Target, sessions: watch::Sender<Option<Arc<Vec<SessionSummary>>>>) -> Result<(Link, Driver), ConnectError> {
+    let (from, to) = dial(target).await?;
+    over(from, to, target, sessions).await
+}
+
+/// Connects, and makes sure whose process answers.
+pub(super) async fn dial(target: &Target) -> Result<(FromRunner, ToRunner), ConnectError> {
     let io = |error| ConnectError::Unreachable { user: target.user.clone(), socket: target.socket.clone(), error };
     let connecting = tokio::time::timeout(HANDSHAKE_WITHIN, UnixStream::connect(&target.socket));
     let stream = connecting.await.map_err(|_| ConnectError::Timeout { user: target.user.clone() })?.map_err(io)?;
@@ -81,7 +87,7 @@ pub async fn connect(target: &Target, sessions: watch::Sender<Option<Arc<Vec<Ses
         return Err(ConnectError::WrongOwner { user, socket, expected: target.uid, found });
     }
     let (from, to) = stream.into_split();
-    over(Box::new(from), Box::new(to), target, sessions).await
+    Ok((Box::new(from), Box::new(to)))
 }
 
 /// Shakes hands over a connection of which it is known that the other end is the user's runner, else as [`connect`].
@@ -106,16 +112,16 @@ pub async fn over(
     }
 }
 
-struct Shaken {
-    from: FromRunner,
-    to: ToRunner,
-    welcome: Welcome,
+pub(super) struct Shaken {
+    pub from: FromRunner,
+    pub to: ToRunner,
+    pub welcome: Welcome,
     /// Whatever came behind the welcome.
-    buffer: BytesMut,
-    decoder: Decoder,
+    pub buffer: BytesMut,
+    pub decoder: Decoder,
 }
 
-async fn shake(mut from: FromRunner, mut to: ToRunner, target: &Target) -> Result<Shaken, ConnectError> {
+pub(super) async fn shake(mut from: FromRunner, mut to: ToRunner, target: &Target) -> Result<Shaken, ConnectError> {
     let user = || target.user.clone();
     let io = |error| ConnectError::Unreachable { user: target.user.clone(), socket: target.socket.clone(), error };
     let bad = |error| ConnectError::Protocol { user: target.user.clone(), error };

@@ -5,7 +5,8 @@ use super::{Plan, PlanError};
 use crate::shared::Shared;
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
-use octo_sandbox::{Controller, Exit, Isolation, LaunchError, Launcher, Signal};
+use octo_sandbox::{AgentReader, AgentWriter, Controller, Exit, Isolation, LaunchError, Launcher, Sandboxed, Signal, Standing};
+use std::os::fd::{AsRawFd, RawFd};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -31,12 +32,64 @@ pub trait Control: Send + Sync {
 pub struct Running {
     pub pid: u32,
     /// Dropping it is the end of the agent's input.
-    pub stdin: Box<dyn AsyncWrite + Send + Unpin>,
-    pub stdout: Box<dyn AsyncRead + Send + Unpin>,
-    pub stderr: Box<dyn AsyncRead + Send + Unpin>,
+    pub stdin: Pipe<dyn AsyncWrite + Send + Unpin>,
+    pub stdout: Pipe<dyn AsyncRead + Send + Unpin>,
+    pub stderr: Pipe<dyn AsyncRead + Send + Unpin>,
     pub control: Arc<dyn Control>,
-    /// How it ended; its whole tree is gone then. Dropping it ends the tree.
-    pub exit: BoxFuture<'static, Exit>,
+    pub tree: Tree,
+}
+
+/// The runner's end of one of an agent's standard descriptors.
+pub struct Pipe<T: ?Sized> {
+    pub end: Box<T>,
+    /// What the next program of the runner gets; an agent that is no process has none.
+    pub descriptor: Option<RawFd>,
+}
+
+impl<T: ?Sized> Pipe<T> {
+    /// One that is no descriptor.
+    pub fn without_descriptor(end: Box<T>) -> Self {
+        Self { end, descriptor: None }
+    }
+}
+
+impl From<AgentWriter> for Pipe<dyn AsyncWrite + Send + Unpin> {
+    fn from(end: AgentWriter) -> Self {
+        let descriptor = Some(end.as_raw_fd());
+        Self { end: Box::new(end), descriptor }
+    }
+}
+
+impl From<AgentReader> for Pipe<dyn AsyncRead + Send + Unpin> {
+    fn from(end: AgentReader) -> Self {
+        let descriptor = Some(end.as_raw_fd());
+        Self { end: Box::new(end), descriptor }
+    }
+}
+
+/// All that an agent ever started. Dropping it ends that.
+pub enum Tree {
+    Sandboxed(Box<Sandboxed>),
+    /// One that cannot be handed over to another program.
+    Embedded(BoxFuture<'static, Exit>),
+}
+
+impl Tree {
+    /// Waits for its end, and tells how the agent ended; everything is gone then. Cancel-safe, once.
+    pub async fn exit(&mut self) -> Exit {
+        match self {
+            Self::Sandboxed(sandboxed) => sandboxed.wait().await,
+            Self::Embedded(exit) => exit.await,
+        }
+    }
+
+    /// How it stands, for the next program of the runner; `None` when it cannot be handed over now.
+    pub fn standing(&mut self) -> Option<Standing> {
+        match self {
+            Self::Sandboxed(sandboxed) => sandboxed.standing(),
+            Self::Embedded(_) => None,
+        }
+    }
 }
 
 /// Why an agent does not run.
@@ -89,11 +142,11 @@ async fn launch(launcher: Launcher, plan: Plan, shared: Arc<Shared>) -> Result<R
     match (sandboxed.stdin.take(), sandboxed.stdout.take(), sandboxed.stderr.take()) {
         (Some(stdin), Some(stdout), Some(stderr)) => Ok(Running {
             pid,
-            stdin: Box::new(stdin),
-            stdout: Box::new(stdout),
-            stderr: Box::new(stderr),
+            stdin: stdin.into(),
+            stdout: stdout.into(),
+            stderr: stderr.into(),
             control: Arc::new(sandboxed.controller()),
-            exit: async move { sandboxed.wait().await }.boxed(),
+            tree: Tree::Sandboxed(Box::new(sandboxed)),
         }),
         _ => Err(HostError::NoPipes),
     }

@@ -1,23 +1,27 @@
 //! The agent's process: what is launched, and the actor that owns it.
 //!
-//! Owns: the launch plan ([`Plan`]), the process with its three pipes ([`AgentProcess`]), the end of what it wrote to stderr, its vital signs.
+//! Owns: the launch plan ([`Plan`]), the process with its three pipes ([`AgentProcess`]), the end of what it wrote to stderr, its vital
+//! signs, and how all of it comes to rest and goes on in another program ([`Hold`], [`Adopted`]).
 //!
 //! Promises: everything starts through its [`Host`], which in the daemon is `octo_sandbox::Launcher`; stdout is read only as fast as the session takes it, stderr is always drained, stdin has
 //! a bounded queue; of one session there is one agent at a time, whatever becomes of this runner ([`lease`]); the session hears of the end once, after everything that was written before it; the whole tree is gone then.
 //!
 //! Never: understands what an agent says, or decides what follows from its end: that is the session's, and the policy on [`AGENT`].
 
+mod held;
 mod host;
 mod lease;
 mod pi_home;
 mod plan;
 mod process;
+mod rest;
 mod vitals;
 
-pub use host::{Control, Host, HostError, Running};
+pub use held::{Adopted, Held, Hold, Placed};
+pub use host::{Control, Host, HostError, Pipe, Running, Tree};
 pub use lease::{LeaseError, forget as forget_lease};
-pub use plan::{Plan, PlanError};
-pub use process::{AgentMsg, AgentProcess, AgentStart, STOP_PATIENCE};
+pub use plan::{Plan, PlanError, translator};
+pub use process::{AgentMsg, AgentProcess, AgentStart, STDIN_QUEUE, STOP_PATIENCE};
 pub use vitals::{Vitals, companions};
 
 use octo_actors::{Backoff, Kind};

@@ -50,16 +50,19 @@ pub struct Plan {
     pub provision: Provision,
 }
 
+/// The translator for the agent `harness`; `None` when octo does not know it.
+#[must_use]
+pub fn translator(harness: &str, options: StartOptions) -> Option<Box<dyn Harness>> {
+    (harness == pi::NAME).then(|| Box::new(pi::Pi::new(options)) as Box<dyn Harness>)
+}
+
 impl Plan {
     /// The translator for a process of this plan.
     ///
     /// # Errors
     /// When octo does not know the harness.
     pub fn harness(&self, options: &Options) -> Result<Box<dyn Harness>, PlanError> {
-        match self.harness.as_str() {
-            pi::NAME => Ok(Box::new(pi::Pi::new(self.start_options(options)))),
-            other => Err(PlanError::UnknownHarness(other.to_owned())),
-        }
+        translator(&self.harness, self.start_options(options)).ok_or_else(|| PlanError::UnknownHarness(self.harness.clone()))
     }
 
     fn start_options(&self, options: &Options) -> StartOptions {

@@ -1,16 +1,19 @@
 //! The actor that owns one agent's process.
 
-use super::host::{Control, Running};
+use super::held::{Hold, Placed};
+use super::host::{Control, Pipe, Running, Tree};
+use super::rest::Member;
 use super::{News, Plan};
 use crate::kill_point::{self, Point};
 use crate::session::{SessionAddress, SessionMsg, deliver};
 use crate::shared::Shared;
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 use octo_actors::{Actor, Ctx, Failure};
 use octo_harness::ExitReport;
 use octo_sandbox::Exit;
 use serde_json::{Value, json};
 use std::collections::VecDeque;
+use std::os::fd::RawFd;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -22,7 +25,7 @@ const CHUNK: usize = 64 * 1024;
 /// What is kept of stderr.
 const STDERR_TAIL: usize = 64 * 1024;
 /// Writes that may wait for an agent that does not read.
-const STDIN_QUEUE: usize = 256;
+pub const STDIN_QUEUE: usize = 256;
 /// How long an agent may take to end after the end of its input.
 const EOF_PATIENCE: Duration = Duration::from_secs(2);
 /// How long an agent may take to end after SIGTERM.
@@ -38,6 +41,8 @@ pub struct AgentStart {
     pub counter: Arc<AtomicU64>,
     /// Set by the session when the agent took its handshake. One that never did is not started again: it would fail again.
     pub was_ready: Arc<AtomicBool>,
+    /// A process that is there already, for the first incarnation.
+    pub adopted: Arc<Mutex<Option<Placed>>>,
 }
 
 /// What it is told.
@@ -46,6 +51,8 @@ pub enum AgentMsg {
     Stop,
     /// End it at once, because of this: a whole sentence. It is started again as after a crash.
     End { cause: String },
+    /// How its tasks are brought to rest; nothing while it has no process, or ends it.
+    Hold { answer: oneshot::Sender<Hold> },
     #[doc(hidden)]
     Ended(Exit),
 }
@@ -60,7 +67,36 @@ pub struct AgentProcess {
     stop: watch::Sender<bool>,
     /// Why octo ended it.
     cause: Option<String>,
-    stderr: Arc<Mutex<VecDeque<u8>>>,
+    hold: Hold,
+}
+
+type Reader = Pipe<dyn AsyncRead + Send + Unpin>;
+type Writer = Pipe<dyn AsyncWrite + Send + Unpin>;
+
+/// Its standard descriptors, those that are still open, and what waits at two of them.
+pub(super) struct Pipes {
+    pub stdin: Option<Writer>,
+    pub stdout: Option<Reader>,
+    pub stderr: Option<Reader>,
+    pub unwritten: VecDeque<Bytes>,
+    pub stderr_tail: VecDeque<u8>,
+}
+
+/// What its tasks attend to.
+struct Attended {
+    pid: u32,
+    pipes: Pipes,
+    control: Arc<dyn Control>,
+    tree: Tree,
+}
+
+impl From<Running> for Attended {
+    fn from(running: Running) -> Self {
+        let Running { pid, stdin, stdout, stderr, control, tree } = running;
+        let (stdin, stdout, stderr) = (Some(stdin), Some(stdout), Some(stderr));
+        let pipes = Pipes { stdin, stdout, stderr, unwritten: VecDeque::new(), stderr_tail: VecDeque::new() };
+        Self { pid, pipes, control, tree }
+    }
 }
 
 impl Actor for AgentProcess {
@@ -68,17 +104,23 @@ impl Actor for AgentProcess {
     type Args = AgentStart;
 
     async fn start(start: AgentStart, ctx: &Ctx<AgentMsg>) -> Result<Self, Failure> {
-        let incarnation = start.counter.fetch_add(1, Relaxed) + 1;
         let mut agent = Self {
             session: start.session.clone(),
             was_ready: Arc::clone(&start.was_ready),
-            incarnation,
+            incarnation: 0,
             pid: None,
             controller: None,
             stop: watch::Sender::new(false),
             cause: None,
-            stderr: Arc::default(),
+            hold: Hold::default(),
         };
+        let placed = start.adopted.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(placed) = placed {
+            agent.adopt(placed, ctx).await?;
+            return Ok(agent);
+        }
+        let incarnation = start.counter.fetch_add(1, Relaxed) + 1;
+        agent.incarnation = incarnation;
         let plan = start.plan.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let running = match start.shared.host.start(plan, Arc::clone(&start.shared)).await {
             Ok(running) => running,
@@ -89,9 +131,11 @@ impl Actor for AgentProcess {
                 return Ok(agent);
             }
         };
-        agent.pid = Some(running.pid);
-        agent.controller = Some(Arc::clone(&running.control));
-        agent.attend(running, ctx).await?;
+        let (queue, writes) = mpsc::channel(STDIN_QUEUE);
+        let pid = running.pid;
+        deliver(&agent.session, || SessionMsg::Agent(News::Up { incarnation, pid, stdin: queue.clone() })).await;
+        drop(queue);
+        agent.attend(running.into(), writes, ctx)?;
         Ok(agent)
     }
 
@@ -108,6 +152,12 @@ impl Actor for AgentProcess {
                 if let Some(controller) = &self.controller {
                     self.cause = Some(cause);
                     controller.kill_tree();
+                }
+                Ok(())
+            }
+            AgentMsg::Hold { answer } => {
+                if self.controller.is_some() && !*self.stop.borrow() {
+                    let _ = answer.send(self.hold.clone());
                 }
                 Ok(())
             }
@@ -135,33 +185,76 @@ impl Actor for AgentProcess {
         match message {
             AgentMsg::Stop => "stop",
             AgentMsg::End { .. } => "end",
+            AgentMsg::Hold { .. } => "hold",
             AgentMsg::Ended(_) => "ended",
         }
     }
 }
 
 impl AgentProcess {
-    async fn attend(&self, running: Running, ctx: &Ctx<AgentMsg>) -> Result<(), Failure> {
-        let Running { pid, stdin, stdout, stderr, control, exit } = running;
+    /// Goes on with a process that was handed over. The session knows of it.
+    async fn adopt(&mut self, placed: Placed, ctx: &Ctx<AgentMsg>) -> Result<(), Failure> {
+        let Placed { adopted, incarnation, writes } = placed;
+        self.incarnation = incarnation;
+        let pid = u32::try_from(adopted.sandbox.agent).unwrap_or_default();
+        match adopted.hold() {
+            Ok((sandboxed, pipes)) => {
+                let control = Arc::new(sandboxed.controller());
+                self.attend(Attended { pid, pipes, control, tree: Tree::Sandboxed(Box::new(sandboxed)) }, writes, ctx)
+            }
+            Err(error) => {
+                let stderr_tail = format!("it could not be taken over by the upgraded runner: {error}");
+                let report = ExitReport { stderr_tail, ..ExitReport::default() };
+                deliver(&self.session, || SessionMsg::Agent(News::Gone { incarnation, report: report.clone(), again: false })).await;
+                ctx.stop();
+                Ok(())
+            }
+        }
+    }
+
+    fn attend(&mut self, attended: Attended, writes: mpsc::Receiver<Bytes>, ctx: &Ctx<AgentMsg>) -> Result<(), Failure> {
+        let Attended { pid, pipes, control, mut tree } = attended;
+        self.pid = Some(pid);
+        self.controller = Some(Arc::clone(&control));
         let (incarnation, session) = (self.incarnation, self.session.clone());
-        let (queue, writes) = mpsc::channel(STDIN_QUEUE);
-        deliver(&session, || SessionMsg::Agent(News::Up { incarnation, pid, stdin: queue.clone() })).await;
-        drop(queue);
         let (read_all, all_read) = oneshot::channel();
+        let (hold, mut member) = (self.hold.clone(), self.hold.output.member());
         ctx.spawn_quiet(async move {
-            pump(stdout, &session, incarnation).await;
+            if let Some(stdout) = pipes.stdout {
+                pump(stdout, &session, incarnation, &hold, &mut member).await;
+            }
             let _ = read_all.send(());
         })?;
-        let tail = Arc::clone(&self.stderr);
+        self.stderr().extend(pipes.stderr_tail);
         let (drained, all_drained) = oneshot::channel();
+        let (hold, mut member) = (self.hold.clone(), self.hold.others.member());
         ctx.spawn_quiet(async move {
-            drain(stderr, &tail).await;
+            if let Some(stderr) = pipes.stderr {
+                drain(stderr, &hold, &mut member).await;
+            }
             let _ = drained.send(());
         })?;
-        ctx.spawn_quiet(write_all(stdin, writes, self.stop.subscribe()))?;
+        if let Some(stdin) = pipes.stdin {
+            let input = Input { stdin, writes, unwritten: pipes.unwritten };
+            ctx.spawn_quiet(write_all(input, self.stop.subscribe(), self.hold.clone(), self.hold.others.member()))?;
+        }
         ctx.spawn_quiet(stop_sequence(self.stop.subscribe(), control))?;
+        let (hold, mut member) = (self.hold.clone(), self.hold.others.member());
         ctx.spawn_task(async move {
-            let exit = exit.await;
+            let exit = loop {
+                tokio::select! {
+                    biased;
+                    () = member.asked() => {
+                        let standing = tree.standing();
+                        hold.note(|parts| parts.sandbox = standing);
+                        member.rest().await;
+                        hold.note(|parts| parts.sandbox = None);
+                    }
+                    exit = tree.exit() => break exit,
+                }
+            };
+            // Whoever waits for it to rest hears that it ends.
+            drop(member);
             // What was written before the end is heard before the end.
             let _ = all_read.await;
             let _ = all_drained.await;
@@ -171,7 +264,7 @@ impl AgentProcess {
     }
 
     fn stderr(&self) -> std::sync::MutexGuard<'_, VecDeque<u8>> {
-        self.stderr.lock().unwrap_or_else(PoisonError::into_inner)
+        self.hold.stderr_tail.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn report(&self, exit: &Exit, expected: bool) -> ExitReport {
@@ -194,11 +287,21 @@ impl AgentProcess {
 }
 
 /// One chunk at a time: the next is read when the session has the events of this one in the journal.
-async fn pump(mut stdout: impl AsyncRead + Unpin, session: &SessionAddress, incarnation: u64) {
+async fn pump(mut stdout: Reader, session: &SessionAddress, incarnation: u64, hold: &Hold, member: &mut Member) {
     let mut buffer = BytesMut::new();
     loop {
         buffer.reserve(CHUNK);
-        match stdout.read_buf(&mut buffer).await {
+        let read = tokio::select! {
+            biased;
+            () = member.asked() => {
+                hold.note(|parts| parts.stdout = stdout.descriptor);
+                member.rest().await;
+                hold.note(|parts| parts.stdout = None);
+                continue;
+            }
+            read = stdout.end.read_buf(&mut buffer) => read,
+        };
+        match read {
             Ok(0) | Err(_) => return,
             Ok(_) => {}
         }
@@ -218,13 +321,23 @@ async fn pump(mut stdout: impl AsyncRead + Unpin, session: &SessionAddress, inca
     }
 }
 
-async fn drain(mut stderr: impl AsyncRead + Unpin, tail: &Mutex<VecDeque<u8>>) {
+async fn drain(mut stderr: Reader, hold: &Hold, member: &mut Member) {
     let mut buffer = vec![0u8; 8192];
     loop {
-        match stderr.read(&mut buffer).await {
+        let read = tokio::select! {
+            biased;
+            () = member.asked() => {
+                hold.note(|parts| parts.stderr = stderr.descriptor);
+                member.rest().await;
+                hold.note(|parts| parts.stderr = None);
+                continue;
+            }
+            read = stderr.end.read(&mut buffer) => read,
+        };
+        match read {
             Ok(0) | Err(_) => return,
             Ok(read) => {
-                let mut tail = tail.lock().unwrap_or_else(PoisonError::into_inner);
+                let mut tail = hold.stderr_tail.lock().unwrap_or_else(PoisonError::into_inner);
                 tail.extend(buffer.get(..read).unwrap_or_default());
                 let surplus = tail.len().saturating_sub(STDERR_TAIL);
                 tail.drain(..surplus);
@@ -233,24 +346,72 @@ async fn drain(mut stderr: impl AsyncRead + Unpin, tail: &Mutex<VecDeque<u8>>) {
     }
 }
 
+/// An agent's input, what the session gives for it, and what of that is not written.
+struct Input {
+    stdin: Writer,
+    writes: mpsc::Receiver<Bytes>,
+    unwritten: VecDeque<Bytes>,
+}
+
+impl Input {
+    /// Takes over what waits, so that it can be told what is not written.
+    fn gather(&mut self) -> (Option<RawFd>, Vec<Bytes>) {
+        while let Ok(bytes) = self.writes.try_recv() {
+            self.unwritten.push_back(bytes);
+        }
+        (self.stdin.descriptor, self.unwritten.iter().cloned().collect())
+    }
+}
+
 /// Writes until the session lets go of the queue, or the agent shall end: then the pipe is closed, which is the end of its input.
-async fn write_all(mut stdin: impl AsyncWrite + Unpin, mut writes: mpsc::Receiver<Bytes>, mut stop: watch::Receiver<bool>) {
+async fn write_all(mut input: Input, mut stop: watch::Receiver<bool>, hold: Hold, mut member: Member) {
+    let mut end = stop.clone();
+    let overdue = async move {
+        let _ = end.wait_for(|stop| *stop).await;
+        tokio::time::sleep(EOF_PATIENCE).await;
+    };
+    tokio::pin!(overdue);
     loop {
-        let bytes = tokio::select! {
-            biased;
-            bytes = writes.recv() => bytes,
-            _ = stop.wait_for(|stop| *stop) => return,
-        };
-        let Some(bytes) = bytes else { return };
-        let written = tokio::select! {
-            written = stdin.write_all(&bytes) => {
-                kill_point::reached(Point::Sent);
-                written.is_ok()
+        let Input { stdin, writes, unwritten } = &mut input;
+        let asked = if let Some(bytes) = unwritten.front_mut() {
+            tokio::select! {
+                biased;
+                () = member.asked() => true,
+                written = stdin.end.write(bytes) => {
+                    match written {
+                        Ok(0) | Err(_) => {
+                            kill_point::reached(Point::Sent);
+                            return;
+                        }
+                        Ok(written) => bytes.advance(written),
+                    }
+                    if bytes.is_empty() {
+                        unwritten.pop_front();
+                        kill_point::reached(Point::Sent);
+                    }
+                    false
+                }
+                () = &mut overdue => return,
             }
-            () = async { let _ = stop.wait_for(|stop| *stop).await; tokio::time::sleep(EOF_PATIENCE).await } => false,
+        } else {
+            tokio::select! {
+                biased;
+                () = member.asked() => true,
+                bytes = writes.recv() => {
+                    let Some(bytes) = bytes else { return };
+                    if !bytes.is_empty() {
+                        unwritten.push_back(bytes);
+                    }
+                    false
+                }
+                _ = stop.wait_for(|stop| *stop) => return,
+            }
         };
-        if !written {
-            return;
+        if asked {
+            let stands = input.gather();
+            hold.note(|parts| (parts.stdin, parts.unwritten) = stands);
+            member.rest().await;
+            hold.note(|parts| (parts.stdin, parts.unwritten) = (None, Vec::new()));
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use octo_protocol::event::ProcessInfo;
 use std::collections::BTreeMap;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// How far up the parents of a process are followed.
 const MAX_DEPTH: usize = 64;
@@ -19,7 +19,20 @@ impl Vitals {
     /// Watches `pid`, which has just been started.
     #[must_use]
     pub fn new(pid: u32) -> Self {
-        Self { pid, began: Instant::now(), before: None }
+        Self::since(pid, Duration::ZERO)
+    }
+
+    /// Watches `pid`, which has been running for so long.
+    #[must_use]
+    pub fn since(pid: u32, uptime: Duration) -> Self {
+        let now = Instant::now();
+        Self { pid, began: now.checked_sub(uptime).unwrap_or(now), before: None }
+    }
+
+    /// For how long it has been running, in seconds.
+    #[must_use]
+    pub fn uptime_s(&self) -> u64 {
+        self.began.elapsed().as_secs()
     }
 
     /// How it is now.
@@ -33,13 +46,7 @@ impl Vitals {
             (seconds > 0.0).then(|| (used / seconds * 1000.0).round() / 10.0)
         });
         self.before = Some((now, stat.ticks));
-        ProcessInfo {
-            alive: true,
-            pid: Some(self.pid),
-            rss_bytes: Some(stat.rss_bytes),
-            cpu_pct,
-            uptime_s: Some(self.began.elapsed().as_secs()),
-        }
+        ProcessInfo { alive: true, pid: Some(self.pid), rss_bytes: Some(stat.rss_bytes), cpu_pct, uptime_s: Some(self.uptime_s()) }
     }
 }
 

@@ -135,6 +135,25 @@ impl Drop for Waits<'_> {
     }
 }
 
+/// What asks the thread to write nothing for a while.
+type Pause = (oneshot::Sender<()>, oneshot::Receiver<()>);
+
+fn take_pauses(group: &mut Vec<Operation>) -> Vec<Pause> {
+    let mut pauses = Vec::new();
+    let rest: Vec<Operation> = group
+        .drain(..)
+        .filter_map(|operation| match operation {
+            Operation::Pause { paused, over } => {
+                pauses.push((paused, over));
+                None
+            }
+            other => Some(other),
+        })
+        .collect();
+    group.extend(rest);
+    pauses
+}
+
 fn run(shared: &Mutex<Option<Writer>>, mut queue: mpsc::Receiver<Operation>, waiting: &AtomicUsize) {
     let mut group = Vec::with_capacity(MAX_GROUP);
     while queue.blocking_recv_many(&mut group, MAX_GROUP) > 0 {
@@ -148,7 +167,15 @@ fn run(shared: &Mutex<Option<Writer>>, mut queue: mpsc::Receiver<Operation>, wai
         // A panic in mid-write has rolled its transaction back.
         let mut place = shared.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(writer) = place.as_mut() else { return };
+        let pauses = take_pauses(&mut group);
         writer.write(&mut group);
+        for (paused, over) in pauses {
+            writer.settle();
+            if paused.send(()).is_ok() {
+                // Nobody writes meanwhile: the writer is held here.
+                let _ = over.blocking_recv();
+            }
+        }
         if let Some(Operation::Close { reply }) = closing {
             if let Some(writer) = place.take() {
                 writer.finish();

@@ -24,6 +24,7 @@ mod hand;
 mod history;
 mod lives;
 mod log;
+mod names;
 mod reader;
 mod retention;
 mod schema;
@@ -62,6 +63,10 @@ pub struct SessionKey {
 pub struct Journal {
     inner: Arc<Inner>,
 }
+
+/// The journal is not written as long as this is held.
+#[derive(Debug)]
+pub struct Pause(#[allow(dead_code)] oneshot::Sender<()>);
 
 struct Inner {
     path: PathBuf,
@@ -194,6 +199,18 @@ impl Journal {
         let (reply, outcome) = oneshot::channel();
         self.send(writer::Operation::GiveBack { reply }).await?;
         outcome.await.unwrap_or(Err(JournalError::Closed))
+    }
+
+    /// Writes what is queued, and then nothing until the pause is dropped; what is asked for meanwhile waits.
+    ///
+    /// # Errors
+    /// [`JournalError::Closed`] when the writer has ended.
+    pub async fn pause(&self) -> Result<Pause, JournalError> {
+        let (paused, is_paused) = oneshot::channel();
+        let (pause, over) = oneshot::channel();
+        self.send(writer::Operation::Pause { paused, over }).await?;
+        is_paused.await.map_err(|_| JournalError::Closed)?;
+        Ok(Pause(pause))
     }
 
     /// Writes what is queued, then ends the writer; later commits get [`JournalError::Closed`].

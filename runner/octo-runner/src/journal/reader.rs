@@ -1,8 +1,8 @@
 //! Reading: a few connections of their own, on blocking threads, never in the way of the writer.
 
 use super::checksum::{self, EVENT_COLUMNS};
+use super::names::{kind_of_input, status_of};
 use super::schema::{MAX_SEQ, SEQ_BITS};
-use super::writer::{kind_of_input, status_of};
 use super::{Journal, JournalError, Packed, SessionKey};
 use octo_protocol::event::InputKind;
 use octo_protocol::history::Removed;

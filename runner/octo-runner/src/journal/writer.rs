@@ -4,6 +4,7 @@ use super::batch::{Batch, Change, Entry, FinishedMessage, NewSession, Sync};
 use super::checksum;
 use super::embedded::Disk;
 use super::fence::Fence;
+use super::names::{kind_text, status_text};
 use super::reader::base_of;
 use super::retention::{self, Cut};
 use super::schema::{MAX_SEQ, SEQ_BITS};
@@ -11,8 +12,7 @@ use super::witness::{Slot, Witness};
 use super::{JournalError, SessionKey, SessionLog};
 use crate::clock::now_ms;
 use crate::kill_point::{self, Point};
-use octo_protocol::event::InputKind;
-use octo_protocol::{EventKind, Role, SessionStatus};
+use octo_protocol::{EventKind, Role};
 use rusqlite::{Connection, OptionalExtension, params};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -56,6 +56,11 @@ pub(super) enum Operation {
     },
     GiveBack {
         reply: oneshot::Sender<Outcome<bool>>,
+    },
+    /// Write nothing until `over`, also when that is dropped. Everything that came before is written when `paused` is told.
+    Pause {
+        paused: oneshot::Sender<()>,
+        over: oneshot::Receiver<()>,
     },
     /// Look whether the write-ahead log is to be copied into the file.
     Tidy,
@@ -119,6 +124,12 @@ impl Writer {
     /// The write-ahead log is long enough for [`Writer::tidy`].
     pub fn is_untidy(&self) -> bool {
         self.log_pages >= CHECKPOINT_PAGES
+    }
+
+    /// Copies what it can of the write-ahead log into the file, whatever its length, so that whoever opens it next has little to read.
+    pub fn settle(&mut self) {
+        self.log_pages = self.log_pages.max(CHECKPOINT_PAGES);
+        self.tidy();
     }
 
     /// The last thing: one file is left.
@@ -274,7 +285,7 @@ impl Operation {
         match self {
             Self::Commit { batch, .. } => batch.sync(),
             // What comes back with the power is removed once more.
-            Self::Sweep { .. } | Self::GiveBack { .. } | Self::Tidy => Sync::Normal,
+            Self::Sweep { .. } | Self::GiveBack { .. } | Self::Tidy | Self::Pause { .. } => Sync::Normal,
             _ => Sync::Full,
         }
     }
@@ -301,7 +312,7 @@ impl Operation {
             }
             Self::Sweep { session, .. } => Applied::More(retention::sweep(connection, *session)?),
             Self::GiveBack { .. } => Applied::More(retention::give_back(connection)?),
-            Self::Tidy | Self::Close { .. } => Applied::Done,
+            Self::Tidy | Self::Pause { .. } | Self::Close { .. } => Applied::Done,
         };
         Ok((applied, None))
     }
@@ -329,7 +340,7 @@ impl Operation {
             Self::Sweep { reply, .. } | Self::GiveBack { reply } => {
                 let _ = reply.send(Ok(matches!(applied, Applied::More(true))));
             }
-            Self::Tidy => {}
+            Self::Tidy | Self::Pause { .. } => {}
             Self::Close { reply } => {
                 let _ = reply.send(());
             }
@@ -347,7 +358,7 @@ impl Operation {
             Self::Create { reply, .. } => {
                 let _ = reply.send(Err(error));
             }
-            Self::Tidy => {}
+            Self::Tidy | Self::Pause { .. } => {}
             Self::Close { reply } => {
                 let _ = reply.send(());
             }
@@ -552,42 +563,4 @@ fn delete(connection: &Connection, session: i64) -> rusqlite::Result<()> {
 
 fn signed(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
-}
-
-pub(super) fn status_text(status: SessionStatus) -> &'static str {
-    match status {
-        SessionStatus::Starting => "starting",
-        SessionStatus::Idle => "idle",
-        SessionStatus::Working => "working",
-        SessionStatus::NeedsInput => "needs_input",
-        SessionStatus::Error => "error",
-        SessionStatus::Closed | SessionStatus::Unreachable => "closed",
-    }
-}
-
-pub(super) fn status_of(text: &str) -> SessionStatus {
-    match text {
-        "starting" => SessionStatus::Starting,
-        "working" => SessionStatus::Working,
-        "needs_input" => SessionStatus::NeedsInput,
-        "error" => SessionStatus::Error,
-        "closed" => SessionStatus::Closed,
-        _ => SessionStatus::Idle,
-    }
-}
-
-pub(super) fn kind_text(kind: InputKind) -> &'static str {
-    match kind {
-        InputKind::Prompt => "prompt",
-        InputKind::Steer => "steer",
-        InputKind::FollowUp => "follow_up",
-    }
-}
-
-pub(super) fn kind_of_input(text: &str) -> InputKind {
-    match text {
-        "steer" => InputKind::Steer,
-        "follow_up" => InputKind::FollowUp,
-        _ => InputKind::Prompt,
-    }
 }

@@ -5,6 +5,7 @@ use super::outbound::{QUEUE, write};
 use super::requests::Requests;
 use super::subscription::{Subscription, begin};
 use super::{MAX_SUBSCRIPTIONS, PeerGuard, Serving, handshake};
+use crate::upgrade::Asked;
 use bytes::BytesMut;
 use octo_actors::{Actor, Ctx, Failure};
 use octo_protocol::ErrorCode;
@@ -20,7 +21,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::net::UnixStream;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::{AbortHandle, JoinSet};
 
 /// How long a peer may take for its first frame.
@@ -154,7 +155,7 @@ where
                 serving,
                 out: out.clone(),
                 subscriptions: HashMap::new(),
-                _peer: guard,
+                peer: guard,
             };
             served.begin(&mut tasks);
             served.run(&mut incoming, &mut tasks, frames, &writer.abort_handle()).await
@@ -173,7 +174,7 @@ async fn greet<R: AsyncRead + Unpin>(
     serving: &Serving,
     incoming: &mut Incoming<R>,
     out: &mpsc::Sender<Frame>,
-) -> Result<PeerGuard, Over> {
+) -> Result<Option<PeerGuard>, Over> {
     let Frame::Hello(hello) = incoming.next(HELLO_PATIENCE).await? else { return Err(Over::NoHello) };
     match handshake::answer(&hello, number, serving) {
         Ok((welcome, guard)) => {
@@ -200,7 +201,8 @@ struct Served {
     out: mpsc::Sender<Frame>,
     requests: Requests,
     subscriptions: HashMap<u32, Running>,
-    _peer: PeerGuard,
+    /// Nothing for an operator, who is no control plane.
+    peer: Option<PeerGuard>,
 }
 
 impl Served {
@@ -253,6 +255,9 @@ impl Served {
     }
 
     async fn frame(&mut self, frame: Frame, tasks: &mut JoinSet<()>) -> Result<(), Over> {
+        if self.peer.is_none() && matches!(frame, Frame::Request(_) | Frame::Subscribe(_)) {
+            return Err(Over::Refused("an operator's connection asks for upgrades only".to_owned()));
+        }
         match frame {
             Frame::Request(request) => self.requests.take(request, tasks).await,
             Frame::Subscribe(wanted) => self.subscribe(&wanted, tasks),
@@ -274,10 +279,8 @@ impl Served {
                 let error = Some("this runner has no streams of its own yet; terminals and files are not served over the link".to_owned());
                 self.later(Frame::StreamClose(StreamClose { error }), tasks);
             }
-            Frame::Upgrade(_) => {
-                let reason =
-                    "this runner is upgraded by starting the new one: its agents end, sessions resume with the next prompt".to_owned();
-                self.later(Frame::Refused(Refused { code: ErrorCode::Unsupported, reason }), tasks);
+            Frame::Upgrade(wanted) => {
+                self.upgrade(wanted.binary, tasks);
             }
             Frame::StreamData(_) | Frame::StreamClose(_) => {}
             Frame::Hello(_)
@@ -321,6 +324,22 @@ impl Served {
         if let Some(before) = self.subscriptions.insert(wanted.sub, Running { credit, task }) {
             before.task.abort();
         }
+    }
+
+    /// The end of the connection is the answer when the runner is replaced.
+    fn upgrade(&self, binary: String, tasks: &mut JoinSet<()>) {
+        let (answer, refused) = oneshot::channel();
+        let binary = (!binary.is_empty()).then(|| binary.into());
+        if self.serving.upgrades.try_send(Asked { binary, answer }).is_err() {
+            let reason = "an upgrade of this runner is under way; wait for it".to_owned();
+            return self.later(Frame::Refused(Refused { code: ErrorCode::Busy, reason }), tasks);
+        }
+        let out = self.out.clone();
+        tasks.spawn(async move {
+            if let Ok(error) = refused.await {
+                let _ = out.send(Frame::Refused(Refused { code: error.code, reason: error.message })).await;
+            }
+        });
     }
 
     /// Sends without making the reader wait for a peer that does not read.

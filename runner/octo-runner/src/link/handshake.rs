@@ -37,13 +37,17 @@ pub fn version(hello: &Hello, user: &str) -> Result<u16, Refused> {
     Ok(version)
 }
 
-/// Whether a connection is served, and in which version.
-pub(super) fn answer(hello: &Hello, number: u64, serving: &Serving) -> Result<(Welcome, PeerGuard), Refused> {
+/// Whether a connection is served, and in which version; an operator's is no control plane's, and has no guard.
+pub(super) fn answer(hello: &Hello, number: u64, serving: &Serving) -> Result<(Welcome, Option<PeerGuard>), Refused> {
     let options = &serving.registry.shared().options;
     let version = version(hello, &options.user)?;
-    let guard = serving.peers.enter(number, &hello.instance).map_err(|other| {
-        refused(ErrorCode::Conflict, format!("this runner is connected to another control plane ({other}); stop that one first"))
-    })?;
+    let guard = if hello.instance == Hello::OPERATOR {
+        None
+    } else {
+        Some(serving.peers.enter(number, &hello.instance).map_err(|other| {
+            refused(ErrorCode::Conflict, format!("this runner is connected to another control plane ({other}); stop that one first"))
+        })?)
+    };
     let shared = serving.registry.shared();
     let welcome = Welcome {
         version,

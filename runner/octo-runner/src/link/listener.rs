@@ -3,6 +3,7 @@
 use nix::fcntl::{Flock, FlockArg};
 use std::fs::{File, OpenOptions};
 use std::io;
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -47,7 +48,27 @@ pub enum ListenError {
 
 /// A lock that ends with this process.
 #[derive(Debug)]
-pub struct Lock(#[allow(dead_code)] Flock<File>);
+pub struct Lock(Flock<File>);
+
+impl Lock {
+    /// The one that the program before held through this descriptor: it has never been given up.
+    ///
+    /// # Errors
+    /// When somebody else holds it all the same.
+    pub fn inherited(descriptor: OwnedFd, directory: &Path) -> Result<Self, ListenError> {
+        match Flock::lock(File::from(descriptor), FlockArg::LockExclusiveNonblock) {
+            Ok(lock) => Ok(Self(lock)),
+            Err((_, nix::errno::Errno::EWOULDBLOCK)) => Err(ListenError::Locked { path: directory.to_owned() }),
+            Err((_, errno)) => Err(io_error("locking", directory)(errno.into())),
+        }
+    }
+
+    /// Its descriptor, for the program that replaces this one.
+    #[must_use]
+    pub fn descriptor(&self) -> RawFd {
+        self.0.as_raw_fd()
+    }
+}
 
 /// Locks `directory` for one runner, creating it privately.
 ///
@@ -81,7 +102,7 @@ pub struct Listener {
     /// Which socket it is: another one may have taken its name.
     identity: Option<(u64, u64)>,
     allowed: u32,
-    _lock: Lock,
+    lock: Lock,
 }
 
 impl Listener {
@@ -113,7 +134,25 @@ impl Listener {
         let own = nix::unistd::geteuid().as_raw();
         let mode = if server_uid == own { 0o600 } else { 0o666 };
         std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).map_err(io_error("protecting", path))?;
-        Ok(Self { socket, path: path.to_owned(), identity: identity(path), allowed: server_uid, _lock: lock })
+        Ok(Self { socket, path: path.to_owned(), identity: identity(path), allowed: server_uid, lock })
+    }
+
+    /// The one that the program before has bound; whoever connected meanwhile waits in it. Must be called inside a tokio runtime.
+    ///
+    /// # Errors
+    /// When it is no socket.
+    pub fn inherited(socket: OwnedFd, lock: OwnedFd, path: &Path, server_uid: u32) -> Result<Self, ListenError> {
+        let socket = std::os::unix::net::UnixListener::from(socket);
+        socket.set_nonblocking(true).map_err(io_error("taking over", path))?;
+        let socket = UnixListener::from_std(socket).map_err(io_error("taking over", path))?;
+        let lock = Lock::inherited(lock, &path.with_extension("lock"))?;
+        Ok(Self { socket, path: path.to_owned(), identity: identity(path), allowed: server_uid, lock })
+    }
+
+    /// The descriptors of the socket and of its lock, for the program that replaces this one.
+    #[must_use]
+    pub fn descriptors(&self) -> (RawFd, RawFd) {
+        (self.socket.as_raw_fd(), self.lock.descriptor())
     }
 
     /// The next connection, whoever it is from.

@@ -23,6 +23,7 @@ pub use listener::{ListenError, Listener, Lock, lock};
 
 use crate::history::HistoryMsg;
 use crate::session::Registry;
+use crate::upgrade::Upgrades;
 use connection::{Connection, ConnectionArgs};
 use octo_actors::{Actor, Address, Ctx, Directory, Failure, Kind};
 use serde_json::{Value, json};
@@ -58,6 +59,8 @@ pub struct Serving {
     pub directory: Directory,
     /// Who is connected.
     pub peers: Peers,
+    /// Where the runner's replacement is asked for.
+    pub upgrades: Upgrades,
 }
 
 /// Which control plane each live connection belongs to.

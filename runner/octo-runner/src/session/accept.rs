@@ -23,7 +23,7 @@ const MAX_INPUT_BYTES: usize = 4 * 1024 * 1024;
 const MAX_CONTENT_BYTES: usize = 7 * 1024 * 1024;
 
 /// An input between its acceptance and its place in the conversation.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Waiting {
     /// Its key in the journal: the client's id, or one of ours that no client can have.
     pub key: String,
@@ -32,7 +32,7 @@ pub struct Waiting {
 }
 
 /// What the person sent, as the journal keeps it until it is delivered.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Content {
     pub message: String,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

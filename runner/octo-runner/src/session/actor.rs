@@ -90,9 +90,7 @@ impl Actor for SessionActor {
         let row = registry.shared().journal.session(entry.id.as_str()).await?;
         let mut actor = Self { registry, entry, session: None };
         if let Some(row) = row {
-            let mut session = Session::new(&actor.registry, &actor.entry, row)?;
-            session.recover().await?;
-            actor.session = Some(session);
+            actor.session = Some(Self::take_up_or_recover(&actor.registry, &actor.entry, row, ctx).await?);
         }
         ctx.tell_every(HEARTBEAT, || SessionMsg::Tick(Tick::Heartbeat))?;
         // Inputs that were accepted before wait for an agent.
@@ -135,6 +133,7 @@ impl Actor for SessionActor {
             SessionMsg::Beside { command, .. } => command.name(),
             SessionMsg::Continue { .. } => "continue",
             SessionMsg::Shutdown { .. } => "shutdown",
+            SessionMsg::Rest(_) => "rest",
             SessionMsg::Placed(_) => "placed",
             SessionMsg::Tick(_) => "tick",
         }
@@ -142,6 +141,25 @@ impl Actor for SessionActor {
 }
 
 impl SessionActor {
+    /// Goes on where an old program of the runner rested, or brings to rest what was under way when one ended.
+    async fn take_up_or_recover(
+        registry: &Registry,
+        entry: &Arc<Entry>,
+        row: SessionRow,
+        ctx: &Ctx<SessionMsg>,
+    ) -> Result<Session, Failure> {
+        if let Some(handed) = registry.take_handed(entry.id.as_str()) {
+            let mut session = Session::new(registry, entry, row.clone())?;
+            match session.take_up(handed, ctx) {
+                Ok(()) => return Ok(session),
+                Err(error) => tracing::error!(session = row.id, %error, "a session could not be taken over; its agent ends"),
+            }
+        }
+        let mut session = Session::new(registry, entry, row)?;
+        session.recover().await?;
+        Ok(session)
+    }
+
     async fn without_session(&mut self, message: SessionMsg, ctx: &Ctx<SessionMsg>) -> Result<Option<Session>, Failure> {
         let id = self.entry.id.clone();
         match message {
@@ -168,6 +186,7 @@ impl SessionActor {
                 refuse(answer, ProtocolError::session_not_found(&id));
             }
             SessionMsg::Shutdown { answer } => drop(answer),
+            SessionMsg::Rest(message) => message.without_session().await,
             SessionMsg::Stdout { .. } | SessionMsg::Agent(_) | SessionMsg::Placed(_) | SessionMsg::Tick(_) => {}
         }
         Ok(None)
@@ -235,7 +254,7 @@ impl Session {
     }
 
     async fn take(&mut self, message: SessionMsg, ctx: &Ctx<SessionMsg>) -> Result<(), Failure> {
-        if !matches!(message, SessionMsg::Tick(_)) {
+        if !matches!(message, SessionMsg::Tick(_) | SessionMsg::Rest(_)) {
             self.repose.wanted();
         }
         match message {
@@ -257,6 +276,7 @@ impl Session {
             SessionMsg::Beside { command, new, answer } => self.beside(*command, new, answer, ctx)?,
             SessionMsg::Continue { path, new, answer } => self.sibling(Some(path), None, *new, answer, ctx)?,
             SessionMsg::Shutdown { answer } => self.shut_down(answer, ctx)?,
+            SessionMsg::Rest(message) => self.rest(message).await?,
             SessionMsg::Placed(address) => self.placed(address, ctx).await?,
             SessionMsg::Tick(tick) => self.tick(tick, ctx).await?,
         }

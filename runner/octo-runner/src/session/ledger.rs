@@ -9,6 +9,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 
+pub mod saved;
+
 /// A commit that takes longer than this fails the session's actor, which then starts again from the journal.
 const COMMIT_PATIENCE: Duration = Duration::from_secs(20);
 /// Events that may wait for a disk that takes no writes. The agent is not read meanwhile, so only commands add to them.

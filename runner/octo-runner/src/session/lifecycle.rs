@@ -1,8 +1,9 @@
 //! The life of a session's agent: placed, ready, gone, back again, stopped.
 
 use super::actor::Session;
+use super::handover::SavedAgent;
 use super::{Answer, SessionMsg, Tick, json, nothing, refuse};
-use crate::agent::{AGENT, AgentMsg, AgentProcess, AgentStart, News, Plan, Vitals};
+use crate::agent::{AGENT, Adopted, AgentMsg, AgentProcess, AgentStart, News, Placed, Plan, STDIN_QUEUE, Vitals};
 use crate::clock::now_ms;
 use crate::journal::JournalError;
 use bytes::Bytes;
@@ -122,6 +123,25 @@ impl AgentSlot {
         self.process.as_ref().map(|p| p.pid)
     }
 
+    /// Its actor, when it is at rest or can come to rest; why not, when it is on its way to another state.
+    pub fn at_rest(&self) -> Result<Option<Address<AgentMsg>>, &'static str> {
+        let ended = self.address.as_ref().is_none_or(|a| matches!(a.state(), ActorState::Stopped | ActorState::Degraded));
+        match (&self.state, &self.process, &self.address) {
+            (State::Starting | State::Ready, Some(_), Some(address)) if !ended => Ok(Some(address.clone())),
+            (State::Asleep, ..) if ended => Ok(None),
+            (State::Starting, ..) => Err("starts its agent"),
+            (State::Between, ..) => Err("waits for its agent to be started again"),
+            (State::Stopping(_) | State::Asleep, ..) => Err("ends its agent"),
+            (State::Ready, ..) => Err("has an agent that is ending"),
+        }
+    }
+
+    /// What an agent's process leaves to the next program of the runner; `None` without one.
+    pub fn save(&self) -> Option<SavedAgent> {
+        let (pid, incarnation, restarts) = (self.pid()?, self.incarnation, self.restarts);
+        Some(SavedAgent { incarnation, pid, ready: self.is_ready(), restarts, why: self.why.clone(), uptime_s: 0 })
+    }
+
     /// False when the agent does not read.
     pub fn write(&self, bytes: Bytes) -> bool {
         match &self.process {
@@ -147,6 +167,29 @@ impl Session {
         self.agent.state = State::Starting;
         self.closed = false;
         self.agent.was_ready = Arc::default();
+        self.place_agent(None, ctx);
+    }
+
+    /// Goes on with an agent's process that an old program of the runner had.
+    pub fn adopt_agent(&mut self, saved: SavedAgent, adopted: Adopted, ctx: &Ctx<SessionMsg>) -> Result<(), Failure> {
+        let incarnation = saved.incarnation;
+        let (stdin, writes) = mpsc::channel(STDIN_QUEUE);
+        self.agent.counter.store(incarnation, Relaxed);
+        self.agent.was_ready.store(saved.ready, Relaxed);
+        self.agent.process = Some(Process { pid: saved.pid, stdin });
+        (self.agent.incarnation, self.agent.restarts, self.agent.why) = (incarnation, saved.restarts, saved.why);
+        if saved.ready {
+            self.agent.state = State::Ready;
+        } else {
+            self.agent.state = State::Starting;
+            ctx.tell_after(HANDSHAKE_PATIENCE, SessionMsg::Tick(Tick::Handshake { incarnation }))?;
+        }
+        self.place_agent(Some(Placed { adopted, incarnation, writes }), ctx);
+        Ok(())
+    }
+
+    fn place_agent(&mut self, adopted: Option<Placed>, ctx: &Ctx<SessionMsg>) {
+        let adopted = Arc::new(Mutex::new(adopted));
         let (before, children, session) = (self.agent.address.take(), ctx.children().clone(), ctx.address().clone());
         let (shared, plan) = (Arc::clone(&self.shared), Arc::clone(&self.agent.plan));
         let (counter, was_ready) = (Arc::clone(&self.agent.counter), Arc::clone(&self.agent.was_ready));
@@ -160,6 +203,7 @@ impl Session {
                 plan: Arc::clone(&plan),
                 counter: Arc::clone(&counter),
                 was_ready: Arc::clone(&was_ready),
+                adopted: Arc::clone(&adopted),
             };
             for _ in 0..PLACING_TRIES {
                 match children.start_child::<AgentProcess>(AGENT, "agent", start.clone()).await {

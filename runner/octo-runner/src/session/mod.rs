@@ -15,6 +15,7 @@ mod answers;
 mod beside;
 mod commands;
 mod disk;
+mod handover;
 pub(crate) mod ledger;
 mod lifecycle;
 mod names;
@@ -27,7 +28,8 @@ mod sleep;
 mod state;
 
 pub use actor::SessionActor;
-pub use registry::{Entry, Lease, Registry, SessionsChanged, SubscriberGuard};
+pub use handover::{HandedSession, NotNow, RestMsg, SavedSession};
+pub use registry::{Closed, Entry, Lease, Registry, SessionsChanged, SubscriberGuard};
 
 use crate::agent::News;
 use bytes::Bytes;
@@ -81,6 +83,8 @@ pub enum SessionMsg {
     Beside { command: Box<Command>, new: Box<NewBeside>, answer: Answer },
     /// Continue the agent's conversation at `path` in a new session.
     Continue { path: String, new: Box<NewBeside>, answer: Answer },
+    /// Come to rest: the runner is about to be replaced.
+    Rest(RestMsg),
     #[doc(hidden)]
     Placed(Option<octo_actors::Address<crate::agent::AgentMsg>>),
     #[doc(hidden)]

@@ -1,6 +1,6 @@
 //! Every session of this runner: who has an actor, what the list shows, where subscriptions read.
 
-use super::{SESSION, SessionActor, SessionAddress, SessionMsg};
+use super::{HandedSession, SESSION, SessionActor, SessionAddress, SessionMsg};
 use crate::journal::{SessionLog, SessionRow};
 use crate::shared::Shared;
 use octo_actors::{Change, Lifecycle, StartError, Supervisor};
@@ -13,13 +13,16 @@ use std::sync::atomic::{
 };
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
 
 /// Sessions of one user; a new one beyond that is refused.
 const MAX_SESSIONS: usize = 20_000;
 
 /// How often a session's actor is looked for again, 10 ms apart, while it starts or the one before ends.
 const PLACING_TRIES: u32 = 1000;
+
+/// Actors of sessions that may be on their way to their place at once; further ones wait.
+const PLACING: u32 = 256;
 
 /// Counts changes of the list.
 pub type SessionsChanged = watch::Receiver<u64>;
@@ -142,7 +145,14 @@ struct Inner {
     entries: RwLock<BTreeMap<String, Arc<Entry>>>,
     changed: watch::Sender<u64>,
     supervisor: OnceLock<Supervisor>,
+    /// Held by whoever puts an actor into its place.
+    placing: Arc<Semaphore>,
+    /// What the program before has handed over, until the session's actor takes it up.
+    handed: Mutex<BTreeMap<String, HandedSession>>,
 }
+
+/// No session gets an actor as long as this is held: who asks for one waits.
+pub struct Closed(#[allow(dead_code)] OwnedSemaphorePermit);
 
 impl Registry {
     /// The sessions that the journal holds, none of them with an actor yet.
@@ -162,13 +172,34 @@ impl Registry {
             *entry.summary.write().unwrap_or_else(PoisonError::into_inner) = Some(summary);
             entries.insert(row.id.clone(), Arc::new(entry));
         }
-        let inner = Inner { shared, entries: RwLock::new(entries), changed: watch::Sender::new(0), supervisor: OnceLock::new() };
-        Self(Arc::new(inner))
+        Self(Arc::new(Inner {
+            shared,
+            entries: RwLock::new(entries),
+            changed: watch::Sender::new(0),
+            supervisor: OnceLock::new(),
+            placing: Arc::new(Semaphore::new(PLACING as usize)),
+            handed: Mutex::default(),
+        }))
     }
 
     /// Where actors of sessions are placed. Once.
     pub fn place_below(&self, supervisor: Supervisor) {
         let _ = self.0.supervisor.set(supervisor);
+    }
+
+    /// Sessions that the program before has handed over. Their actors are to be started before anybody else asks for them.
+    pub fn hand(&self, sessions: Vec<HandedSession>) {
+        let mut handed = self.0.handed.lock().unwrap_or_else(PoisonError::into_inner);
+        handed.extend(sessions.into_iter().map(|session| (session.saved.id.clone(), session)));
+    }
+
+    pub(super) fn take_handed(&self, id: &str) -> Option<HandedSession> {
+        self.0.handed.lock().unwrap_or_else(PoisonError::into_inner).remove(id)
+    }
+
+    /// Waits until no actor is on its way to its place, and lets no further one begin.
+    pub async fn close(&self) -> Option<Closed> {
+        Arc::clone(&self.0.placing).acquire_many_owned(PLACING).await.ok().map(Closed)
     }
 
     /// What the parts of this runner share.
@@ -252,6 +283,11 @@ impl Registry {
         let (registry, own) = (self.clone(), Arc::clone(entry));
         let args = move || (registry.clone(), Arc::clone(&own));
         for _ in 0..PLACING_TRIES {
+            if let Some(lease) = entry.lease(None) {
+                return Ok(lease);
+            }
+            // Held over the start, so that whoever closes finds every actor in its place.
+            let _placing = self.0.placing.acquire().await.map_err(|_| unavailable("the runner is ending".to_owned()))?;
             if let Some(lease) = entry.lease(None) {
                 return Ok(lease);
             }

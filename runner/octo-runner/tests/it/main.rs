@@ -20,3 +20,4 @@ mod sleep;
 #[path = "../../../../tests/src/disk.rs"]
 mod small_disk;
 mod support;
+mod upgrade;

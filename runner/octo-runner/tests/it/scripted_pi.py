@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """An agent that speaks pi's RPC and does what the prompt says.
 
-say TEXT | stream N (N deltas, one per line of stdin allowed to interrupt) | hang (streams one delta, then waits for an abort) |
+say TEXT | drip N (N deltas, 5 ms apart) | stream N (N deltas, one per line of stdin allowed to interrupt) | hang (streams one delta, then waits for an abort) |
 crash | ask | leave (leaves a process running) | doze S (takes S seconds to end) | tool (one that runs until aborted) | flood N (N KiB in one message) | eat N (a child that holds N MiB, then hang) | bomb (forks without end) |
 stubborn (ignores SIGTERM and the end of its input, with a daemon beside it) | sleep (a tool process in a session of its own, then hang)
 """
@@ -134,10 +134,12 @@ def run(command):
     out(type="agent_start")
     user(text)
     word, _, rest = text.partition(" ")
-    if word == "stream":
+    if word in ("stream", "drip"):
         message_start()
         for n in range(int(rest)):
             delta("%d " % n)
+            if word == "drip":
+                time.sleep(0.005)
         message_end("".join("%d " % n for n in range(int(rest))))
         settle()
     elif word == "hang":

@@ -38,6 +38,8 @@ pub struct TestRunner {
     /// Further environment of the process.
     pub env: Vec<(String, std::ffi::OsString)>,
     process: Option<Child>,
+    /// Another binary than the built one.
+    pub binary: Option<PathBuf>,
     agents: PathBuf,
     further: Vec<String>,
     _directory: tempfile::TempDir,
@@ -54,7 +56,15 @@ impl TestRunner {
         let pi = root.join("data/octo/agents/node_modules/.bin/pi");
         std::fs::write(&pi, include_str!("scripted_pi.py")).unwrap();
         std::fs::set_permissions(&pi, PermissionsExt::from_mode(0o755)).unwrap();
-        Self { agents: root.join("data/octo/agents"), root, env: Vec::new(), process: None, further: Vec::new(), _directory: directory }
+        Self {
+            agents: root.join("data/octo/agents"),
+            root,
+            env: Vec::new(),
+            process: None,
+            binary: None,
+            further: Vec::new(),
+            _directory: directory,
+        }
     }
 
     /// With a running process that answers.
@@ -94,7 +104,7 @@ impl TestRunner {
     }
 
     pub fn command(&self) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_octo-runner"));
+        let mut command = Command::new(self.binary.as_deref().unwrap_or(Path::new(env!("CARGO_BIN_EXE_octo-runner"))));
         let at = |name: &str| self.root.join(name);
         command.arg("serve").args(["--user", "alice", "--runner-id", "local", "--foreground"]);
         command.arg("--socket").arg(self.socket()).arg("--data-dir").arg(self.data_dir()).arg("--state-dir").arg(at("state"));
@@ -196,6 +206,14 @@ pub struct Client {
 }
 
 impl Client {
+    /// As somebody who is no control plane.
+    pub async fn operator(socket: &Path) -> Self {
+        let mut client = Self::raw(socket).await;
+        client.send(Frame::Hello(Hello { instance: Hello::OPERATOR.into(), ..hello() })).await;
+        assert!(matches!(client.frame().await, Some(Frame::Welcome(_))));
+        client
+    }
+
     pub async fn raw(socket: &Path) -> Self {
         Self::over(UnixStream::connect(socket).await.unwrap())
     }
