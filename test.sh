@@ -70,8 +70,12 @@ step "Documentation examples"
 cargo test --workspace --doc --quiet
 
 step "Tests"
-[ -z "$full" ] || export OCTO_FULL=1
-cargo nextest run --workspace ${CI:+--profile ci}
+profile="${CI:+ci}"
+if [ -n "$full" ]; then
+  export OCTO_FULL=1
+  profile=full
+fi
+cargo nextest run --workspace ${profile:+--profile "$profile"}
 
 if [ -n "$full" ]; then
   step "A thousand kill rounds"
