@@ -103,7 +103,7 @@ async fn agents_at_work_outlive_kills_of_octo_and_upgrades_of_the_runner() {
         assert_eq!(instance.runner(), runner);
     }
     for session in &sessions {
-        until_idle(&mut client, session).await;
+        until_idle(&instance, &mut client, session).await;
         let history = client.history(session).await;
         client.checker.agrees_with(session, &history);
         let ends = history.iter().rfind(|message| message["role"] == "assistant").unwrap();
@@ -160,7 +160,7 @@ async fn octo_is_replaced_under_load_and_its_clients_go_on_where_they_were() {
     }
     for client in &mut clients {
         for session in &sessions {
-            until_idle(client, session).await;
+            until_idle(&instance, client, session).await;
             let history = client.history(session).await;
             client.checker.agrees_with(session, &history);
             assert_eq!(history[1]["parts"][0]["text"], Script::deltas(1500).text(), "the answer is whole");
@@ -171,11 +171,18 @@ async fn octo_is_replaced_under_load_and_its_clients_go_on_where_they_were() {
     figures("clients attached again after octo was replaced, from its SIGTERM on", back);
 }
 
-async fn until_idle(client: &mut Client, session: &str) {
+/// Until a session rests and the client has seen that: an answer overtakes the events of whoever is behind.
+async fn until_idle(instance: &Instance, client: &mut Client, session: &str) {
     let end = Instant::now() + octo_e2e::PATIENCE;
     while client.command(session, json!({"cmd": "get_state"})).await["isStreaming"] == true {
         assert!(Instant::now() < end, "session {session} does not come to rest");
         tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let opened = Client::connect(instance).await.attach(session).await.expect("the connection holds");
+    let head = opened["data"]["seq"].as_u64().expect("where the session is");
+    let behind = |client: &Client| client.checker.cursor(session).expect("it is attached")["seq"].as_u64() < Some(head);
+    while behind(client) || client.checker.is_replaying(session) {
+        client.next().await.expect("the connection holds");
     }
 }
 
