@@ -210,7 +210,7 @@ impl Run {
     fn obey(&mut self, order: Order) {
         match order {
             Order::Send { session, command } => {
-                self.outbox.push(Pending { session, command, id: None, not_before: None, since: Instant::now() })
+                self.outbox.push(Pending { session, command, id: None, not_before: None, since: Instant::now() });
             }
             Order::Cut => self.client.cut(),
             Order::Sleep => self.reader = Reader::Asleep,
