@@ -14,8 +14,6 @@ const RETRY: Duration = Duration::from_millis(100);
 const PASSING: [&str; 7] = ["runner_unavailable", "not_ready", "timeout", "busy", "internal", "cancelled", "agent_failed"];
 /// What a full disk refuses, which passes too.
 const FULL: &str = "limit_exceeded";
-/// Commands that may have come too late.
-const MAY_FAIL: [&str; 2] = ["abort", "input_response"];
 
 /// What the player wants of a client.
 #[derive(Debug)]
@@ -239,10 +237,17 @@ impl Run {
     fn answered(&mut self, response: &Value) {
         let Some(at) = self.outbox.iter().position(|pending| pending.id.as_deref() == response["id"].as_str()) else { return };
         let code = response["code"].as_str().unwrap_or_default();
-        if response["success"] == true || MAY_FAIL.contains(&self.outbox[at].command["cmd"].as_str().unwrap_or_default()) {
+        let passes = PASSING.contains(&code) || code == FULL;
+        let over = match self.outbox[at].command["cmd"].as_str() {
+            Some("abort") => true,
+            // Somebody else was faster, or nobody asks any more.
+            Some("input_response") => !passes,
+            _ => false,
+        };
+        if response["success"] == true || over {
             self.outbox.remove(at);
         } else {
-            assert!(PASSING.contains(&code) || code == FULL, "{} is refused for ever: {response}", self.outbox[at].command);
+            assert!(passes, "{} is refused for ever: {response}", self.outbox[at].command);
             self.outbox[at].id = None;
             self.outbox[at].not_before = Some(Instant::now() + RETRY);
         }
