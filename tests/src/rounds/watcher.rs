@@ -200,6 +200,9 @@ impl Run {
             frame["id"] = json!(id);
             if self.client.send_text(frame.to_string()).await {
                 pending.id = Some(id);
+            } else {
+                // Who does not read does not see that the connection is gone.
+                pending.not_before = Some(now + RETRY);
             }
             assert!(pending.since.elapsed() < PATIENCE * 2, "never taken: {}", pending.command);
         }
