@@ -58,7 +58,7 @@ fn what_a_disk_has_synced_is_there_when_the_rest_of_its_log_is_cut_off() {
         vec![Entry::new(Event::MessageStart { message_id: "m".into(), role: octo_protocol::Role::Assistant }, None).unwrap()];
     journal.commit(unsynced).now_or_never().unwrap().unwrap();
     journal.sever();
-    let wal = log_of(journal.path());
+    let wal = crate::journal::log_of(journal.path());
     let (synced, written) = (disk.synced_bytes(), std::fs::metadata(&wal).unwrap().len());
     assert!(synced < written, "{synced} of {written}");
     std::fs::File::options().write(true).open(&wal).unwrap().set_len(synced).unwrap();
