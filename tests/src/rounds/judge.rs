@@ -39,6 +39,8 @@ pub trait Terms {
 pub struct Journal {
     pub session: String,
     pub number: usize,
+    /// Where it ends.
+    pub epoch: String,
     pub head: u64,
     /// Every row of the present epoch, as a replay from its beginning gives it.
     pub rows: Vec<Value>,
@@ -105,7 +107,8 @@ impl Judge {
             }
             None => None,
         };
-        Journal { session, number, head, rows, history, rest }
+        let epoch = epoch.as_str().unwrap_or_default().to_owned();
+        Journal { session, number, epoch, head, rows, history, rest }
     }
 
     /// Waits until no turn is under way and, when asked, nothing waits for one.

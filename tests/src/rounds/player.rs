@@ -80,7 +80,7 @@ impl Player {
             let mut watcher = Watcher::start(client, awake, sessions.clone(), board.clone());
             // Attached before the first step, so that everything is seen.
             for session in &sessions {
-                watcher.reach(session, 0).await;
+                watcher.reach(session, None, 0).await;
             }
             if *reader == Reader::Asleep {
                 watcher.sleep();
@@ -236,7 +236,7 @@ impl Player {
         }
         for journal in &journals {
             for watcher in &mut self.watchers {
-                watcher.reach(&journal.session, journal.head).await;
+                watcher.reach(&journal.session, Some(&journal.epoch), journal.head).await;
             }
         }
         let mut clients = Vec::new();

@@ -14,8 +14,14 @@ const RETRY: Duration = Duration::from_millis(100);
 const PASSING: [&str; 7] = ["runner_unavailable", "not_ready", "timeout", "busy", "internal", "cancelled", "agent_failed"];
 /// What a full disk refuses, which passes too.
 const FULL: &str = "limit_exceeded";
-/// Commands that may have come too late.
-const MAY_FAIL: [&str; 2] = ["abort", "input_response"];
+
+/// A place in a session; in any epoch when none is named.
+#[derive(Debug)]
+struct Goal {
+    session: String,
+    epoch: Option<String>,
+    seq: u64,
+}
 
 /// What the player wants of a client.
 #[derive(Debug)]
@@ -29,8 +35,8 @@ enum Order {
     Wake,
     /// Answer when everything that was sent is answered.
     Flush(oneshot::Sender<()>),
-    /// Answer when `session` was seen up to this `seq`.
-    Reach(String, u64, oneshot::Sender<()>),
+    /// Answer when a session was seen up to this place.
+    Reach(Goal, oneshot::Sender<()>),
 }
 
 /// The player's hand on a client.
@@ -79,10 +85,11 @@ impl Watcher {
         self.hear(hear, "every command is answered").await;
     }
 
-    /// Waits until it has seen `session` up to `seq`.
-    pub async fn reach(&mut self, session: &str, seq: u64) {
+    /// Waits until it has seen `session` up to `seq` of `epoch`, or of any epoch.
+    pub async fn reach(&mut self, session: &str, epoch: Option<&str>, seq: u64) {
         let (say, hear) = oneshot::channel();
-        let _ = self.orders.send(Order::Reach(session.to_owned(), seq, say));
+        let goal = Goal { session: session.to_owned(), epoch: epoch.map(str::to_owned), seq };
+        let _ = self.orders.send(Order::Reach(goal, say));
         self.hear(hear, "a client catches up").await;
     }
 
@@ -135,7 +142,7 @@ struct Run {
     outbox: Vec<Pending>,
     sent: u64,
     flushes: Vec<oneshot::Sender<()>>,
-    goals: Vec<(String, u64, oneshot::Sender<()>)>,
+    goals: Vec<(Goal, oneshot::Sender<()>)>,
 }
 
 impl Run {
@@ -202,6 +209,9 @@ impl Run {
             frame["id"] = json!(id);
             if self.client.send_text(frame.to_string()).await {
                 pending.id = Some(id);
+            } else {
+                // Who does not read does not see that the connection is gone.
+                pending.not_before = Some(now + RETRY);
             }
             assert!(pending.since.elapsed() < PATIENCE * 2, "never taken: {}", pending.command);
         }
@@ -216,7 +226,7 @@ impl Run {
             Order::Sleep => self.reader = Reader::Asleep,
             Order::Wake => self.reader = Reader::Eager,
             Order::Flush(say) => self.flushes.push(say),
-            Order::Reach(session, seq, say) => self.goals.push((session, seq, say)),
+            Order::Reach(goal, say) => self.goals.push((goal, say)),
         }
     }
 
@@ -239,10 +249,17 @@ impl Run {
     fn answered(&mut self, response: &Value) {
         let Some(at) = self.outbox.iter().position(|pending| pending.id.as_deref() == response["id"].as_str()) else { return };
         let code = response["code"].as_str().unwrap_or_default();
-        if response["success"] == true || MAY_FAIL.contains(&self.outbox[at].command["cmd"].as_str().unwrap_or_default()) {
+        let passes = PASSING.contains(&code) || code == FULL;
+        let over = match self.outbox[at].command["cmd"].as_str() {
+            Some("abort") => true,
+            // Somebody else was faster, or nobody asks any more.
+            Some("input_response") => !passes,
+            _ => false,
+        };
+        if response["success"] == true || over {
             self.outbox.remove(at);
         } else {
-            assert!(PASSING.contains(&code) || code == FULL, "{} is refused for ever: {response}", self.outbox[at].command);
+            assert!(passes, "{} is refused for ever: {response}", self.outbox[at].command);
             self.outbox[at].id = None;
             self.outbox[at].not_before = Some(Instant::now() + RETRY);
         }
@@ -256,11 +273,15 @@ impl Run {
             }
         }
         let checker = &self.client.checker;
-        let stands = |session: &str, seq: u64| checker.cursor(session).is_some_and(|cursor| cursor["seq"].as_u64() >= Some(seq));
-        let (reached, open): (Vec<_>, Vec<_>) =
-            std::mem::take(&mut self.goals).into_iter().partition(|(session, seq, _)| stands(session, *seq));
+        let stands = |goal: &Goal| {
+            let there = |cursor: &Value| {
+                cursor["seq"].as_u64() >= Some(goal.seq) && goal.epoch.as_deref().is_none_or(|epoch| cursor["epoch"] == epoch)
+            };
+            checker.cursor(&goal.session).as_ref().is_some_and(there)
+        };
+        let (reached, open): (Vec<_>, Vec<_>) = std::mem::take(&mut self.goals).into_iter().partition(|(goal, _)| stands(goal));
         self.goals = open;
-        for (_, _, say) in reached {
+        for (_, say) in reached {
             let _ = say.send(());
         }
     }

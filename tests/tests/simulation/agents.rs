@@ -14,8 +14,10 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, DuplexStream, Lines};
 use tokio::sync::watch;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
+/// How long a start takes. No process starts in no time: two of one conversation in one millisecond would give their messages the same ids.
+const START: Duration = Duration::from_millis(3);
 /// Bytes in a pipe, as the kernel has it.
 const PIPE: usize = 64 * 1024;
 /// No process has such a number.
@@ -113,7 +115,11 @@ impl Agents {
 impl Host for Agents {
     fn start(&self, plan: Plan, _: Arc<Shared>) -> BoxFuture<'static, Result<Running, HostError>> {
         let inner = Arc::clone(&self.0);
-        async move { Ok(inner.start(&plan)) }.boxed()
+        async move {
+            sleep(START).await;
+            Ok(inner.start(&plan))
+        }
+        .boxed()
     }
 }
 

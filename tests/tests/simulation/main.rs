@@ -19,6 +19,9 @@ const SEEDS: (u64, u64) = (2_000, 50_000);
 /// Failed seeds after which it is enough.
 const ENOUGH: usize = 5;
 
+/// Whether a step is of some kind.
+type Of<'a> = &'a dyn Fn(&Act) -> bool;
+
 fn setting(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{name} is a number, not {text:?}")))
 }
@@ -107,32 +110,30 @@ fn a_seed_has_one_history_whatever_is_played_before_it_and_beside_it() {
     assert_eq!(different.len(), digests.len(), "seeds are different histories");
 }
 
-type OfKind = fn(&Act) -> bool;
-
 #[test]
 fn a_thousand_seeds_do_everything_to_everybody() {
     let plans: Vec<Plan> = (0..1000).map(Plan::of).collect();
     assert_eq!(plans, (0..1000).map(Plan::of).collect::<Vec<_>>());
     let acts = || plans.iter().flat_map(|plan| &plan.steps).map(|step| &step.act);
-    let count = |of: &dyn Fn(&Act) -> bool| acts().filter(|act| of(act)).count();
+    let count = |of: Of<'_>| acts().filter(|act| of(act)).count();
     for cmd in ["prompt", "steer", "follow_up"] {
         assert!(count(&|act| matches!(act, Act::Input { cmd: of, .. } if *of == cmd)) > 100, "{cmd}");
     }
-    let kinds: [(&str, OfKind); 11] = [
-        ("again", |act| matches!(act, Act::Again { .. })),
-        ("abort", |act| matches!(act, Act::Abort { .. })),
-        ("cut", |act| matches!(act, Act::Cut { .. })),
-        ("doze", |act| matches!(act, Act::Doze { .. })),
-        ("break", |act| matches!(act, Act::Break)),
-        ("hold", |act| matches!(act, Act::Hold { .. })),
-        ("agent", |act| matches!(act, Act::Agent { .. })),
-        ("runner", |act| matches!(act, Act::Runner { .. })),
-        ("hub", |act| matches!(act, Act::Hub { .. })),
-        ("full", |act| matches!(act, Act::Full { .. })),
-        ("power", |act| matches!(act, Act::Power { .. })),
+    let kinds: [(&str, Of<'_>); 11] = [
+        ("again", &|act| matches!(act, Act::Again { .. })),
+        ("abort", &|act| matches!(act, Act::Abort { .. })),
+        ("cut", &|act| matches!(act, Act::Cut { .. })),
+        ("doze", &|act| matches!(act, Act::Doze { .. })),
+        ("break", &|act| matches!(act, Act::Break)),
+        ("hold", &|act| matches!(act, Act::Hold { .. })),
+        ("agent", &|act| matches!(act, Act::Agent { .. })),
+        ("runner", &|act| matches!(act, Act::Runner { .. })),
+        ("hub", &|act| matches!(act, Act::Hub { .. })),
+        ("full", &|act| matches!(act, Act::Full { .. })),
+        ("power", &|act| matches!(act, Act::Power { .. })),
     ];
     for (name, of) in kinds {
-        assert!(count(&of) > 50, "{name}: {}", count(&of));
+        assert!(count(of) > 50, "{name}: {}", count(of));
     }
     for (name, of) in [("questions", 1), ("tools", 2), ("hang", 3), ("exit", 4)] {
         let has = |act: &Act| {

@@ -220,7 +220,7 @@ impl<'a> World<'a> {
         }
         for journal in &journals {
             for watcher in &mut self.watchers {
-                watcher.reach(&journal.session, journal.head).await;
+                watcher.reach(&journal.session, Some(&journal.epoch), journal.head).await;
             }
         }
         let mut clients = Vec::new();

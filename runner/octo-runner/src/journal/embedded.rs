@@ -41,7 +41,7 @@ impl Disk {
         self.0.synced.fetch_max(length, Relaxed);
     }
 
-    /// The log is copied into the file, and begins anew: its length says nothing any more.
+    /// The log is synced and copied into the file, and may begin anew: its length says nothing any more. Without its end the file would be newer than it.
     pub(super) fn copied(&self) {
         self.0.synced.store(u64::MAX, Relaxed);
     }

@@ -185,6 +185,9 @@ impl Writer {
         refusing.last = now;
         if refusing.tidied.is_none_or(|at| now.duration_since(at) >= CALM) {
             refusing.tidied = Some(now);
+            if let Some(disk) = &self.disk {
+                disk.copied();
+            }
             // What is in the log of the database already may free room there for what comes: the file has pages for it.
             let _ = self.connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()));
         }
@@ -197,9 +200,7 @@ impl Writer {
             return;
         }
         let numbers = |r: &rusqlite::Row<'_>| Ok((r.get::<_, i64>(1)?, r.get::<_, i64>(2)?));
-        if let Some(disk) = &self.disk {
-            disk.copied();
-        }
+        self.copies();
         match self.connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], numbers) {
             Ok((log, copied)) => self.log_pages = if copied < log { CHECKPOINT_PAGES - CHECKPOINT_AGAIN } else { 0 },
             Err(error) => {
@@ -210,9 +211,17 @@ impl Writer {
         }
     }
 
+    /// The write-ahead log is about to be synced and copied into the file.
+    fn copies(&self) {
+        if let Some(disk) = &self.disk {
+            disk.copied();
+        }
+    }
+
     /// After a sync that failed the kernel may have let go of what it was to write, and the next sync says nothing of it. So everything in the
     /// write-ahead log is written again, into the file itself, before anything else is promised.
     fn write_once_more(&mut self) -> Outcome<()> {
+        self.copies();
         let failed = |error: rusqlite::Error| JournalError::sqlite("writing", &self.path, &error);
         let (busy, log, written): (i64, i64, i64) =
             self.connection.query_row("PRAGMA wal_checkpoint(FULL)", [], |r| Ok((r.get(0)?, r.get(1)?, r.get(2)?))).map_err(failed)?;

@@ -72,6 +72,8 @@ pub struct Ledger {
     pub questions: BTreeMap<String, OpenQuestion>,
     pending: Vec<Entry>,
     changes: Vec<Change>,
+    /// Where that began whose end is given and not committed: to everybody else it is open.
+    ending: Vec<u64>,
     /// A batch that the journal did not take for now, and why. Its numbers are given; nothing overtakes it.
     stuck: Option<(Batch, String)>,
 }
@@ -93,6 +95,7 @@ impl Ledger {
             questions: BTreeMap::new(),
             pending: Vec::new(),
             changes: Vec::new(),
+            ending: Vec::new(),
             stuck: None,
         }
     }
@@ -136,6 +139,7 @@ impl Ledger {
     /// Where a snapshot has to end so that everything open is replayed after it.
     pub fn as_of(&self) -> u64 {
         let open = self.messages.values().copied().chain(self.tools.values().map(|t| t.seq)).chain(self.questions.values().map(|q| q.seq));
+        let open = open.chain(self.ending.iter().copied());
         open.filter(|seq| *seq > 0 && *seq <= self.head).min().map_or(self.head, |seq| seq - 1)
     }
 
@@ -198,12 +202,16 @@ impl Ledger {
             self.stuck = None;
         }
         if self.pending.is_empty() && self.changes.is_empty() {
+            self.ending.clear();
             return Ok(true);
         }
         let (entries, changes) = (std::mem::take(&mut self.pending), std::mem::take(&mut self.changes));
         let batch = self.batch(entries, changes);
         match self.write(batch.clone()).await? {
-            None => Ok(true),
+            None => {
+                self.ending.clear();
+                Ok(true)
+            }
             Some(why) => {
                 self.stuck = Some((batch, why));
                 Ok(false)
@@ -265,14 +273,14 @@ impl Ledger {
                 self.tools.insert(tool_call_id.clone(), tool);
             }
             Event::ToolEnd { tool_call_id, .. } => {
-                self.tools.remove(tool_call_id);
+                self.ending.extend(self.tools.remove(tool_call_id).map(|tool| tool.seq));
             }
             Event::AgentInputNeeded { request } => {
                 let question = OpenQuestion { request: request.clone(), seq: 0 };
                 self.questions.insert(request.request_id().to_owned(), question);
             }
             Event::AgentInputResolved { request_id, .. } => {
-                self.questions.remove(request_id);
+                self.ending.extend(self.questions.remove(request_id).map(|question| question.seq));
             }
             _ => {}
         }
@@ -299,6 +307,7 @@ impl Ledger {
                     }
                     "stream.message_end" | "stream.message_discarded" => {
                         entry.prune = self.messages.remove(item).map(|from| Prune { item: item.clone(), from });
+                        self.ending.extend(entry.prune.as_ref().map(|prune| prune.from));
                     }
                     "tool.start" => {
                         if let Some(tool) = item.get(2..).and_then(|id| self.tools.get_mut(id)) {
