@@ -353,17 +353,30 @@ impl Client {
 }
 
 impl Client {
+    /// A command that only reads, sent again while the runner is out of reach, as the refusal says one may: it may just be upgraded.
+    ///
+    /// # Panics
+    /// When it is refused for another reason or for longer than [`PATIENCE`], or the connection goes away.
+    async fn read_out(&mut self, session: &str, command: Value) -> Value {
+        let end = tokio::time::Instant::now() + PATIENCE;
+        loop {
+            let response = self.try_command(session, command.clone()).await.expect("the connection holds");
+            if response["success"] == true {
+                return response["data"].clone();
+            }
+            let away = response["code"] == "runner_unavailable" && tokio::time::Instant::now() < end;
+            assert!(away, "{command} → {response}");
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+    }
+
     /// The whole history of a session, oldest first, page by page.
     pub async fn history(&mut self, session: &str) -> Vec<Value> {
         let mut pages = Vec::new();
         let mut before: Option<u64> = None;
         loop {
-            let page = self
-                .command(
-                    session,
-                    json!({"cmd": "get_messages", "before_idx": before.unwrap_or(i64::MAX.cast_unsigned() >> 11), "limit": 50}),
-                )
-                .await;
+            let before_idx = before.unwrap_or(i64::MAX.cast_unsigned() >> 11);
+            let page = self.read_out(session, json!({"cmd": "get_messages", "before_idx": before_idx, "limit": 50})).await;
             let messages = page["messages"].as_array().unwrap().clone();
             let Some(first) = messages.first() else { break };
             before = first["idx"].as_u64();

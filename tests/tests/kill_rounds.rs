@@ -13,12 +13,16 @@ fn setting(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{name} is a number, not {text:?}")))
 }
 
+/// Where CI begins: it judges a change by the same rounds as the change before; everybody else plays new ones.
+const CI_SEED: u64 = 4_000;
+
 /// `OCTO_SEED`: the first seed; `OCTO_ROUNDS`: how many; `OCTO_ROUNDS_AT_ONCE`: as many as there are cores when it is not said.
 #[tokio::test(flavor = "multi_thread")]
 async fn seeded_rounds_of_killing_whatever_there_is_lose_double_and_reorder_nothing_and_leave_no_orphan() {
     let count = setting("OCTO_ROUNDS").unwrap_or(ROUNDS);
     // One round in five is with real pi, whichever seed comes first.
-    let first = setting("OCTO_SEED").unwrap_or_else(|| u64::from(rand::random::<u32>()) * 1000);
+    let any = || if std::env::var_os("CI").is_some() { CI_SEED } else { u64::from(rand::random::<u32>()) * 1000 };
+    let first = setting("OCTO_SEED").unwrap_or_else(any);
     let cores = std::thread::available_parallelism().map_or(2, std::num::NonZero::get) as u64;
     let at_once = setting("OCTO_ROUNDS_AT_ONCE").unwrap_or(cores).min(count);
     println!("{count} rounds from seed {first} on, {at_once} at once");

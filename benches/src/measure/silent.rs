@@ -8,7 +8,7 @@ use anyhow::{Context, Result, ensure};
 use octo_e2e::{Client, Path, Script};
 
 /// Its own system keeps next to nothing for it, so that what it does not read is octo's.
-const NARROW: Path = Path { source: None, receive_buffer: Some(4096) };
+const NARROW: Path = Path { source: None, receive_buffer: Some(128 * 1024) };
 
 /// Attached, live, and from here on it reads nothing.
 async fn silent(stage: &Stage) -> Result<Client> {

@@ -101,14 +101,25 @@ impl Judge {
         let rest = match &self.url {
             Some(url) => {
                 let rest = format!("{url}/api/chat-history/{session}/messages");
-                let rest = request("GET", &rest, Some(self.client.token()), None).await.expect("octo answers");
-                assert_eq!(rest.status, 200, "{}", rest.json());
-                Some(rest.json().as_array().cloned().unwrap_or_default())
+                Some(self.read_rest(&rest).await.as_array().cloned().unwrap_or_default())
             }
             None => None,
         };
         let epoch = epoch.as_str().unwrap_or_default().to_owned();
         Journal { session, number, epoch, head, rows, history, rest }
+    }
+
+    /// What `GET url` says, asked again while the runner is out of reach: its upgrade may come as late as now.
+    async fn read_rest(&self, url: &str) -> Value {
+        let end = Instant::now() + PATIENCE;
+        loop {
+            let answer = request("GET", url, Some(self.client.token()), None).await.expect("octo answers");
+            if answer.status == 200 {
+                return answer.json();
+            }
+            assert!(answer.status == 503 && Instant::now() < end, "GET {url}: {} {}", answer.status, answer.json());
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
     }
 
     /// Waits until no turn is under way and, when asked, nothing waits for one.

@@ -256,7 +256,7 @@ impl Served {
 
     async fn frame(&mut self, frame: Frame, tasks: &mut JoinSet<()>) -> Result<(), Over> {
         if self.peer.is_none() && matches!(frame, Frame::Request(_) | Frame::Subscribe(_)) {
-            return Err(Over::Refused("an operator's connection asks for upgrades only".to_owned()));
+            return Err(self.refuse(ErrorCode::PermissionDenied, "an operator's connection asks for upgrades only"));
         }
         match frame {
             Frame::Request(request) => self.requests.take(request, tasks).await,
@@ -291,7 +291,7 @@ impl Served {
             | Frame::Event(_)
             | Frame::Ended(_)
             | Frame::Sessions(_)
-            | Frame::Chunk(_) => return Err(Over::Refused("a frame came that only a runner sends".to_owned())),
+            | Frame::Chunk(_) => return Err(self.refuse(ErrorCode::InvalidRequest, "a frame came that only a runner sends")),
         }
         Ok(())
     }
@@ -340,6 +340,12 @@ impl Served {
                 let _ = out.send(Frame::Refused(Refused { code: error.code, reason: error.message })).await;
             }
         });
+    }
+
+    /// Tells the peer why its connection ends. One that does not even read what it was sent is not waited for.
+    fn refuse(&self, code: ErrorCode, reason: &str) -> Over {
+        let _ = self.out.try_send(Frame::Refused(Refused { code, reason: reason.to_owned() }));
+        Over::Refused(reason.to_owned())
     }
 
     /// Sends without making the reader wait for a peer that does not read.

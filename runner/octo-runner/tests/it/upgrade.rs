@@ -312,8 +312,14 @@ echo '{"software":"octo-runner 9","refusal":"the state of the runner is of versi
     }
     client.command("s1", json!({ "cmd": "follow_up", "message": "say after" })).await.unwrap();
     let mut operator = Client::operator(&runner.socket()).await;
-    let id = operator.post(Client::command_body("s1", json!({ "cmd": "get_state" }))).await;
-    assert!(operator.frame().await.is_some_and(|frame| !matches!(&frame, Frame::Response(r) if r.id == id)), "an operator gets no answers");
+    operator.post(Client::command_body("s1", json!({ "cmd": "get_state" }))).await;
+    let mut said = Vec::new();
+    while let Some(frame) = operator.frame().await {
+        said.push(frame);
+    }
+    assert!(said.iter().all(|frame| !matches!(frame, Frame::Response(_))), "an operator gets no answers: {said:?}");
+    let refused = said.iter().any(|frame| matches!(frame, Frame::Refused(why) if why.reason.contains("asks for upgrades only")));
+    assert!(refused, "and hears why: {said:?}");
 
     // And one that can, at the path it was started by, although the file there is another one by now.
     install(Path::new(env!("CARGO_BIN_EXE_octo-runner")), &program);
