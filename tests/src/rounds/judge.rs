@@ -78,7 +78,7 @@ impl Judge {
         self.rests(&session, true).await;
 
         // The newest messages first, then everything from the first number on.
-        self.client.attach(&session).await.expect("nobody kills any more");
+        self.insist(&session, &json!({"cmd": "session.attach"})).await;
         self.client.event(&session, |frame| frame["event"] == "replay.end").await.expect("nobody kills any more");
         let epoch = self.client.checker.cursor(&session).expect("it is attached")["epoch"].clone();
         let from = json!({"cmd": "session.attach", "cursor": {"epoch": epoch, "seq": 0}});
