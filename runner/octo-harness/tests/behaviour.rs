@@ -434,6 +434,44 @@ fn inputs_given_while_it_compacts_are_kept_back_until_it_is_done() {
 }
 
 #[test]
+fn an_input_is_kept_back_until_pi_has_taken_the_one_before_and_begun_with_it() {
+    let prompts = |scene: &Scene| -> Vec<Value> {
+        let mut lines = scene.written();
+        lines.retain(|line| line["type"] == "prompt");
+        lines.into_iter().map(|line| line["message"].clone()).collect()
+    };
+    let mut scene = Scene::ready();
+    scene.input(1, InputKind::Prompt, "first");
+    assert!(scene.input(2, InputKind::Steer, "second").is_empty());
+    assert!(scene.input(3, InputKind::Steer, "third").is_empty());
+    scene.answer("prompt", json!({}));
+    assert_eq!(prompts(&scene), ["first"], "pi took it and prepares it");
+    scene.says(json!({"type": "agent_start"}));
+    assert_eq!(prompts(&scene), ["first", "second"]);
+    scene.echo("first");
+    assert_eq!(prompts(&scene), ["first", "second"], "whether pi is still busy when it comes to the second nobody knows yet");
+    scene.says(json!({"type": "queue_update", "steering": ["second"], "followUp": []}));
+    scene.answer("prompt", json!({}));
+    assert_eq!(prompts(&scene), ["first", "second", "third"]);
+    // What is kept back when pi is told to abort goes to nobody.
+    assert!(scene.input(4, InputKind::Steer, "fourth").is_empty());
+    let outputs = scene.command(5, Command::Abort);
+    assert!(outputs.contains(&Output::Returned { token: 4 }));
+    scene.end();
+}
+
+#[test]
+fn a_refused_input_makes_room_for_the_one_that_was_kept_back() {
+    let mut scene = Scene::ready();
+    scene.input(1, InputKind::Prompt, "first");
+    scene.input(2, InputKind::Prompt, "second");
+    let outputs = scene.refuse("prompt", "no key");
+    assert!(matches!(&outputs[0], Output::Rejected { token: 1, .. }));
+    assert_eq!(scene.written().pop().unwrap()["message"], "second");
+    scene.end();
+}
+
+#[test]
 fn a_fork_gives_its_text_and_then_the_new_handle() {
     let mut scene = Scene::ready();
     scene.command(1, Command::Fork { entry_id: "e".into() });
@@ -451,15 +489,16 @@ fn a_death_closes_everything_and_says_why() {
     scene.says(json!({"type": "tool_execution_start", "toolCallId": "t", "toolName": "bash", "args": {}}));
     scene.says(json!({"type": "extension_ui_request", "id": "q", "method": "input", "title": "?"}));
     scene.command(2, Command::GetStats);
-    scene.input(3, InputKind::Steer, "unanswered");
     scene.input(4, InputKind::Steer, "queued");
     scene.answer("prompt", json!({"disposition": "queued"}));
+    scene.input(3, InputKind::Steer, "unanswered");
+    scene.input(5, InputKind::Steer, "kept back");
     let report = ExitReport { signal: Some(9), stderr_tail: "a\n\nOut of memory\n".into(), ..ExitReport::default() };
     let outputs = scene.exit(report);
     let sentence = "pi was ended by signal 9: a / Out of memory";
     assert!(outputs.contains(&Output::Settled { reason: StopReason::Error, error: Some(sentence.into()) }));
     assert!(outputs.contains(&Output::Event(Event::AgentInputResolved { request_id: "q".into(), by: Some("agent_exit".into()) })));
-    assert!(outputs.contains(&Output::Returned { token: 4 }));
+    assert!(outputs.contains(&Output::Returned { token: 4 }) && outputs.contains(&Output::Returned { token: 5 }));
     assert_eq!(reply(&outputs, 2), Some(Err(ErrorCode::AgentFailed)));
     assert!(outputs.iter().any(|output| matches!(output, Output::Rejected { token: 3, error } if error.code == ErrorCode::AgentFailed)));
 }

@@ -98,7 +98,6 @@ impl Pi {
 
     // Ends a command: its reply, or what happens next.
     fn conclude(&mut self, purpose: Purpose, result: Result<Option<Value>, ProtocolError>, now: i64, out: &mut Outbox) {
-        let compacted = matches!(purpose, Purpose::Compact { .. });
         match (purpose.token(), result) {
             (Some(token), Ok(Some(value))) => self.reply(token, Ok(value), out),
             (Some(token), Err(error)) => self.reply(token, Err(error), out),
@@ -109,9 +108,6 @@ impl Pi {
             // A model list, or totals, that pi cannot give are missing, not fatal.
             (None, Err(_)) => self.ignored += 1,
             (_, Ok(_)) => {}
-        }
-        if compacted {
-            self.release_held(out);
         }
     }
 

@@ -55,7 +55,7 @@ impl Pi {
         let full = || ProtocolError::new(ErrorCode::LimitExceeded, format!("{} inputs wait for {NAME} already", queue::MAX_WAITING));
         if let Some(error) = self.refusal().or_else(|| self.inputs.is_full().then(full)) {
             out.push(Output::Rejected { token: input.token, error });
-        } else if self.compacting || self.requests.waits(|purpose| matches!(purpose, Purpose::Compact { .. })) {
+        } else if self.must_hold() || self.inputs.holds() {
             self.inputs.hold(input);
         } else {
             self.hand_over(input, out);
@@ -76,12 +76,20 @@ impl Pi {
         self.requests.send(Purpose::Input { token: input.token }, "prompt", fields, out);
     }
 
-    /// Compaction is over: what was kept back goes to pi.
+    /// An input that pi gets now would be refused or lost: pi compacts; or it has another one of which it has not said that it takes it, or with which it
+    /// has not begun. pi looks whether it is busy, then prepares the prompt, then begins: a second prompt that comes in between finds it idle too, is
+    /// taken, fails where it begins without a word, and has pi say `agent_settled` in the middle of the first one's run.
+    fn must_hold(&self) -> bool {
+        self.compacting
+            || self.requests.waits(|purpose| matches!(purpose, Purpose::Compact { .. }))
+            || self.inputs.unanswered()
+            || self.run.is_prompted()
+    }
+
+    /// What was kept back goes to pi, as far as it can.
     pub(super) fn release_held(&mut self, out: &mut Outbox) {
-        if self.compacting || self.requests.waits(|purpose| matches!(purpose, Purpose::Compact { .. })) {
-            return;
-        }
-        for input in self.inputs.release() {
+        while !self.gone && !self.must_hold() {
+            let Some(input) = self.inputs.next_held() else { return };
             self.hand_over(input, out);
         }
     }

@@ -72,5 +72,7 @@ impl Pi {
         if let Err(error) = understood {
             self.not_understood(text, &format!("{kind}: {error}"), out);
         }
+        // Here, so that it comes after the same line however the bytes arrive.
+        self.release_held(out);
     }
 }

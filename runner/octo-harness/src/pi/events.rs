@@ -204,7 +204,6 @@ impl Pi {
         if self.run.is_active() {
             self.show(Phase::Generating, None, out);
         }
-        self.release_held(out);
         if ask {
             self.ask_whether_settled(out);
         }

@@ -65,6 +65,8 @@ impl Pi {
         if self.gone {
             return;
         }
+        // It gets nothing any more.
+        let held = self.inputs.release();
         let mut lines = std::mem::take(&mut self.lines);
         lines.finish(|line| {
             // What pi was writing when it ended counts only when it is whole.
@@ -102,7 +104,7 @@ impl Pi {
                 false => Output::Rejected { token: waiting.token, error: error() },
             });
         }
-        for held in self.inputs.release() {
+        for held in held {
             out.push(Output::Returned { token: held.token });
         }
         let shown = self.phase.take().is_some();

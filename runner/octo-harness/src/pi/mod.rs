@@ -13,7 +13,7 @@
 //! - A failed message of the model that pi is going to ask for again is discarded; one that stays ends with `stop_reason` `error` and
 //!   `metadata.error`. Usage is reported for both: it was paid for.
 //! - User messages that nobody gave to the harness (an extension spoke for the user) are `stream.message_end` events of role `user`.
-//! - Inputs given while pi compacts are kept back until it is done: pi refuses or loses them.
+//! - Inputs given while pi compacts, or prepares another one, are kept back until it is done: pi refuses or loses them.
 //!
 //! Never: `queue.changed`, `input.accepted`, `agent.idle`, `agent.error`, `stream.done`: those are the runner's.
 

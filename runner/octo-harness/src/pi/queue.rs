@@ -62,6 +62,17 @@ impl Inputs {
         self.held.push_back(input);
     }
 
+    /// Something is kept back.
+    #[must_use]
+    pub fn holds(&self) -> bool {
+        !self.held.is_empty()
+    }
+
+    /// The first that was kept back.
+    pub fn next_held(&mut self) -> Option<Input> {
+        self.held.pop_front()
+    }
+
     /// Takes what was kept back.
     pub fn release(&mut self) -> VecDeque<Input> {
         std::mem::take(&mut self.held)

@@ -206,6 +206,12 @@ impl Session {
             self.harness.command(token, &Command::Abort, now_ms(), &mut self.outbox);
             return self.outputs(ctx).await;
         }
+        if self.agent.is_stopping() && !self.agent.is_falling_asleep() {
+            // It has been told already, and still says what it said before that. The turn ends with it, and so is this answered.
+            let token = self.token();
+            self.aborts.insert(token, (answer, parked));
+            return Ok(());
+        }
         // The turn waits for its agent, or there is none.
         self.end_turn(StopReason::Aborted, None)?;
         self.ledger.flush().await?;
