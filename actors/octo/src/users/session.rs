@@ -57,6 +57,7 @@ impl Actor for Session {
             "epoch": journal.map(|j| j.epoch.as_str()),
             "seq": journal.and_then(|j| j.log.last_seq()),
             "oldest": journal.and_then(|j| j.log.base_seq()),
+            "held": journal.map(|j| j.log.held()),
             "reach": format!("{:?}", view.reach),
         })
     }
