@@ -6,6 +6,7 @@ use super::pump::{Pump, Stats};
 use super::reader::{Heard, Reader};
 use super::socket::Socket;
 use crate::auth::{Ended, Principal};
+use crate::server::Movement;
 use crate::state::AppState;
 use crate::users::User;
 use futures_util::StreamExt as _;
@@ -36,12 +37,15 @@ pub struct Args {
     pub socket: Mutex<Option<Socket>>,
     /// Touched by the socket too, while a large frame arrives.
     pub heard: Heard,
+    /// Whether the client takes what is written; unknown behind another program's listener.
+    pub movement: Option<Movement>,
     pub connection_id: String,
 }
 
 pub struct Connection {
     stats: Arc<Stats>,
     heard: Heard,
+    movement: Option<Movement>,
     since: Instant,
     _user: User,
 }
@@ -55,6 +59,8 @@ pub enum Msg {
     Closing,
     /// The close took too long, or the peer is silent.
     Overdue,
+    /// While it was being closed the client took nothing for a while.
+    Still,
     /// Takes a new look at itself.
     Look,
 }
@@ -85,16 +91,28 @@ impl Actor for Connection {
             Msg::Read
         })?;
         ctx.spawn_task(attend(args.state.clone(), args.principal.clone(), outbox, heard.clone(), ctx.address().clone()))?;
-        Ok(Self { stats, heard, since: Instant::now(), _user: args.user.clone() })
+        Ok(Self { stats, heard, movement: args.movement.clone(), since: Instant::now(), _user: args.user.clone() })
     }
 
     async fn handle(&mut self, message: Msg, ctx: &Ctx<Msg>) -> Result<(), Failure> {
         match message {
             // The reader stays until the peer has answered the close, so with its end the socket is done with.
             Msg::Read | Msg::Overdue => ctx.stop(),
-            Msg::Written | Msg::Closing => {
+            Msg::Written => {
                 ctx.tell_after(CLOSE_WITHIN, Msg::Overdue)?;
             }
+            Msg::Closing => {
+                ctx.tell_after(CLOSE_WITHIN, Msg::Overdue)?;
+                if let Some(movement) = self.movement.clone() {
+                    ctx.spawn_task(async move {
+                        movement.still().await;
+                        Msg::Still
+                    })?;
+                }
+            }
+            // One that has left is waited for no longer; what it asked for last is still done.
+            Msg::Still if self.stats.left.load(Relaxed) => {}
+            Msg::Still => ctx.stop(),
             Msg::Look => {}
         }
         Ok(())
@@ -118,6 +136,7 @@ impl Actor for Connection {
             Msg::Written => "written",
             Msg::Closing => "closing",
             Msg::Overdue => "overdue",
+            Msg::Still => "still",
             Msg::Look => "look",
         }
     }
