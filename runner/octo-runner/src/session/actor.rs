@@ -43,7 +43,7 @@ pub(super) struct Session {
     pub shared: Arc<Shared>,
     pub entry: Arc<Entry>,
     pub row: SessionRow,
-    pub provision: Provision,
+    pub provision: Arc<Provision>,
     pub ledger: Ledger,
     pub harness: Box<dyn Harness>,
     pub outbox: Outbox,
@@ -197,9 +197,10 @@ impl SessionActor {
 }
 
 impl Session {
-    pub fn new(registry: &Registry, entry: &Arc<Entry>, row: SessionRow) -> Result<Self, Failure> {
+    pub fn new(registry: &Registry, entry: &Arc<Entry>, mut row: SessionRow) -> Result<Self, Failure> {
         let shared = Arc::clone(registry.shared());
-        let provision: Provision = serde_json::from_str(&row.provision)?;
+        // Read once: with many models it is the largest thing of an idle session.
+        let provision: Arc<Provision> = Arc::new(serde_json::from_str(&std::mem::take(&mut row.provision))?);
         let log = match entry.log().filter(|log| log.life == row.key.life) {
             Some(log) => log,
             None => {
@@ -218,7 +219,7 @@ impl Session {
             model: row.model.clone(),
             thinking: row.thinking.as_deref().and_then(|t| serde_json::from_value(Value::from(t)).ok()),
             resume: row.resume.clone().or_else(|| row.config.continue_session.clone()),
-            provision: provision.clone(),
+            provision: Arc::clone(&provision),
         };
         let harness = plan.harness(&shared.options)?;
         Ok(Self {
