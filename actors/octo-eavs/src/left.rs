@@ -174,7 +174,7 @@ impl Left {
     ///
     /// # Errors
     /// What the disk says.
-    pub fn next(&mut self) -> io::Result<Vec<Settled>> {
+    pub fn news(&mut self) -> io::Result<Vec<Settled>> {
         let mut all = Vec::new();
         for line in self.lines()? {
             self.read += line.len() as u64 + 1;
@@ -247,15 +247,15 @@ mod tests {
         let leaving = Leaving::begin(dir.path(), &admin, open("session/a", &[1, u64::MAX])).unwrap();
         leaving.settle(&settled("session/a", 1));
         let mut left = Left::all(dir.path()).pop().unwrap();
-        assert_eq!(left.next().unwrap(), [settled("session/a", 1)]);
-        assert_eq!(left.next().unwrap(), []);
+        assert_eq!(left.news().unwrap(), [settled("session/a", 1)]);
+        assert_eq!(left.news().unwrap(), []);
         let key = KeyName::parse("session/a").unwrap();
         assert_eq!((left.is_over(), left.admin_for(&key)), (false, Some(admin)));
         leaving.settle(&settled("session/a", u64::MAX));
         leaving.sync().unwrap();
         drop(leaving);
         assert!(left.is_over());
-        assert_eq!(left.next().unwrap(), [settled("session/a", u64::MAX)]);
+        assert_eq!(left.news().unwrap(), [settled("session/a", u64::MAX)]);
         assert_eq!(left.admin_for(&key), None);
         left.remove();
         assert!(Left::all(dir.path()).is_empty());
@@ -273,7 +273,7 @@ mod tests {
         // In the middle of a line.
         leaving.pen().file.write_all(b"{\"key\":\"k\",").unwrap();
         let mut left = Left::all(dir.path()).pop().unwrap();
-        assert_eq!(left.next().unwrap(), [settled("k", 2)]);
+        assert_eq!(left.news().unwrap(), [settled("k", 2)]);
         assert_eq!(left.open_requests(), &open("k", &[1]));
         left.remove();
         std::fs::write(dir.path().join(DIRECTORY).join("x.jsonl"), "{\"pid\":1").unwrap();

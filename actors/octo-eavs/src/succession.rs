@@ -65,7 +65,7 @@ impl Registry {
             for mut one in std::mem::take(&mut *left) {
                 // In this order: what comes after the look is read all the same.
                 let is_over = one.is_over();
-                match one.next() {
+                match one.news() {
                     Ok(settled) => settled.iter().for_each(|settled| self.settle_left(settled)),
                     Err(error) => tracing::error!(%error, "what an earlier octo-eavs has settled cannot be read"),
                 }
