@@ -6,7 +6,7 @@ use super::pump::{Pump, Stats};
 use super::reader::{Heard, Reader};
 use super::socket::Socket;
 use crate::auth::{Ended, Principal};
-use crate::server::Movement;
+use crate::server::{Movement, STILL_FOR};
 use crate::state::AppState;
 use crate::users::User;
 use futures_util::StreamExt as _;
@@ -46,6 +46,10 @@ pub struct Connection {
     stats: Arc<Stats>,
     heard: Heard,
     movement: Option<Movement>,
+    /// A close was asked for.
+    closing: bool,
+    /// The pump has written its last.
+    written: bool,
     since: Instant,
     _user: User,
 }
@@ -59,7 +63,7 @@ pub enum Msg {
     Closing,
     /// The close took too long, or the peer is silent.
     Overdue,
-    /// While it was being closed the client took nothing for a while.
+    /// While it was being closed the client took nothing, or said nothing, for a while.
     Still,
     /// Takes a new look at itself.
     Look,
@@ -91,19 +95,31 @@ impl Actor for Connection {
             Msg::Read
         })?;
         ctx.spawn_task(attend(args.state.clone(), args.principal.clone(), outbox, heard.clone(), ctx.address().clone()))?;
-        Ok(Self { stats, heard, movement: args.movement.clone(), since: Instant::now(), _user: args.user.clone() })
+        Ok(Self {
+            stats,
+            heard,
+            movement: args.movement.clone(),
+            closing: false,
+            written: false,
+            since: Instant::now(),
+            _user: args.user.clone(),
+        })
     }
 
     async fn handle(&mut self, message: Msg, ctx: &Ctx<Msg>) -> Result<(), Failure> {
         match message {
             // The reader stays until the peer has answered the close, so with its end the socket is done with.
             Msg::Read | Msg::Overdue => ctx.stop(),
-            Msg::Written => {
+            Msg::Written | Msg::Closing => {
                 ctx.tell_after(CLOSE_WITHIN, Msg::Overdue)?;
-            }
-            Msg::Closing => {
-                ctx.tell_after(CLOSE_WITHIN, Msg::Overdue)?;
-                if let Some(movement) = self.movement.clone() {
+                match message {
+                    Msg::Written => self.written = true,
+                    _ => self.closing = true,
+                }
+                if self.closing && self.written {
+                    // The kernel has all of it: who still wants it gets it.
+                    ctx.tell_after(STILL_FOR, Msg::Still)?;
+                } else if let Some(movement) = self.movement.clone().filter(|_| self.closing) {
                     ctx.spawn_task(async move {
                         movement.still().await;
                         Msg::Still

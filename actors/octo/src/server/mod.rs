@@ -16,7 +16,7 @@ pub use connection::{HEAD_DEADLINE, IDLE_FOR};
 pub use descriptors::{raise_limit, room};
 pub use listener::{BindError, Listener};
 pub(crate) use movement::Movement;
-pub use movement::STILL_FOR;
+pub use movement::{SLOW_FOR, STILL_FOR};
 pub(crate) use places::network;
 pub use places::{Limits, PER_ADDRESS, Place};
 pub use router::router;

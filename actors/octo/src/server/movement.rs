@@ -8,32 +8,52 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::Instant;
 
 /// When octo stops, a connection that takes nothing for so long is closed. Longer than a slow network needs for one round, and short enough that
 /// everybody is back within about a second.
 pub const STILL_FOR: Duration = Duration::from_millis(500);
+/// The same for one that took something until a moment ago: whoever reads slowly, on a machine that is busy, is still to hear that the server goes.
+pub const SLOW_FOR: Duration = Duration::from_secs(2);
 
-/// How often a connection has taken something. Clones share it.
-#[derive(Clone, Default)]
-pub struct Movement(Arc<AtomicU64>);
+/// When a connection last took something. Clones share it.
+#[derive(Clone)]
+pub struct Movement(Arc<Inner>);
+
+struct Inner {
+    since: Instant,
+    /// Milliseconds from then on.
+    last: AtomicU64,
+}
+
+impl Default for Movement {
+    fn default() -> Self {
+        Self(Arc::new(Inner { since: Instant::now(), last: AtomicU64::new(0) }))
+    }
+}
 
 impl Movement {
-    /// Returns when nothing was taken for [`STILL_FOR`], as seen from now on.
+    /// Returns when nothing is taken any more, as seen from now on: for [`STILL_FOR`], or [`SLOW_FOR`] when something was taken until now.
     pub async fn still(&self) {
-        let mut before = self.0.load(Relaxed);
+        let asked = Instant::now();
+        let patience = if self.last() + SLOW_FOR > asked { SLOW_FOR } else { STILL_FOR };
         loop {
-            tokio::time::sleep(STILL_FOR).await;
-            let now = self.0.load(Relaxed);
-            if now == before {
+            let until = self.last().max(asked) + patience;
+            if until <= Instant::now() {
                 return;
             }
-            before = now;
+            tokio::time::sleep_until(until).await;
         }
+    }
+
+    fn last(&self) -> Instant {
+        self.0.since + Duration::from_millis(self.0.last.load(Relaxed))
     }
 
     fn taken(&self, written: &Poll<io::Result<usize>>) {
         if matches!(written, Poll::Ready(Ok(1..))) {
-            self.0.fetch_add(1, Relaxed);
+            let now = u64::try_from(self.0.since.elapsed().as_millis()).unwrap_or(u64::MAX);
+            self.0.last.store(now, Relaxed);
         }
     }
 }
@@ -89,26 +109,32 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-    use tokio::time::Instant;
 
     #[tokio::test(start_paused = true)]
-    async fn a_connection_is_still_when_nothing_of_it_was_taken_for_a_while_and_not_before() {
+    async fn who_took_nothing_for_long_is_still_soon_and_who_takes_something_now_and_then_is_not() {
         let (ours, mut theirs) = tokio::io::duplex(16);
         let movement = Movement::default();
         let mut ours = Moving::new(ours, movement.clone());
         let writing = tokio::spawn(async move { ours.write_all(&[7; 1000]).await });
-        let began = Instant::now();
-        let still = tokio::spawn(async move {
-            movement.still().await;
-            began.elapsed()
-        });
+        let still = |movement: &Movement| {
+            let (movement, began) = (movement.clone(), Instant::now());
+            tokio::spawn(async move {
+                movement.still().await;
+                began.elapsed()
+            })
+        };
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        assert_eq!(still(&movement).await.unwrap(), STILL_FOR);
+        theirs.read_exact(&mut [0; 16]).await.unwrap();
+        tokio::task::yield_now().await;
+        let slow = still(&movement);
         for _ in 0..10 {
-            tokio::time::sleep(STILL_FOR * 4 / 5).await;
+            tokio::time::sleep(SLOW_FOR * 4 / 5).await;
             theirs.read_exact(&mut [0; 16]).await.unwrap();
         }
         // From here on it takes nothing.
-        let lasted = still.await.unwrap();
-        assert!(lasted >= STILL_FOR * 8 && lasted <= STILL_FOR * 11, "{lasted:?}");
+        let lasted = slow.await.unwrap();
+        assert!(lasted >= SLOW_FOR * 8 && lasted <= SLOW_FOR * 10, "{lasted:?}");
         assert!(!writing.is_finished());
     }
 }
