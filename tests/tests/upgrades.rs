@@ -236,3 +236,41 @@ async fn an_upgrade_that_cannot_be_says_why_and_changes_nothing() {
     let nobody = fails(&["--user", "nobody"]).await;
     assert!(nobody.contains("does not run"), "{nobody}");
 }
+
+/// octo-eavs holds every stream of every agent: told to end, it ends none, and the next one is there before the last answer is over.
+#[tokio::test(flavor = "multi_thread")]
+async fn octo_eavs_is_replaced_in_the_middle_of_an_answer_which_goes_on_while_the_next_one_serves() {
+    let instance = Instance::started().await;
+    let mut client = Client::connect(&instance).await;
+    for session in ["ses_1", "ses_2"] {
+        client.create(session, &instance.workspace()).await;
+    }
+    let old = instance.daemons("octo-eavs").pop().expect("octo-eavs runs");
+    let answer = Turn::text(["word"; 400].join(" ")).slowly(400, 20);
+    let prompt = demo_prompt("Speak at length.", std::slice::from_ref(&answer));
+    client.command("ses_1", json!({"cmd": "prompt", "message": prompt})).await;
+    client.event("ses_1", |frame| frame["event"] == "stream.text_delta").await.unwrap();
+    old.signal(nix::sys::signal::Signal::SIGTERM);
+    // Nobody asks for it: octo does it by itself.
+    until("the next one is there beside the old one", || {
+        let now = instance.daemons("octo-eavs");
+        (now.len() == 2 && now.contains(&old)).then_some(())
+    })
+    .await;
+    // A new session gets its key, and one that was there goes on with its own, while the old one still speaks.
+    client.create("ses_3", &instance.workspace()).await;
+    for session in ["ses_2", "ses_3"] {
+        let prompt = demo_prompt("Speak.", &[Turn::text("Short.")]);
+        client.command(session, json!({"cmd": "prompt", "message": prompt})).await;
+        until_idle(&instance, &mut client, session).await;
+        assert_eq!(client.history(session).await[1]["parts"][0]["text"], "Short.");
+    }
+    assert!(old.is_alive(), "the answer was over too soon to show anything");
+    until_idle(&instance, &mut client, "ses_1").await;
+    let history = client.history("ses_1").await;
+    assert_eq!(history.len(), 2, "the answer was not tried again: {history:?}");
+    assert_eq!(history[1]["parts"][0]["text"], answer.said());
+    client.checker.agrees_with("ses_1", &history);
+    until("the old one has ended", || (!old.is_alive()).then_some(())).await;
+    assert_eq!(instance.daemons("octo-eavs").len(), 1);
+}

@@ -2,13 +2,16 @@
 //!
 //! One writer appends frames and never waits; any number of readers keep a position each and read when the head
 //! moves. What a reader has not read costs nothing: behind the ring's tail it is told so, and catches up from the
-//! journal. Promises: inside the ring the sequenced frames have no gap and no double; count and bytes are bounded.
+//! journal. Promises: inside the ring the sequenced frames have no gap and no double; count and bytes are bounded; one that
+//! nothing happens in holds next to nothing.
 
 use std::collections::VecDeque;
 use std::sync::{PoisonError, RwLock, RwLockReadGuard};
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 /// One frame, ready for the wire; clones share its bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -72,6 +75,17 @@ struct Ring {
     floor: Option<u64>,
     /// The last sequence number appended.
     last: Option<u64>,
+    /// How it was when it was last looked whether anything happens.
+    look: Option<Look>,
+}
+
+/// One look at a ring.
+#[derive(Clone, Copy)]
+struct Look {
+    head: u64,
+    last: Option<u64>,
+    /// Since when `last` has been what it is.
+    since: Instant,
 }
 
 impl EventLog {
@@ -89,7 +103,7 @@ impl EventLog {
     }
 
     fn with(limits: LogLimits, seq: Option<u64>) -> Self {
-        let ring = Ring { entries: VecDeque::new(), bytes: 0, base: 0, floor: seq, last: seq };
+        let ring = Ring { entries: VecDeque::new(), bytes: 0, base: 0, floor: seq, last: seq, look: None };
         Self { ring: RwLock::new(ring), head: watch::Sender::new(0), limits }
     }
 
@@ -131,6 +145,29 @@ impl EventLog {
     /// As [`EventLog::reset`], continuing after `last_seq`.
     pub fn reset_following(&self, last_seq: u64) {
         self.reset_with(Some(last_seq));
+    }
+
+    /// Gives memory back where nothing happens; to be called now and then. Once no sequenced frame has come for `quiet`, frames that were there at the call before are
+    /// evicted, as by the limits: who has read them notices nothing, who has not reads the journal. What is shown and never journalled (a heartbeat, say) goes on coming,
+    /// and would fill the ring of an idle session to its limits otherwise.
+    pub fn rest(&self, quiet: Duration) {
+        let now = Instant::now();
+        let mut ring = self.write();
+        let before = ring.look;
+        let since = before.filter(|look| look.last == ring.last).map_or(now, |look| look.since);
+        ring.look = Some(Look { head: ring.head(), last: ring.last, since });
+        if let Some(look) = before.filter(|_| now - since >= quiet) {
+            while ring.base < look.head && ring.evict() {}
+            let held = ring.entries.len();
+            ring.entries.shrink_to(held);
+        }
+    }
+
+    /// Frames held, and their bytes.
+    #[must_use]
+    pub fn held(&self) -> (usize, usize) {
+        let ring = self.read_lock();
+        (ring.entries.len(), ring.bytes)
     }
 
     fn reset_with(&self, seq: Option<u64>) {
@@ -240,22 +277,24 @@ impl Ring {
         }
         self.bytes = self.bytes.saturating_add(frame.bytes.len());
         self.entries.push_back(Entry { upto: self.last.unwrap_or(0), frame });
-        while self.entries.len() > limits.max_frames || self.bytes > limits.max_bytes {
-            let Some(evicted) = self.entries.pop_front() else {
-                break;
-            };
-            self.base += 1;
-            self.bytes -= evicted.frame.bytes.len();
-            if evicted.frame.seq != 0 {
-                self.floor = Some(evicted.frame.seq);
-            }
+        while (self.entries.len() > limits.max_frames || self.bytes > limits.max_bytes) && self.evict() {}
+    }
+
+    /// Lets go of the oldest frame; false when there is none.
+    fn evict(&mut self) -> bool {
+        let Some(evicted) = self.entries.pop_front() else { return false };
+        self.base += 1;
+        self.bytes -= evicted.frame.bytes.len();
+        if evicted.frame.seq != 0 {
+            self.floor = Some(evicted.frame.seq);
         }
+        true
     }
 
     /// One position is skipped, so that a reader at the head is behind like any other.
     fn reset(&mut self, seq: Option<u64>) {
         self.base = self.head() + 1;
-        self.entries.clear();
+        self.entries = VecDeque::new();
         self.bytes = 0;
         self.floor = seq;
         self.last = seq;

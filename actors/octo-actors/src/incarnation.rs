@@ -179,7 +179,7 @@ impl<A: Actor> Life<A> {
         let now = Instant::now();
         let take = self.changed && self.due() <= now;
         if take && let Some(actor) = &self.actor {
-            self.row.snapshot.put(actor.inspect(), now);
+            self.row.snapshot.put(&actor.inspect(), now);
             self.snapshot = Some(now);
             self.changed = false;
         }

@@ -32,15 +32,17 @@ pub(crate) struct SnapshotCell(ArcSwapOption<Snapshot>);
 
 struct Snapshot {
     taken: Instant,
-    value: Value,
+    /// Its JSON: a fraction of what the value takes in memory, and most are never looked at.
+    text: Box<str>,
 }
 
 impl SnapshotCell {
-    pub fn put(&self, value: Value, taken: Instant) {
-        self.0.store(Some(Arc::new(Snapshot { taken, value })));
+    pub fn put(&self, value: &Value, taken: Instant) {
+        self.0.store(Some(Arc::new(Snapshot { taken, text: value.to_string().into() })));
     }
 
     pub fn read(&self) -> (Value, Option<Duration>) {
-        self.0.load().as_ref().map_or((Value::Null, None), |s| (s.value.clone(), Some(s.taken.elapsed())))
+        let snapshot = self.0.load();
+        snapshot.as_ref().map_or((Value::Null, None), |s| (serde_json::from_str(&s.text).unwrap_or_default(), Some(s.taken.elapsed())))
     }
 }

@@ -20,7 +20,7 @@ pub enum Restart {
 pub struct Intensity {
     /// Restarts allowed in the period.
     pub max: u32,
-    /// The sliding window. An incarnation that lived this long also starts the back-off over.
+    /// The sliding window. After an incarnation that lived this long the next restart comes at once again.
     pub period: Duration,
 }
 
@@ -32,7 +32,7 @@ impl Intensity {
     }
 
     /// Restart for ever: for links and services whose other side may be away for days. Give such a kind a back-off.
-    /// An incarnation that lived 60 s starts the back-off over.
+    /// After an incarnation that lived 60 s the next restart comes at once again.
     pub const UNLIMITED: Self = Self { max: u32::MAX, period: Duration::from_secs(60) };
 }
 
@@ -57,7 +57,8 @@ pub struct Kind {
     pub intensity: Intensity,
     /// What happens beyond that.
     pub on_exceeded: OnExceeded,
-    /// The wait before each restart.
+    /// The wait before each restart but the first, which comes at once: most failures happen once, and who waits for the actor shall not
+    /// wait for a timer.
     pub backoff: Backoff,
     /// Messages that may wait in the mailbox; one more gets `Busy`.
     pub mailbox: usize,
@@ -71,7 +72,7 @@ pub struct Kind {
 }
 
 impl Kind {
-    /// A kind with the house's defaults: 3 restarts in 60 s, then escalate; back-off 100 ms → 30 s;
+    /// A kind with the house's defaults: 3 restarts in 60 s, then escalate; the first at once, then a back-off of 100 ms → 30 s;
     /// mailbox 256; stuck after 5 s; stops within 5 s.
     #[must_use]
     pub const fn new(name: &'static str, restart: Restart) -> Self {
@@ -174,7 +175,7 @@ impl std::fmt::Display for Kind {
             (_, max) => write!(f, "{max} in {:?} | {} | ", intensity.period, format!("{on_exceeded:?}").to_lowercase())?,
         }
         if *restart != Restart::Temporary {
-            write!(f, "{:?} → {:?} | ", backoff.min, backoff.max)?;
+            write!(f, "at once, {:?} → {:?} | ", backoff.min, backoff.max)?;
         }
         write!(f, "{mailbox} | {stuck_after:?}")?;
         match restart_stuck {

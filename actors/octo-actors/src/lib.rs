@@ -41,7 +41,7 @@
 //! counter.tell(Msg::Add(2))?;
 //! assert_eq!(counter.ask(Msg::Total, Duration::from_secs(1)).await?, 42);
 //! counter.tell(Msg::Crash)?;
-//! tokio::time::sleep(Duration::from_secs(1)).await; // its back-off
+//! tokio::time::sleep(Duration::from_secs(1)).await; // it is back at once, but not yet
 //! assert_eq!(counter.ask(Msg::Total, Duration::from_secs(1)).await?, 40);
 //! assert_eq!(system.directory().list()[0].restarts, 1);
 //! system.shutdown(Duration::from_secs(5)).await;

@@ -92,7 +92,8 @@ impl Nursery {
 pub(crate) struct Brood {
     myself: ActorRef<Command>,
     roots: Roots,
-    pub(crate) children: HashMap<ActorPath, Child>,
+    /// Boxed, as a table has room for more than there are.
+    pub(crate) children: HashMap<ActorPath, Box<Child>>,
     paths: HashMap<ActorId, ActorPath>,
     started: u64,
     pub(crate) closing: Option<Closing>,
@@ -199,7 +200,7 @@ impl Brood {
         }
         self.started += 1;
         let path = row.path.clone();
-        let child = Child::new(recipe, row, self.started);
+        let child = Box::new(Child::new(recipe, row, self.started));
         self.children.insert(path.clone(), child);
         self.launch(&path, false).await;
         Ok(())
@@ -290,14 +291,14 @@ impl Brood {
             Exit::Failed(error) => Some(error),
         };
         if again && self.closing.is_none() {
-            return self.retry(path, error.unwrap_or_else(|| "ended".to_owned()));
+            return self.retry(path, error.unwrap_or_else(|| "ended".to_owned())).await;
         }
         self.remove(path, error);
         Ok(())
     }
 
-    /// One more incarnation after a wait, if its intensity allows.
-    fn retry(&mut self, path: &ActorPath, error: String) -> Result<(), Failure> {
+    /// One more incarnation, if its intensity allows: the first at once, further ones after a wait.
+    async fn retry(&mut self, path: &ActorPath, error: String) -> Result<(), Failure> {
         let Some(child) = self.children.get_mut(path) else {
             return Ok(());
         };
@@ -308,12 +309,17 @@ impl Brood {
         if now - child.born >= kind.intensity.period {
             child.step = 0;
         }
-        let after = kind.backoff.delay(child.step);
+        let after = child.step.checked_sub(1).map_or(Duration::ZERO, |repeat| kind.backoff.delay(repeat));
         child.step = child.step.saturating_add(1);
         child.phase = Phase::Waiting;
         child.row.set_state(ActorState::Restarting);
         tracing::warn!(path = %path, error, ?after, "actor restarts");
         self.roots.directory.tell_hook(&child.row, Lifecycle::Restarting { error, after });
+        if after.is_zero() {
+            // Without the timer, which takes a millisecond for no time at all.
+            self.launch(path, true).await;
+            return Ok(());
+        }
         let (path, generation) = (path.clone(), child.generation);
         self.later(now + after, Command::Due { path, generation });
         Ok(())
@@ -395,7 +401,7 @@ impl Brood {
     }
 
     async fn restart(&mut self, path: ActorPath, reply: oneshot::Sender<Result<(), RestartError>>) {
-        match self.children.get_mut(&path) {
+        match self.children.get_mut(&path).map(Box::as_mut) {
             Some(Child { phase: Phase::Alive(_) | Phase::Stopping { again: true, .. }, row, restart_replies, .. }) => {
                 let by = Instant::now() + row.kind.stop_within;
                 restart_replies.push(reply);

@@ -7,6 +7,7 @@
 //! | `GET /admin/keys`, `GET /admin/keys/{name}` | | keys with their usage |
 //! | `DELETE /admin/keys/{name}` | | 204; refused and cut from now on |
 //! | `GET /admin/providers` | | providers, models, whether there is a key; never a key |
+//! | `GET /admin/end` | | `{ending}`: true as soon as this octo-eavs ends and the next one may start; false after 10 s |
 //! | `GET /admin/actors` | | the supervision tree: rows and snapshots |
 //! | `POST /admin/actors/restart` | `{path}` | 204; requests under way go on |
 //! | `POST /admin/reload` | `{env?: {NAME: value}}` or nothing | the providers |
@@ -31,7 +32,7 @@ use time::OffsetDateTime;
 use crate::app::{App, health};
 use crate::config::{Credential, DEMO};
 use crate::key::{KeyHash, KeyName, Permissions, VirtualKey};
-use crate::limits::ADMIN_BODY_LIMIT_BYTES;
+use crate::limits::{ADMIN_BODY_LIMIT_BYTES, ATTENTION};
 use crate::record::KeyRecord;
 use crate::registry::RegistryError;
 use crate::store::StoreError;
@@ -44,6 +45,7 @@ pub fn router(app: Arc<App>, directory: Directory) -> Router {
         .route("/admin/keys/{name}", get(one).put(put).delete(remove))
         .route("/admin/providers", get(providers))
         .route("/admin/reload", post(reload))
+        .route("/admin/end", get(end))
         .route(
             "/admin/actors",
             get({
@@ -76,6 +78,7 @@ impl From<RegistryError> for AdminError {
             RegistryError::HashTaken => (StatusCode::CONFLICT, "hash_taken"),
             RegistryError::Full => (StatusCode::INSUFFICIENT_STORAGE, "too_many_keys"),
             RegistryError::Busy => (StatusCode::SERVICE_UNAVAILABLE, "busy"),
+            RegistryError::Ending => (StatusCode::SERVICE_UNAVAILABLE, "ending"),
             RegistryError::Store(StoreError::Full(_)) => (StatusCode::INSUFFICIENT_STORAGE, "disk_full"),
             RegistryError::Store(_) => (StatusCode::INTERNAL_SERVER_ERROR, "store_failed"),
         };
@@ -225,6 +228,12 @@ async fn remove(State(app): State<Arc<App>>, Path(text): Path<String>) -> Result
 
 fn unknown(name: &KeyName) -> AdminError {
     AdminError(StatusCode::NOT_FOUND, "not_found", format!("there is no key {name}"))
+}
+
+/// Whoever looks after this process need not ask again and again whether it is still there.
+async fn end(State(app): State<Arc<App>>) -> Json<Value> {
+    let ending = tokio::time::timeout(ATTENTION, app.gone().cancelled()).await.is_ok();
+    Json(json!({"ending": ending}))
 }
 
 async fn providers(State(app): State<Arc<App>>) -> Json<Value> {

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
 
 use crate::config::{Catalog, ConfigError};
 use crate::demo::Demo;
@@ -56,6 +57,7 @@ pub struct App {
     env: Mutex<HashMap<String, String>>,
     started: OffsetDateTime,
     draining: AtomicBool,
+    gone: CancellationToken,
 }
 
 impl App {
@@ -71,6 +73,7 @@ impl App {
             env: Mutex::default(),
             started: OffsetDateTime::now_utc(),
             draining: AtomicBool::new(false),
+            gone: CancellationToken::new(),
         })
     }
 
@@ -93,6 +96,11 @@ impl App {
     /// From now on health says `draining`.
     pub fn drain(&self) {
         self.draining.store(true, Ordering::Relaxed);
+    }
+
+    /// Cancelled when the sockets and the store are free for the next octo-eavs.
+    pub fn gone(&self) -> &CancellationToken {
+        &self.gone
     }
 }
 

@@ -15,6 +15,7 @@
 //! | [`app`], [`config`], [`models`] | shared state, providers |
 //! | [`proxy`], [`upstream`], [`meter`] | one request's way there and back |
 //! | [`key`], [`record`], [`store`], [`registry`] | virtual keys, budgets, counters |
+//! | [`succession`], [`left`] | from the one that ends to the next |
 //! | [`usage`], [`sniff`], [`dialect`] | what is read beside the bytes |
 //! | [`demo`] | the demonstration model |
 //! | [`admin`] | octo's side |
@@ -26,6 +27,7 @@ pub mod demo;
 pub mod dialect;
 pub mod door;
 pub mod key;
+pub mod left;
 pub mod limits;
 pub mod listener;
 pub mod meter;
@@ -36,6 +38,7 @@ pub mod registry;
 pub mod server;
 pub mod sniff;
 pub mod store;
+pub mod succession;
 pub mod upstream;
 pub mod usage;
 

@@ -38,6 +38,9 @@ pub const USAGE_BODY_BYTES: usize = 16 * 1024 * 1024;
 /// How much of an error answer is held to look for a provider key in it.
 pub const ERROR_BODY_BYTES: usize = 1024 * 1024;
 
+/// How long a question whether this octo-eavs ends stays unanswered while it does not.
+pub const ATTENTION: Duration = Duration::from_secs(10);
+
 /// Virtual keys in the store; a further one is refused with 507.
 pub const MAX_KEYS: usize = 100_000;
 

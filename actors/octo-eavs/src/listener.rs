@@ -55,8 +55,8 @@ pub enum ListenError {
 
 /// A bound listener. A Unix socket's file is removed when it is dropped, if it is still this one.
 pub enum Listener {
-    /// A Unix socket.
-    Unix(UnixListener, SocketFile),
+    /// A Unix socket. Its file goes first: while somebody listens there, nobody takes the place.
+    Unix(SocketFile, UnixListener),
     /// TCP, with the port that the system chose.
     Tcp(TcpListener, SocketAddr),
 }
@@ -107,7 +107,7 @@ impl Listener {
     /// Where it is.
     pub fn place(&self) -> Place {
         match self {
-            Self::Unix(_, file) => Place::Unix(file.path.clone()),
+            Self::Unix(file, _) => Place::Unix(file.path.clone()),
             Self::Tcp(_, address) => Place::Tcp(*address),
         }
     }
@@ -142,7 +142,7 @@ impl Listener {
         std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).map_err(failed)?;
         let inode = std::fs::symlink_metadata(path).map_err(failed)?.ino();
         let file = SocketFile { path: path.to_owned(), inode };
-        Ok(Self::Unix(listener, file))
+        Ok(Self::Unix(file, listener))
     }
 
     /// Binds a TCP address.
@@ -157,9 +157,12 @@ impl Listener {
     pub async fn serve(self, router: Router, peers: Peers, stop: CancellationToken, tracker: TaskTracker) {
         let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
         loop {
-            let Ok(permit) = Arc::clone(&places).acquire_owned().await else {
-                return;
+            let permit = tokio::select! {
+                biased;
+                () = stop.cancelled() => return,
+                permit = Arc::clone(&places).acquire_owned() => permit,
             };
+            let Ok(permit) = permit else { return };
             let accepted = tokio::select! {
                 biased;
                 () = stop.cancelled() => return,
@@ -185,7 +188,7 @@ impl Listener {
 
     async fn accept(&self, peers: Peers) -> io::Result<Option<Box<dyn Io>>> {
         match self {
-            Self::Unix(listener, _) => {
+            Self::Unix(_, listener) => {
                 let (stream, _) = listener.accept().await?;
                 if peers == Peers::Own {
                     let uid = stream.peer_cred()?.uid();

@@ -90,13 +90,14 @@ impl Usage {
         self.window_nano = self.window_nano.saturating_add(nano);
     }
 
-    /// After a crash: what was reserved counts as spent, because the provider may well have charged for it.
-    pub fn recover(&mut self) -> bool {
-        let open = std::mem::take(&mut self.reserved);
-        for nano in open.values() {
+    /// After a crash: what was reserved counts as spent, because the provider may well have charged for it. Of `which` reservations that is so.
+    pub fn recover(&mut self, which: impl Fn(u64) -> bool) -> bool {
+        let open: Vec<(u64, u64)> = self.reserved.iter().map(|(id, nano)| (*id, *nano)).filter(|(id, _)| which(*id)).collect();
+        for (id, nano) in &open {
+            self.reserved.remove(id);
             self.add(Tokens::default(), *nano);
             self.failed += 1;
-            self.estimated += 1;
+            self.estimated += u64::from(*nano > 0);
         }
         !open.is_empty()
     }
@@ -159,8 +160,11 @@ mod tests {
         usage.reserved.insert(1, 300);
         usage.reserved.insert(2, 400);
         assert_eq!(usage.committed(), 700);
-        assert!(usage.recover());
-        assert_eq!((usage.spent_nano, usage.committed(), usage.failed), (700, 700, 2));
-        assert!(!usage.recover());
+        usage.reserved.insert(3, 0);
+        assert!(usage.recover(|id| id != 2));
+        assert_eq!((usage.spent_nano, usage.committed(), usage.failed, usage.estimated), (300, 700, 2, 1));
+        assert!(usage.recover(|_| true));
+        assert_eq!((usage.spent_nano, usage.committed(), usage.failed, usage.estimated), (700, 700, 3, 2));
+        assert!(!usage.recover(|_| true));
     }
 }

@@ -11,22 +11,24 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use http::StatusCode;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use time::OffsetDateTime;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio_util::sync::CancellationToken;
 
 use crate::dialect::Refusal;
-use crate::key::{KeyHash, KeyName};
+use crate::key::{BudgetWindow, KeyHash, KeyName};
+use crate::left::{Leaving, Left, Settled};
 use crate::limits::{MAX_KEYS, MAX_STREAMS_PER_KEY};
 use crate::record::{KeyRecord, Usage};
 use crate::store::{Store, StoreError};
 use crate::usage::Tokens;
 
-/// Why a key was not registered.
 /// How long a change of a key waits for the one before it.
 const TURN: Duration = Duration::from_secs(10);
 
+/// Why a key was not registered.
 #[derive(Debug, thiserror::Error)]
 pub enum RegistryError {
     /// Another key has this secret.
@@ -38,6 +40,9 @@ pub enum RegistryError {
     /// The disk holds other writes up.
     #[error("other changes of keys have been waiting for the disk for {TURN:?}: look at the disk, then try again")]
     Busy,
+    /// The store is another one's.
+    #[error("this octo-eavs is ending and changes no keys any more: ask the next one")]
+    Ending,
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -52,8 +57,8 @@ pub struct Key {
 }
 
 #[derive(Debug)]
-struct State {
-    usage: Usage,
+pub(crate) struct State {
+    pub usage: Usage,
     bucket: f64,
     filled: Instant,
     streams: u32,
@@ -96,7 +101,7 @@ impl Key {
         })
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    pub(crate) fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -107,25 +112,41 @@ struct Index {
     by_name: HashMap<KeyName, Arc<Key>>,
 }
 
+/// Where counters are written.
+#[derive(Debug)]
+pub(crate) enum Books {
+    /// Into the store, which is this process's.
+    Own(Arc<Store>),
+    /// For the next octo-eavs, whose the store is; nothing when no request was under way.
+    Left(Option<Leaving>),
+}
+
 /// All keys, over the store.
 #[derive(Debug)]
 pub struct Registry {
-    store: Store,
+    pub(crate) books: RwLock<Books>,
+    /// What earlier ones have left, and have not settled yet.
+    pub(crate) left: Mutex<Vec<Left>>,
+    /// Nothing begins any more.
+    pub(crate) closing: AtomicBool,
     index: RwLock<Index>,
     /// The turn of one admin write, so that memory and store agree. Whoever waits for it longer than [`TURN`] is refused.
     turn: Semaphore,
+    /// The number of the next reservation. It begins anywhere, so that no octo-eavs gives a number that another one may still settle.
     reservations: AtomicU64,
     /// Counters were not written for want of room; [`Registry::catch_up`] writes them.
     missed: AtomicBool,
 }
 
 impl Registry {
-    /// Loads the keys; reservations that a crash left open are counted as spent.
+    /// Loads the keys; reservations that a crash left open are counted as spent, those of a process that still serves them are not.
     pub fn open(store: Store) -> Result<Self, StoreError> {
         let mut index = Index::default();
         let mut missed = false;
+        let left = Left::all(store.data_dir());
         for (record, mut usage) in store.load()? {
-            if usage.recover() {
+            let open = |id| left.iter().any(|l| l.open_requests().get(&record.name).is_some_and(|ids| ids.contains(&id)));
+            if usage.recover(|id| !open(id)) {
                 match store.put_usage(record.name.as_str(), &usage) {
                     Err(StoreError::Full(_)) => missed = true,
                     written => written?,
@@ -135,7 +156,15 @@ impl Registry {
             index.by_hash.insert(record.key_hash, Arc::clone(&key));
             index.by_name.insert(record.name, key);
         }
-        Ok(Self { store, index: RwLock::new(index), turn: Semaphore::new(1), reservations: AtomicU64::new(1), missed: missed.into() })
+        Ok(Self {
+            books: RwLock::new(Books::Own(Arc::new(store))),
+            left: Mutex::new(left),
+            closing: AtomicBool::new(false),
+            index: RwLock::new(index),
+            turn: Semaphore::new(1),
+            reservations: AtomicU64::new(rand::random()),
+            missed: missed.into(),
+        })
     }
 
     /// The key of a presented secret.
@@ -155,13 +184,22 @@ impl Registry {
         keys
     }
 
-    async fn turn(&self) -> Result<SemaphorePermit<'_>, RegistryError> {
+    /// The store, as long as it is this process's. Held across an await only by whoever has the turn.
+    pub(crate) fn own_store(&self) -> Option<Arc<Store>> {
+        match &*self.books.read().unwrap_or_else(PoisonError::into_inner) {
+            Books::Own(store) => Some(Arc::clone(store)),
+            Books::Left(_) => None,
+        }
+    }
+
+    pub(crate) async fn turn(&self) -> Result<SemaphorePermit<'_>, RegistryError> {
         tokio::time::timeout(TURN, self.turn.acquire()).await.ok().and_then(Result::ok).ok_or(RegistryError::Busy)
     }
 
     /// Registers a key or changes it; true if it is new. A changed hash makes the old secret invalid at once.
     pub async fn put(&self, mut record: KeyRecord) -> Result<(Arc<Key>, bool), RegistryError> {
         let _turn = self.turn().await?;
+        let store = self.own_store().ok_or(RegistryError::Ending)?;
         let (old, holder, count) = self.read(|index| {
             let holder = index.by_hash.get(&record.key_hash).cloned();
             (index.by_name.get(&record.name).cloned(), holder, index.by_name.len())
@@ -175,13 +213,14 @@ impl Registry {
             if record == *before {
                 return Ok((key, false));
             }
-            self.store.put_key(&record).await?;
+            store.put_key(&record).await?;
             if before.key_hash == record.key_hash {
                 key.record.store(Arc::new(record));
                 return Ok((key, false));
             }
             let usage = key.state().usage.clone();
             key.revoked.cancel();
+            self.revoke_left(&record.name).await;
             let renewed = Key::new(record, usage);
             self.write(|index| {
                 index.by_hash.remove(&before.key_hash);
@@ -192,7 +231,7 @@ impl Registry {
         if count >= MAX_KEYS {
             return Err(RegistryError::Full);
         }
-        self.store.put_key(&record).await?;
+        store.put_key(&record).await?;
         let key = Key::new(record, Usage::default());
         self.write(|index| insert(index, &key));
         Ok((key, true))
@@ -209,8 +248,11 @@ impl Registry {
         if let Some(key) = &gone {
             key.revoked.cancel();
         }
-        // Also when it is unknown here: an earlier attempt may have failed at the disk.
-        self.store.remove_key(name.as_str()).await?;
+        self.revoke_left(name).await;
+        // Also when it is unknown here: an earlier attempt may have failed at the disk. One that ends only ends the key's streams.
+        if let Some(store) = self.own_store() {
+            store.remove_key(name.as_str()).await?;
+        }
         Ok(gone.is_some())
     }
 
@@ -221,6 +263,10 @@ impl Registry {
         let now = OffsetDateTime::now_utc();
         let id = self.reservations.fetch_add(1, Ordering::Relaxed);
         let mut state = key.state();
+        if self.closing.load(Ordering::Acquire) {
+            let text = "this octo-eavs is ending and the next one starts: try again";
+            return Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "ending", text).after(1));
+        }
         if state.streams >= MAX_STREAMS_PER_KEY {
             let text = format!("{MAX_STREAMS_PER_KEY} requests are under way with this key: wait for one to end");
             return Err(Refusal::new(StatusCode::TOO_MANY_REQUESTS, "too_many_streams", text).after(1));
@@ -251,9 +297,8 @@ impl Registry {
         state.streams += 1;
         state.usage.requests += 1;
         state.usage.last_request = Some(now.unix_timestamp());
-        if nano > 0 {
-            state.usage.reserved.insert(id, nano);
-        }
+        // Also of a request that costs nothing: it may be for another process to settle.
+        state.usage.reserved.insert(id, nano);
         self.save(key, &state.usage);
         drop(state);
         Ok(Ticket { registry: Arc::clone(self), key: Arc::clone(key), id, settled: false })
@@ -261,7 +306,12 @@ impl Registry {
 
     /// Writes the counters that found no room, when there is some again.
     pub fn catch_up(&self) {
-        if !self.store.has_room() || !self.missed.swap(false, Ordering::AcqRel) {
+        let has_room = match &*self.books.read().unwrap_or_else(PoisonError::into_inner) {
+            Books::Own(store) => store.has_room(),
+            // What waits there is tried again with whatever comes, and at the end.
+            Books::Left(_) => false,
+        };
+        if !has_room || !self.missed.swap(false, Ordering::AcqRel) {
             return;
         }
         for key in self.list() {
@@ -277,18 +327,34 @@ impl Registry {
     /// # Errors
     /// The store's; `Full` as well when some counters have found no room yet.
     pub async fn flush(&self) -> Result<(), StoreError> {
-        self.catch_up();
-        self.store.flush().await?;
-        if self.missed.load(Ordering::Acquire) { Err(StoreError::Full(self.store.path().to_owned())) } else { Ok(()) }
+        if let Some(store) = self.own_store() {
+            return self.flush_to(&store).await;
+        }
+        match &*self.books.read().unwrap_or_else(PoisonError::into_inner) {
+            Books::Left(Some(leaving)) => leaving.sync().map_err(|e| StoreError::Left(e.to_string())),
+            Books::Own(_) | Books::Left(None) => Ok(()),
+        }
     }
 
-    fn save(&self, key: &Key, usage: &Usage) {
+    pub(crate) async fn flush_to(&self, store: &Store) -> Result<(), StoreError> {
+        self.catch_up();
+        store.flush().await?;
+        if self.missed.load(Ordering::Acquire) { Err(StoreError::Full(store.path().to_owned())) } else { Ok(()) }
+    }
+
+    pub(crate) fn save(&self, key: &Key, usage: &Usage) {
+        if let Books::Own(store) = &*self.books.read().unwrap_or_else(PoisonError::into_inner) {
+            self.save_to(store, key, usage);
+        }
+    }
+
+    fn save_to(&self, store: &Store, key: &Key, usage: &Usage) {
         // A deleted key must not come back as an entry of the usage tree.
         if key.revoked.is_cancelled() {
             return;
         }
         let record = key.record();
-        match self.store.put_usage(record.name.as_str(), usage) {
+        match store.put_usage(record.name.as_str(), usage) {
             Ok(()) => {}
             // Said once; every request would say it again.
             Err(StoreError::Full(path)) => {
@@ -316,8 +382,18 @@ fn insert(index: &mut Index, key: &Arc<Key>) {
     index.by_name.insert(record.name.clone(), Arc::clone(key));
 }
 
+/// Counts what a request used, which is not reserved any more then.
+pub(crate) fn count(usage: &mut Usage, window: BudgetWindow, id: u64, used: &Settlement) {
+    usage.roll(window, OffsetDateTime::now_utc());
+    usage.reserved.remove(&id);
+    usage.add(used.tokens, used.nano);
+    usage.failed += u64::from(used.failed);
+    usage.estimated += u64::from(used.estimated);
+    usage.unpriced += u64::from(used.unpriced);
+}
+
 /// How a request ended, for its key's counters.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Settlement {
     /// What it used.
     pub tokens: Tokens,
@@ -353,13 +429,14 @@ impl Ticket {
         let mut state = self.key.state();
         let window = self.key.record().permissions.budget_window;
         state.streams = state.streams.saturating_sub(1);
-        state.usage.roll(window, OffsetDateTime::now_utc());
-        state.usage.reserved.remove(&self.id);
-        state.usage.add(s.tokens, s.nano);
-        state.usage.failed += u64::from(s.failed);
-        state.usage.estimated += u64::from(s.estimated);
-        state.usage.unpriced += u64::from(s.unpriced);
-        self.registry.save(&self.key, &state.usage);
+        count(&mut state.usage, window, self.id, &s);
+        match &*self.registry.books.read().unwrap_or_else(PoisonError::into_inner) {
+            Books::Own(store) => self.registry.save_to(store, &self.key, &state.usage),
+            Books::Left(leaving) => {
+                let settled = Settled { key: self.key.record().name.clone(), id: self.id, used: s };
+                leaving.iter().for_each(|leaving| leaving.settle(&settled));
+            }
+        }
     }
 }
 

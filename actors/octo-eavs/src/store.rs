@@ -65,6 +65,9 @@ pub enum StoreError {
     /// The disk has no room for a write.
     #[error("nothing can be written to {}: its disk is full; make room there, then try again", .0.display())]
     Full(PathBuf),
+    /// What is left to the next octo-eavs was not written down.
+    #[error("what the last requests used is not all written down ({0}): it will count as estimated")]
+    Left(String),
     /// A write failed.
     #[error("could not write to the store {path}: {detail}; check free space and permissions")]
     Write {
@@ -95,6 +98,11 @@ impl Store {
     /// Where it is.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// The directory that it is in.
+    pub fn data_dir(&self) -> &Path {
+        self.path.parent().unwrap_or(&self.path)
     }
 
     /// Opens or makes the store in `data_dir` (0700).
@@ -209,7 +217,7 @@ impl Store {
         StoreError::Damaged { path: self.path.clone(), detail }
     }
 
-    fn failed(&self, detail: String) -> StoreError {
+    pub(crate) fn failed(&self, detail: String) -> StoreError {
         StoreError::Write { path: self.path.clone(), detail }
     }
 }

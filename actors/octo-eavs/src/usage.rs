@@ -1,12 +1,13 @@
 //! Reads token counts beside a passing answer, in all three dialects, without holding or changing it.
 
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::config::Cost;
 use crate::limits::{USAGE_BODY_BYTES, USAGE_LINE_BYTES};
 
 /// Token counts of one request. `input` is what was neither read from nor written to a cache.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tokens {
     /// Uncached input.
     pub input: u64,

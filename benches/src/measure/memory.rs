@@ -17,7 +17,7 @@ const UNCHANGED: u32 = 12;
 const LOOKS: u32 = 80;
 
 /// Resident memory when it no longer changes, in KiB.
-async fn settled(scale: Scale, pid: i32) -> Result<f64> {
+pub async fn settled(scale: Scale, pid: i32) -> Result<f64> {
     let (mut before, mut unchanged) = (rss_kib(pid)?.0, 0);
     for _ in 0..LOOKS {
         tokio::time::sleep(LOOK).await;
@@ -74,7 +74,7 @@ pub async fn connections(scale: Scale, figures: &mut Figures) -> Result<()> {
 }
 
 async fn sessions(scale: Scale, figures: &mut Figures) -> Result<()> {
-    let sessions = scale.pick(20, 2);
+    let sessions = scale.pick(100, 2);
     let mut stage = Stage::new().await;
     let [octo, runner] = stage.pids()?;
     let before = (settled(scale, octo).await?, settled(scale, runner).await?, sandboxes(&stage.instance)?);

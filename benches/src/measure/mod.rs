@@ -6,6 +6,8 @@ mod journal;
 mod link;
 mod memory;
 mod over_pi;
+mod restart;
+mod sessions;
 mod silent;
 mod startup;
 mod storm;
@@ -37,6 +39,8 @@ pub const BENCHES: &[(&str, &str)] = &[
     ("crowd", "an unpaced burst to 1 000 watchers, beside raw epoll, tokio with 16 frames a write, and plain axum"),
     ("pi", "real pi through octo beside pi alone: first delta, each token"),
     ("memory", "memory of 10 000 idle mux connections, what is given back, and of a session"),
+    ("sessions", "memory of 10 000 sessions in which nothing happens, in octo and in octo-runner"),
+    ("restart", "how soon a crashed actor, and a session whose agent was killed, are back"),
     ("idle", "memory of octo and octo-runner when nothing happens"),
     ("link", "events over the runner link, and a replay of the journal over it, beside a raw Unix socket"),
     ("journal", "commits and replay of the journal, beside append and fdatasync"),
@@ -54,6 +58,8 @@ pub async fn run(name: &str, scale: Scale, figures: &mut Figures) -> Result<()> 
         "crowd" => burst::crowd(scale, figures).await,
         "pi" => over_pi::run(scale, figures).await,
         "memory" => memory::connections(scale, figures).await,
+        "sessions" => sessions::run(scale, figures).await,
+        "restart" => restart::run(scale, figures).await,
         "idle" => memory::idle(scale, figures).await,
         "link" => link::run(scale, figures).await,
         "journal" => journal::run(scale, figures).await,

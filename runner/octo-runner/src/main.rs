@@ -52,6 +52,8 @@ struct Serve {
 }
 
 fn main() -> ExitCode {
+    // First of all: asked for in its first milliseconds, it is replaced when it serves, and does not end.
+    octo_sandbox::hold_replacement();
     octo_actors::prepare_process();
     let program = Program::of_this_process();
     let Cmd::Serve(serve) = Cli::parse().command;
@@ -120,7 +122,7 @@ impl Ending {
 fn listen() -> std::io::Result<(Ending, Signal)> {
     let ending = Ending(signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let replace = signal(SignalKind::user_defined2())?;
-    // The program before has held them back until there is somebody to hear them.
+    // This program, or the one before, has held them back until there is somebody to hear them.
     octo_sandbox::unblock_signals();
     Ok((ending, replace))
 }

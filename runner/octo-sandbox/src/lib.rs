@@ -42,4 +42,4 @@ pub use launcher::{Isolation, Launcher, SandboxInfo};
 pub use nix::unistd::Pid;
 pub use sandboxed::{AgentReader, AgentWriter, Controller, Exit, Sandboxed, Started};
 pub use spec::{Bind, Excess, LaunchSpec, Limits, Network, Profile, RELAY_PORT_PLACEHOLDER, Relay, Resource, Signal, Stdio};
-pub use successor::{Successor, SuccessorError, unblock_signals};
+pub use successor::{Successor, SuccessorError, hold_replacement, unblock_signals};

@@ -17,6 +17,8 @@ use std::{
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
 use tokio::io::AsyncReadExt;
 
+/// Asks a daemon to be replaced by the program at its own path.
+const REPLACE: Signal = Signal::SIGUSR2;
 /// Of what it says that much is read.
 const MAX_SAID: u64 = 64 * 1024;
 /// Of its complaint that many characters are passed on.
@@ -187,10 +189,16 @@ impl Identity {
 }
 
 fn daemon_signals() -> SigSet {
-    [Signal::SIGTERM, Signal::SIGINT, Signal::SIGUSR2].into_iter().collect()
+    [Signal::SIGTERM, Signal::SIGINT, REPLACE].into_iter().collect()
 }
 
-/// This thread takes the signals again that [`Successor::execute`] has blocked. To be called when their handlers are in place; without a handler they end
+/// The signal by which a daemon is replaced waits from now on, in this thread and those that it starts, until [`unblock_signals`]: without a handler it would
+/// end the process. To be called by `main` before anything else. Sandboxes that are started meanwhile hold nothing back.
+pub fn hold_replacement() {
+    let _ = sigprocmask(SigmaskHow::SIG_BLOCK, Some(&REPLACE.into()), None);
+}
+
+/// This thread takes the signals again that [`Successor::execute`] and [`hold_replacement`] have blocked. To be called when their handlers are in place; without a handler they end
 /// the process.
 pub fn unblock_signals() {
     let _ = sigprocmask(SigmaskHow::SIG_UNBLOCK, Some(&daemon_signals()), None);

@@ -153,3 +153,50 @@ async fn a_request_that_never_ends_and_an_answer_that_is_never_read_do_not_keep_
     back_to(&instance, before).await;
     agrees(&mut reader).await;
 }
+
+/// What octo gives each connection to end; who reads, or left, needs none of it.
+const GRACE_IS_OVER: [&str; 2] = ["some connections did not close in time", "requests were still under way at the end"];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_takes_nothing_holds_up_no_stop_and_misses_nothing_afterwards() {
+    let mut instance = instance("ping_seconds = 3600").await;
+    let mut reader = healthy(&instance).await;
+    let token = reader.token().to_owned();
+    let mut silent = Vec::new();
+    for _ in 0..4 {
+        silent.push(attached(&instance, &token, NARROW).await);
+    }
+    // Their sockets are full; this one's is empty, and it answers nothing either.
+    turn(&mut reader, &far(), "far").await;
+    let mut deaf = Raw::open(&instance, &token, Path::default()).await;
+    assert!(deaf.write(&header(TEXT, 1000)).await);
+    // One in the middle of asking for something.
+    let mut asking = Path::default().dial(instance.port()).await.unwrap();
+    asking.write_all(&upgrade(Some(&token)).as_bytes()[..20]).await.unwrap();
+
+    let watching = tokio::spawn(async move {
+        let mut told = false;
+        while let Some(frame) = reader.next().await {
+            told |= frame["type"] == "shutdown";
+        }
+        assert!(told, "who reads is told");
+        reader
+    });
+    assert!(instance.stop_octo().await.success());
+    let said = instance.stderr();
+    assert!(GRACE_IS_OVER.iter().all(|sentence| !said.contains(sentence)), "it waited to the end for those who take nothing: {said}");
+    let mut reader = watching.await.unwrap();
+    instance.start().await;
+    reader.reconnect_to(&instance).await;
+    reader.attach("ses").await.unwrap();
+    for mut client in silent {
+        // What its own system still had for it.
+        while client.next().await.is_some() {}
+        client.reconnect_to(&instance).await;
+        client.attach("ses").await.unwrap();
+        while client.checker.is_replaying("ses") || client.checker.cursor("ses") != reader.checker.cursor("ses") {
+            client.next().await.expect("the connection holds");
+        }
+        agrees(&mut client).await;
+    }
+}

@@ -1,5 +1,6 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use octo_actors::{EventLog, Frame, LogLimits, Read};
@@ -285,4 +286,41 @@ async fn concurrent_readers_fast_and_slow_see_every_frame_or_that_they_are_behin
     for reader in readers {
         reader.await.unwrap();
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_nothing_happens_the_ring_is_given_back_and_no_reader_misses_anything() {
+    const QUIET: Duration = Duration::from_secs(30);
+    let shown = || Frame { seq: 0, urgent: false, bytes: Bytes::from_static(b"heartbeat") };
+    let log = EventLog::following(LogLimits { max_frames: 4096, max_bytes: 4 * 1024 * 1024 }, 0);
+    log.append_all((1..=1000).map(frame));
+    let (slow, mut live, heads) = (0, log.head(), log.watch());
+    for second in 1..=1000u64 {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        if second % 10 == 0 {
+            log.append(shown());
+            log.rest(QUIET);
+        }
+        // Who reads what comes misses nothing.
+        match log.read(live, 64, 1000) {
+            Read::Frames { next, .. } => live = next,
+            Read::Behind { .. } => panic!("behind at {second}"),
+        }
+        let held = log.held().0;
+        assert!(if second < 40 { held >= 1000 } else { held <= 2 }, "{held} frames at {second}");
+    }
+    assert_eq!((live, *heads.borrow()), (log.head(), log.head()));
+    // Who has not read is told, and finds the end in the journal, from where it joins.
+    assert!(matches!(log.read(slow, 64, 1000), Read::Behind { last_evicted_seq: Some(1000), .. }));
+    assert_eq!((log.position_after_seq(999), log.last_seq(), log.base_seq()), (None, Some(1000), None));
+    assert_eq!(seqs(log.read(log.position_after_seq(1000).unwrap(), 64, 1000)).1, log.head());
+    // While something happens nothing goes before its time.
+    log.append_all((1001..=1100).map(frame));
+    for _ in 0..10 {
+        tokio::time::sleep(Duration::from_secs(10)).await;
+        let next = log.last_seq().unwrap() + 1;
+        log.append(frame(next));
+        log.rest(QUIET);
+    }
+    assert_eq!(log.base_seq(), Some(1001));
 }

@@ -164,6 +164,11 @@ pub async fn total(address: &Address<Msg>) -> u64 {
     address.ask(Msg::Total, SOON).await.unwrap()
 }
 
+/// Its total, unless it is between two incarnations.
+pub async fn total_if_alive(address: &Address<Msg>) -> Option<u64> {
+    address.ask(Msg::Total, SOON).await.ok()
+}
+
 pub fn path(text: &str) -> ActorPath {
     ActorPath::parse(text).unwrap()
 }

@@ -63,8 +63,12 @@ async fn unread_messages_of_an_ended_incarnation_give_their_places_back() {
 #[tokio::test(start_paused = true)]
 async fn between_two_incarnations_an_address_says_gone() {
     let (_system, probe, _lab) = probe(Kind::permanent("probe")).await;
-    probe.tell(Msg::Fail).unwrap();
-    settle().await;
+    // The first restart leaves no time in between.
+    for _ in 0..2 {
+        probe.ready(SOON).await.unwrap();
+        probe.tell(Msg::Fail).unwrap();
+        settle().await;
+    }
     assert_eq!(probe.tell(Msg::Add(1)), Err(SendError::Gone { path: probe.path().clone() }));
     assert_eq!(probe.depth(), 0);
     tokio::time::sleep(SOON).await;

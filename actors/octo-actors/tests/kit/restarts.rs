@@ -43,7 +43,7 @@ async fn permanent_comes_back_from_any_end_transient_from_failures_temporary_nev
 }
 
 #[tokio::test(start_paused = true)]
-async fn restarts_wait_longer_and_longer_up_to_the_cap_and_start_over_after_a_quiet_period() {
+async fn the_first_restart_is_at_once_and_repeats_wait_longer_and_longer_up_to_the_cap_until_there_was_a_quiet_period() {
     let waits = Arc::new(Mutex::new(Vec::new()));
     let seen = Arc::clone(&waits);
     let system = System::builder()
@@ -56,7 +56,7 @@ async fn restarts_wait_longer_and_longer_up_to_the_cap_and_start_over_after_a_qu
     let backoff = Backoff { jitter: 0.0, ..Backoff::new(Duration::from_millis(100), SOON) };
     let lab = Lab::new();
     let probe = child(system.root(), Kind::permanent("link").unlimited().backoff(backoff), "link", &lab).await;
-    for _ in 0..6 {
+    for _ in 0..7 {
         probe.ready(MINUTE).await.unwrap();
         probe.tell(Msg::Fail).unwrap();
         settle().await;
@@ -65,17 +65,33 @@ async fn restarts_wait_longer_and_longer_up_to_the_cap_and_start_over_after_a_qu
     tokio::time::sleep(MINUTE).await;
     probe.tell(Msg::Fail).unwrap();
     settle().await;
-    assert_eq!(*waits.lock().unwrap(), [100, 200, 400, 800, 1000, 1000, 100]);
+    assert_eq!(*waits.lock().unwrap(), [0, 100, 200, 400, 800, 1000, 1000, 0]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_restart_comes_after_its_backoff_and_not_before() {
+async fn the_first_restart_takes_no_time_at_all() {
     let backoff = Backoff { jitter: 0.0, ..Backoff::new(SOON, MINUTE) };
     let (_system, probe, lab) = probe(Kind::permanent("probe").backoff(backoff)).await;
     let failed_at = Instant::now();
+    probe.tell(Msg::Panic).unwrap();
+    // The clock moves only when everything waits for it.
+    while total_if_alive(&probe).await.is_none() || lab.starts() == 1 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!((lab.starts(), failed_at.elapsed()), (2, Duration::ZERO));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_repeated_restart_comes_after_its_backoff_and_not_before() {
+    let backoff = Backoff { jitter: 0.0, ..Backoff::new(SOON, MINUTE) };
+    let (_system, probe, lab) = probe(Kind::permanent("probe").backoff(backoff)).await;
+    probe.tell(Msg::Fail).unwrap();
+    settle().await;
+    probe.ready(MINUTE).await.unwrap();
+    let failed_at = Instant::now();
     probe.tell(Msg::Fail).unwrap();
     tokio::time::sleep(SOON - Duration::from_millis(5)).await;
-    assert_eq!((lab.starts(), probe.state()), (1, ActorState::Restarting));
+    assert_eq!((lab.starts(), probe.state()), (2, ActorState::Restarting));
     probe.ready(MINUTE).await.unwrap();
     assert!(failed_at.elapsed() >= SOON);
 }
@@ -158,9 +174,10 @@ async fn a_start_that_fails_is_a_failure_like_any_other() {
     assert!(temporary.ready(SOON).await.unwrap_err().to_string().contains("start fails as told"));
     let permanent = child(system.root(), Kind::permanent("probe"), "permanent", &lab).await;
     settle().await;
+    // At once it has failed once more.
     lab.start_fails.store(false, SeqCst);
     permanent.ready(SOON).await.unwrap();
-    assert_eq!((system.directory().get(permanent.path()).unwrap().restarts, lab.alive()), (1, 1));
+    assert_eq!((system.directory().get(permanent.path()).unwrap().restarts, lab.alive()), (2, 1));
 }
 
 #[tokio::test(start_paused = true)]

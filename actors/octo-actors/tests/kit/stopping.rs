@@ -53,8 +53,12 @@ async fn a_parent_stopped_gracefully_stops_its_children_gracefully() {
 #[tokio::test(start_paused = true)]
 async fn one_in_backoff_or_degraded_stops_at_once() {
     let (system, waiting, _) = probe(Kind::permanent("probe")).await;
-    waiting.tell(Msg::Fail).unwrap();
-    settle().await;
+    for _ in 0..2 {
+        waiting.ready(SOON).await.unwrap();
+        waiting.tell(Msg::Fail).unwrap();
+        settle().await;
+    }
+    assert_eq!(waiting.state(), ActorState::Restarting);
     assert_eq!(system.root().stop_child("probe", SOON).await, Ok(Stopped::Gracefully));
     let (system, degraded, lab) = probe(Kind::permanent("probe").intensity(0, SOON).degrade()).await;
     degraded.tell(Msg::Fail).unwrap();

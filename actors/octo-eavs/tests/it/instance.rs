@@ -7,6 +7,7 @@ use std::time::Duration;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::{Value, json};
+use tokio::io::AsyncWriteExt;
 
 /// Long enough for a busy machine; a promise that needs it is broken anyway.
 pub const PATIENCE: Duration = Duration::from_secs(30);
@@ -76,6 +77,15 @@ impl Instance {
         self.admin.get(format!("http://eavs{path}")).send().await.ok()?.json().await.ok()
     }
 
+    /// Asks the admin interface; the answer comes when it is read.
+    pub async fn admin_asked(&self, path: &str) -> tokio::net::UnixStream {
+        let mut stream = tokio::net::UnixStream::connect(self.path("run/admin.sock")).await.unwrap();
+        stream.write_all(format!("GET {path} HTTP/1.1\r\nhost: eavs\r\n\r\n").as_bytes()).await.unwrap();
+        // Whoever came later has been answered, so it is under way.
+        self.health().await;
+        stream
+    }
+
     async fn try_health(&self) -> Option<Value> {
         self.try_admin("/health").await
     }
@@ -90,9 +100,19 @@ impl Instance {
     }
 
     pub async fn wait(&mut self) -> ExitStatus {
-        let mut child = self.child.take().unwrap();
-        let waiting = tokio::task::spawn_blocking(move || child.wait().unwrap());
-        tokio::time::timeout(PATIENCE, waiting).await.expect("octo-eavs does not end").unwrap()
+        Ending(self.child.take().unwrap()).ended().await
+    }
+
+    /// SIGTERM; waits until it has given up its sockets. The next one can be started then.
+    pub async fn give_way(&mut self) -> Ending {
+        self.signal(Signal::SIGTERM);
+        let gone = async {
+            while self.path("run/admin.sock").exists() {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, gone).await.expect("octo-eavs keeps its socket");
+        Ending(self.child.take().unwrap())
     }
 
     pub async fn admin(&self, method: &str, path: &str, body: Value) -> (u16, Value) {
@@ -145,6 +165,25 @@ impl Instance {
 
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.path("log/eavs.log")).unwrap()
+    }
+}
+
+/// One that was told to end and still serves what was under way.
+pub struct Ending(Child);
+
+impl Ending {
+    pub async fn ended(mut self) -> ExitStatus {
+        let waiting = tokio::task::spawn_blocking(move || self.0.wait().unwrap());
+        tokio::time::timeout(PATIENCE, waiting).await.expect("octo-eavs does not end").unwrap()
+    }
+
+    pub async fn kill(mut self) {
+        self.0.kill().unwrap();
+        self.ended().await;
+    }
+
+    pub fn terminate(&self) {
+        kill(Pid::from_raw(self.0.id().try_into().unwrap()), Signal::SIGTERM).unwrap();
     }
 }
 

@@ -5,6 +5,7 @@ use std::process::Output;
 
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
+use tokio::io::AsyncReadExt;
 
 use crate::instance::{Instance, PATIENCE};
 use crate::provider::{Provider, config};
@@ -51,27 +52,22 @@ async fn sigterm_lets_an_open_answer_finish_and_takes_no_new_one() {
     exchange.chunk(b"data: 1\n\n").await;
     let mut answer = answer.await.unwrap().unwrap();
     answer.chunk().await.unwrap();
-    eavs.signal(Signal::SIGTERM);
-    let draining = async {
-        while eavs.health().await["status"] != "draining" {
-            tokio::task::yield_now().await;
-        }
-        while eavs.post(&key, "/demo/v1/messages", "{}").send().await.is_ok() {
-            tokio::task::yield_now().await;
-        }
-    };
-    tokio::time::timeout(PATIENCE, draining).await.expect("it goes on taking requests");
-    let other = Instance::command(eavs.dir.path());
-    let said = refused(&run(other).await);
-    assert!(said.contains("in use by another octo-eavs (pid "), "{said}");
+    let old = eavs.give_way().await;
+    assert!(eavs.post(&key, "/demo/v1/messages", "{}").send().await.is_err(), "it goes on taking requests");
     exchange.chunk(b"data: {\"usage\":{\"input_tokens\":5,\"output_tokens\":6}}\n\n").await;
     exchange.end().await;
     let rest = tokio::time::timeout(PATIENCE, answer.text()).await.unwrap().unwrap();
     assert_eq!(rest, "data: {\"usage\":{\"input_tokens\":5,\"output_tokens\":6}}\n\n");
-    assert_eq!(eavs.wait().await.code(), Some(0));
-    assert!(!eavs.path("run/llm/eavs.sock").exists() && !eavs.path("run/admin.sock").exists());
+    assert_eq!(old.ended().await.code(), Some(0));
+    let sockets =
+        |dir: &str| std::fs::read_dir(eavs.path(dir)).unwrap().filter(|e| e.as_ref().unwrap().path().extension().is_some()).count();
+    assert_eq!((sockets("run"), sockets("run/llm")), (0, 0));
     eavs.spawn().await;
-    assert_eq!(eavs.usage("d").await["total_output_tokens"], 6, "what the drained answer used is kept");
+    assert_eq!(
+        eavs.usage("d").await["total_output_tokens"],
+        6,
+        "what the drained answer used is kept, also with nobody there to hear of it"
+    );
 }
 
 #[tokio::test]
@@ -81,15 +77,23 @@ async fn a_second_sigterm_ends_at_once() {
     let key = eavs.key("d", json!({})).await;
     let _answer = tokio::spawn(eavs.post(&key, "/ant/v1/messages", "{}").send());
     let _exchange = provider.next().await;
+    let old = eavs.give_way().await;
+    old.terminate();
+    assert_eq!(old.ended().await.code(), Some(0));
+}
+
+#[tokio::test]
+async fn whoever_asks_whether_it_ends_is_told_when_the_next_one_can_start() {
+    let mut eavs = Instance::start("").await;
+    let mut asked = eavs.admin_asked("/admin/end").await;
     eavs.signal(Signal::SIGTERM);
-    let draining = async {
-        while eavs.health().await["status"] != "draining" {
-            tokio::task::yield_now().await;
-        }
-    };
-    tokio::time::timeout(PATIENCE, draining).await.unwrap();
-    eavs.signal(Signal::SIGTERM);
-    assert_eq!(eavs.wait().await.code(), Some(0));
+    let mut answer = String::new();
+    tokio::time::timeout(PATIENCE, asked.read_to_string(&mut answer)).await.unwrap().unwrap();
+    assert!(answer.ends_with("{\"ending\":true}"), "{answer}");
+    assert!(!eavs.path("run/admin.sock").exists() && !eavs.path("run/llm/eavs.sock").exists());
+    let old = eavs.give_way().await;
+    eavs.spawn().await;
+    assert_eq!(old.ended().await.code(), Some(0));
 }
 
 #[tokio::test]

@@ -7,3 +7,4 @@ mod keys;
 mod lifecycle;
 mod passing;
 mod provider;
+mod succession;

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use http::{Method, StatusCode};
 use octo_protocol::SessionId;
@@ -15,6 +16,9 @@ use crate::auth::{UserId, random_hex};
 use crate::config::Settings;
 use crate::launch::{Launch, LaunchError};
 use crate::store::{Provisioned, Store, StoreError};
+
+/// How often an octo-eavs from before there was such a question is asked how it is.
+const OLDER_ASKED_EVERY: Duration = Duration::from_secs(10);
 
 /// Provider and model of a session, where it names them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -156,6 +160,23 @@ impl EavsClient {
     pub async fn health(&self) -> Result<Value, EavsError> {
         let (status, answer) = self.call(Method::GET, "/health", None).await?;
         if status.is_success() { Ok(answer) } else { Err(failed(status, &answer)) }
+    }
+
+    /// Waits until the octo-eavs that answers now ends, or for some seconds if it does not; whether it ends.
+    ///
+    /// # Errors
+    /// [`EavsError`]: it has ended, or does not answer.
+    pub async fn ends(&self) -> Result<bool, EavsError> {
+        let (status, answer) = self.call(Method::GET, "/admin/end", None).await?;
+        if status == StatusCode::NOT_FOUND {
+            // An older one, which does not say.
+            tokio::time::sleep(OLDER_ASKED_EVERY).await;
+            return self.health().await.map(|_| false);
+        }
+        if !status.is_success() {
+            return Err(failed(status, &answer));
+        }
+        Ok(answer.get("ending").and_then(Value::as_bool).unwrap_or_default())
     }
 
     /// Has it read the configuration again, with the providers' keys out of octo's environment.

@@ -1,19 +1,18 @@
 //! `/services/eavs` in the tree: octo-eavs is kept running. A failure is this actor's failure, so that its back-off and its last error are
 //! seen where every other actor's are.
+//!
+//! Of its end it hears at once: one question waits at octo-eavs all the time, which is answered when the next one may start, and broken off when it dies.
 
 use std::time::Duration;
 
-use octo_actors::{Actor, Backoff, Ctx, Failure, Kind};
+use octo_actors::{Actor, Backoff, Ctx, Failure, Kind, SendError};
 use serde_json::{Value, json};
 
 use super::client::EavsClient;
 
-/// How often octo-eavs is asked how it is.
-const CHECK_EVERY: Duration = Duration::from_secs(10);
-
 /// What octo starts and looks after besides users.
 pub const SERVICES: Kind = Kind::permanent("services");
-/// Restarted for ever, after 1 s at first and 60 s at most.
+/// Restarted for ever, at once at first, then after 1 s to 60 s.
 pub const SERVICE: Kind = Kind::permanent("service")
     .unlimited()
     .backoff(Backoff::new(Duration::from_secs(1), Duration::from_secs(60)))
@@ -28,10 +27,8 @@ pub struct EavsService {
 
 /// What it is told.
 pub enum Message {
-    /// Time to look.
-    Check,
-    /// What was found.
-    Checked(Result<(), String>),
+    /// Whether it ends; why it does not say.
+    Checked(Result<bool, String>),
 }
 
 impl Actor for EavsService {
@@ -43,25 +40,29 @@ impl Actor for EavsService {
         let catalog = client.catalog().await?;
         let revoked = client.revoke_left_over().await?;
         tracing::info!(providers = catalog.0.len(), revoked, "octo-eavs answers");
-        ctx.tell_every(CHECK_EVERY, || Message::Check)?;
-        Ok(Self { client, providers: catalog.0.len(), checks: 0 })
+        let service = Self { client, providers: catalog.0.len(), checks: 0 };
+        service.attend(ctx)?;
+        Ok(service)
     }
 
     async fn handle(&mut self, message: Message, ctx: &Ctx<Message>) -> Result<(), Failure> {
-        match message {
-            Message::Check => {
-                let client = self.client.clone();
-                ctx.spawn_task(async move { Message::Checked(client.health().await.map(|_| ()).map_err(|e| e.to_string())) })?;
-            }
-            Message::Checked(result) => {
-                self.checks += 1;
-                result?;
-            }
+        let Message::Checked(result) = message;
+        self.checks += 1;
+        if result? {
+            return Err("octo-eavs ends, and the next one starts".into());
         }
-        Ok(())
+        Ok(self.attend(ctx)?)
     }
 
     fn inspect(&self) -> Value {
         json!({ "providers": self.providers, "checks": self.checks })
+    }
+}
+
+impl EavsService {
+    fn attend(&self, ctx: &Ctx<Message>) -> Result<(), SendError> {
+        let client = self.client.clone();
+        ctx.spawn_task(async move { Message::Checked(client.ends().await.map_err(|e| e.to_string())) })?;
+        Ok(())
     }
 }

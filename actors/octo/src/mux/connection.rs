@@ -6,6 +6,7 @@ use super::pump::{Pump, Stats};
 use super::reader::{Heard, Reader};
 use super::socket::Socket;
 use crate::auth::{Ended, Principal};
+use crate::server::{Movement, STILL_FOR};
 use crate::state::AppState;
 use crate::users::User;
 use futures_util::StreamExt as _;
@@ -36,12 +37,19 @@ pub struct Args {
     pub socket: Mutex<Option<Socket>>,
     /// Touched by the socket too, while a large frame arrives.
     pub heard: Heard,
+    /// Whether the client takes what is written; unknown behind another program's listener.
+    pub movement: Option<Movement>,
     pub connection_id: String,
 }
 
 pub struct Connection {
     stats: Arc<Stats>,
     heard: Heard,
+    movement: Option<Movement>,
+    /// A close was asked for.
+    closing: bool,
+    /// The pump has written its last.
+    written: bool,
     since: Instant,
     _user: User,
 }
@@ -55,6 +63,8 @@ pub enum Msg {
     Closing,
     /// The close took too long, or the peer is silent.
     Overdue,
+    /// While it was being closed the client took nothing, or said nothing, for a while.
+    Still,
     /// Takes a new look at itself.
     Look,
 }
@@ -85,7 +95,15 @@ impl Actor for Connection {
             Msg::Read
         })?;
         ctx.spawn_task(attend(args.state.clone(), args.principal.clone(), outbox, heard.clone(), ctx.address().clone()))?;
-        Ok(Self { stats, heard, since: Instant::now(), _user: args.user.clone() })
+        Ok(Self {
+            stats,
+            heard,
+            movement: args.movement.clone(),
+            closing: false,
+            written: false,
+            since: Instant::now(),
+            _user: args.user.clone(),
+        })
     }
 
     async fn handle(&mut self, message: Msg, ctx: &Ctx<Msg>) -> Result<(), Failure> {
@@ -94,7 +112,23 @@ impl Actor for Connection {
             Msg::Read | Msg::Overdue => ctx.stop(),
             Msg::Written | Msg::Closing => {
                 ctx.tell_after(CLOSE_WITHIN, Msg::Overdue)?;
+                match message {
+                    Msg::Written => self.written = true,
+                    _ => self.closing = true,
+                }
+                if self.closing && self.written {
+                    // The kernel has all of it: who still wants it gets it.
+                    ctx.tell_after(STILL_FOR, Msg::Still)?;
+                } else if let Some(movement) = self.movement.clone().filter(|_| self.closing) {
+                    ctx.spawn_task(async move {
+                        movement.still().await;
+                        Msg::Still
+                    })?;
+                }
             }
+            // One that has left is waited for no longer; what it asked for last is still done.
+            Msg::Still if self.stats.left.load(Relaxed) => {}
+            Msg::Still => ctx.stop(),
             Msg::Look => {}
         }
         Ok(())
@@ -118,6 +152,7 @@ impl Actor for Connection {
             Msg::Written => "written",
             Msg::Closing => "closing",
             Msg::Overdue => "overdue",
+            Msg::Still => "still",
             Msg::Look => "look",
         }
     }

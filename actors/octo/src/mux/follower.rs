@@ -170,10 +170,11 @@ impl Follower {
         loop {
             let place = std::mem::replace(&mut self.place, Place::End);
             let (place, frames) = match place {
-                Place::Attach(cursor) => self.attach(cursor).await,
-                Place::Resync(reason) => self.resync(reason).await,
+                // On the heap while they last: a follower that waits for the next event, as most do, keeps no room for them.
+                Place::Attach(cursor) => Box::pin(self.attach(cursor)).await,
+                Place::Resync(reason) => Box::pin(self.resync(reason)).await,
                 Place::At(journal, seq) => self.bracket(journal, seq),
-                Place::Replay(replay) => self.replay(replay).await,
+                Place::Replay(replay) => Box::pin(self.replay(replay)).await,
                 Place::Live(journal, position, seq) => self.live(journal, position, seq).await,
                 Place::End => return Vec::new(),
             };

@@ -14,7 +14,7 @@ use octo_actors::Frame;
 use octo_protocol::mux::ServerFrame;
 use octo_protocol::mux::session::ServerSession;
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::{mpsc, watch};
 use tokio_tungstenite::tungstenite::{self, Message, Utf8Bytes};
@@ -35,6 +35,8 @@ pub struct Stats {
     pub received_frames: AtomicU64,
     /// How often the client had to wait because it sent too much.
     pub throttled: AtomicU64,
+    /// The client has closed the connection, or broken it.
+    pub left: AtomicBool,
     pub standing: Mutex<BTreeMap<String, Standing>>,
 }
 

@@ -109,6 +109,7 @@ impl Reader {
             }
         }
         // The client is gone or about to be.
+        self.stats.left.store(true, Relaxed);
         self.outbox.close(Closing::new(1000, "closed by the client"));
         self.channels.unwatch();
         let finish = async { while tasks.join_next().await.is_some() {} };

@@ -5,7 +5,7 @@ use super::reader::Heard;
 use super::socket::{open, switching};
 use crate::auth::Principal;
 use crate::rest::ApiError;
-use crate::server::Place;
+use crate::server::{Movement, Place};
 use crate::state::AppState;
 use crate::users::User;
 use axum::Extension;
@@ -22,6 +22,7 @@ pub async fn upgrade(
     State(state): State<AppState>,
     Extension(principal): Extension<Principal>,
     place: Option<Extension<Arc<Place>>>,
+    movement: Option<Extension<Movement>>,
     on_upgrade: Option<Extension<OnUpgrade>>,
     headers: HeaderMap,
     _: WebSocketUpgrade,
@@ -40,15 +41,17 @@ pub async fn upgrade(
     };
     // Held as long as the socket lives; given back when it never comes to be.
     let places = (place, connected);
+    // Behind another program's listener it is not known.
+    let movement = movement.map(|Extension(movement)| movement);
     tokio::spawn(state.connections.clone().track_future(async move {
-        live(state, principal, user, on_upgrade).await;
+        live(state, principal, user, on_upgrade, movement).await;
         drop(places);
     }));
     Ok(switching(&headers))
 }
 
 /// Starts the connection's actor and stays until it has ended.
-async fn live(state: AppState, principal: Principal, user: User, on_upgrade: OnUpgrade) {
+async fn live(state: AppState, principal: Principal, user: User, on_upgrade: OnUpgrade, movement: Option<Movement>) {
     let heard = Heard::now();
     let socket = match open(on_upgrade, &heard).await {
         Ok(socket) => socket,
@@ -62,6 +65,7 @@ async fn live(state: AppState, principal: Principal, user: User, on_upgrade: OnU
         user: user.clone(),
         socket: Mutex::new(Some(socket)),
         heard,
+        movement,
     });
     let started = match user.children().await {
         Ok(children) => {

@@ -16,6 +16,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
+use super::movement::{Movement, Moving};
 use super::places::Place;
 
 /// Patience for the head of a request.
@@ -41,10 +42,12 @@ pub struct Http {
 /// Serves until the connection is closed or has become a WebSocket, which keeps `place`.
 pub async fn serve(http: Http, stream: TcpStream, peer: SocketAddr, place: Arc<Place>) {
     let asking = Arc::new(Asking::default());
-    let (router, held, asks) = (http.router, Arc::clone(&place), Arc::clone(&asking));
+    let movement = Movement::default();
+    let (router, held, asks, moves) = (http.router, Arc::clone(&place), Arc::clone(&asking), movement.clone());
     let service = hyper::service::service_fn(move |mut request: http::Request<Incoming>| {
         request.extensions_mut().insert(ConnectInfo(peer));
         request.extensions_mut().insert(Arc::clone(&held));
+        request.extensions_mut().insert(moves.clone());
         let (router, under_way) = (router.clone(), asks.begin());
         async move {
             let answer = router.oneshot(request.map(axum::body::Body::new)).await;
@@ -52,7 +55,7 @@ pub async fn serve(http: Http, stream: TcpStream, peer: SocketAddr, place: Arc<P
             answer
         }
     });
-    let mut connection = pin!(http.builder.serve_connection_with_upgrades(TokioIo::new(stream), service));
+    let mut connection = pin!(http.builder.serve_connection_with_upgrades(TokioIo::new(Moving::new(stream, movement.clone())), service));
     let mut ending = false;
     loop {
         tokio::select! {
@@ -70,6 +73,10 @@ pub async fn serve(http: Http, stream: TcpStream, peer: SocketAddr, place: Arc<P
                 connection.as_mut().graceful_shutdown();
                 ending = true;
             }
+            () = stuck(&http.stop, &movement, &asking) => {
+                tracing::debug!(%peer, "a connection that takes nothing is closed");
+                break;
+            }
         }
     }
 }
@@ -78,6 +85,17 @@ async fn over(stop: &CancellationToken, asking: &Asking) {
     tokio::select! {
         () = stop.cancelled() => {}
         () = asking.idle() => {}
+    }
+}
+
+/// After the stop, returns when whatever was asked for is answered and the client takes nothing.
+async fn stuck(stop: &CancellationToken, movement: &Movement, asking: &Asking) {
+    stop.cancelled().await;
+    loop {
+        movement.still().await;
+        if asking.under_way.load(Relaxed) == 0 {
+            return;
+        }
     }
 }
 

@@ -53,6 +53,16 @@ impl Attaching {
         }
         (question, true)
     }
+
+    /// Lets go of a question that is over. Another one that was begun meanwhile stays.
+    fn forget(&self, asker: &UserId, session: &SessionId) {
+        let mut under_way = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = (asker.clone(), session.clone());
+        let over = |question: &WeakShared<Question>| question.upgrade().is_none_or(|question| question.peek().is_some());
+        if under_way.questions.get(&key).is_some_and(over) {
+            under_way.questions.remove(&key);
+        }
+    }
 }
 
 impl User {
@@ -73,7 +83,9 @@ impl User {
         };
         let join = || self.attachments().join(&principal.user_id, session, ask);
         let (question, own) = join();
-        match question.await {
+        let answer = question.await;
+        self.attachments().forget(&principal.user_id, session);
+        match answer {
             // It was asked before this one came: whatever this client did since may have made it another answer. Again one question for all of
             // them, so that a runner that is slow after a restart is not asked once for each.
             Err(_) if !own => join().0.await,

@@ -7,11 +7,15 @@ use octo_protocol::link::Subscribed;
 use octo_protocol::{Epoch, Event, SessionId};
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
 /// What a session's ring keeps; whoever falls further behind reads the runner's journal.
 pub const LOG_LIMITS: LogLimits = LogLimits { max_frames: 4096, max_bytes: 4 * 1024 * 1024 };
+
+/// The ring of a session in which nothing was journalled for so long is given back: who comes then reads the journal.
+const QUIET: Duration = Duration::from_secs(30);
 
 /// One journal as far as this server knows it: its epoch and the newest part of it. Another epoch is another value.
 pub struct Journal {
@@ -88,9 +92,16 @@ impl Feed {
     }
 
     /// For how long nobody has been attached; `None` while somebody is.
-    pub(super) fn idle_for(&self) -> Option<std::time::Duration> {
+    pub(super) fn idle_for(&self) -> Option<Duration> {
         let since = *self.idle_since.lock().unwrap_or_else(PoisonError::into_inner);
         (self.attached() == 0).then(|| since.elapsed())
+    }
+
+    /// Gives back what the ring holds when nothing happens. To be called now and then.
+    pub(super) fn rest(&self) {
+        if let Some(journal) = &self.view.borrow().journal {
+            journal.log.rest(QUIET);
+        }
     }
 
     /// Where the next subscription goes on: epoch and last `seq` of what is held.

@@ -57,6 +57,7 @@ impl Actor for Session {
             "epoch": journal.map(|j| j.epoch.as_str()),
             "seq": journal.and_then(|j| j.log.last_seq()),
             "oldest": journal.and_then(|j| j.log.base_seq()),
+            "held": journal.map(|j| j.log.held()),
             "reach": format!("{:?}", view.reach),
         })
     }
@@ -121,9 +122,10 @@ async fn follow(shared: Arc<Shared>, feed: Arc<Feed>) {
 /// Appends what arrives until the subscription ends.
 async fn pump(link: &Link, feed: &Feed, journal: &Journal, subscription: &mut Subscription, after: u64) -> Over {
     let mut last = after;
-    let mut batch = Vec::new();
     loop {
         let mut item = subscription.next().await;
+        // Made anew each time: an idle session keeps no room for a batch.
+        let mut batch = Vec::new();
         let over = loop {
             match item {
                 Some(Item::Event(event)) => {
@@ -145,7 +147,7 @@ async fn pump(link: &Link, feed: &Feed, journal: &Journal, subscription: &mut Su
                 None => break None,
             }
         };
-        journal.log.append_all(batch.drain(..));
+        journal.log.append_all(batch);
         if let Some(over) = over {
             return over;
         }

@@ -34,7 +34,7 @@ const ACTOR_PATIENCE: Duration = Duration::from_secs(10);
 const PARSING: usize = 1;
 /// The wait before the user's actor is asked again when many ask it at once.
 const FOLLOW_AGAIN: Duration = Duration::from_millis(20);
-/// How often a user looks for sessions nobody watches.
+/// How often a user looks for sessions nobody watches, and for rings in which nothing happens.
 const SWEEP: Duration = Duration::from_secs(10);
 const STOP_SESSION: Duration = Duration::from_secs(2);
 
@@ -390,6 +390,7 @@ impl Actor for UserActor {
             Msg::Sweep => {
                 let let_go: Vec<SessionId> = {
                     let feeds = self.shared.feeds();
+                    feeds.values().for_each(|feed| feed.rest());
                     let over = |feed: &Feed| feed.idle_for().is_some_and(|idle| idle >= FOLLOW_LINGER || feed.view().gone.is_some());
                     feeds.iter().filter(|(_, feed)| over(feed)).map(|(id, _)| id.clone()).collect()
                 };

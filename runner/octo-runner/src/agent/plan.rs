@@ -9,6 +9,7 @@ use octo_protocol::provision::Provision;
 use octo_sandbox::{Bind, LaunchSpec, Profile, RELAY_PORT_PLACEHOLDER, Relay};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// Where octo's extensions are shown in a sandbox.
 const EXTENSIONS_INSIDE: &str = "/run/octo/ext";
@@ -47,7 +48,7 @@ pub struct Plan {
     pub thinking: Option<ThinkingLevel>,
     /// The handle of the agent's conversation.
     pub resume: Option<String>,
-    pub provision: Provision,
+    pub provision: Arc<Provision>,
 }
 
 /// The translator for the agent `harness`; `None` when octo does not know it.

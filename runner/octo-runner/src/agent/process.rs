@@ -22,6 +22,8 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 /// Bytes of stdout that are handed to the session at once.
 const CHUNK: usize = 64 * 1024;
+/// Bytes that are asked for of an agent that says little, as idle ones do.
+const LITTLE: usize = 4 * 1024;
 /// What is kept of stderr.
 const STDERR_TAIL: usize = 64 * 1024;
 /// Writes that may wait for an agent that does not read.
@@ -288,9 +290,13 @@ impl AgentProcess {
 
 /// One chunk at a time: the next is read when the session has the events of this one in the journal.
 async fn pump(mut stdout: Reader, session: &SessionAddress, incarnation: u64, hold: &Hold, member: &mut Member) {
-    let mut buffer = BytesMut::new();
+    let (mut buffer, mut room) = (BytesMut::new(), LITTLE);
     loop {
-        buffer.reserve(CHUNK);
+        if buffer.capacity() > 2 * room {
+            // What a flood needed is not kept for the silence after it.
+            buffer = BytesMut::new();
+        }
+        buffer.reserve(room);
         let read = tokio::select! {
             biased;
             () = member.asked() => {
@@ -303,6 +309,8 @@ async fn pump(mut stdout: Reader, session: &SessionAddress, incarnation: u64, ho
         };
         match read {
             Ok(0) | Err(_) => return,
+            Ok(read) if read >= room => room = (2 * room).min(CHUNK),
+            Ok(read) if read < room / 4 => room = (room / 2).max(LITTLE),
             Ok(_) => {}
         }
         let bytes = buffer.split().freeze();
@@ -322,7 +330,7 @@ async fn pump(mut stdout: Reader, session: &SessionAddress, incarnation: u64, ho
 }
 
 async fn drain(mut stderr: Reader, hold: &Hold, member: &mut Member) {
-    let mut buffer = vec![0u8; 8192];
+    let mut buffer = vec![0u8; 1024];
     loop {
         let read = tokio::select! {
             biased;

@@ -64,7 +64,8 @@ impl Subscription {
             }
             let step = match self.log.ring.position_after_seq(cursor) {
                 Some(position) => self.follow_ring(position, live_from, cursor).await,
-                None => self.replay(cursor).await,
+                // On the heap while it lasts: most subscriptions only wait for the ring.
+                None => Box::pin(self.replay(cursor)).await,
             };
             match step {
                 Step::Live(next) => cursor = next,

@@ -27,6 +27,9 @@ const JOURNAL_RETRY: Duration = Duration::from_millis(500);
 /// How often watched sessions show how their process is.
 const HEARTBEAT: Duration = Duration::from_secs(10);
 
+/// The ring of a session in which nothing was journalled for so long is given back: who comes then reads the journal.
+const QUIET: Duration = Duration::from_secs(30);
+
 /// The actor of a session that exists or is being created.
 pub struct SessionActor {
     registry: Registry,
@@ -40,7 +43,7 @@ pub(super) struct Session {
     pub shared: Arc<Shared>,
     pub entry: Arc<Entry>,
     pub row: SessionRow,
-    pub provision: Provision,
+    pub provision: Arc<Provision>,
     pub ledger: Ledger,
     pub harness: Box<dyn Harness>,
     pub outbox: Outbox,
@@ -194,9 +197,10 @@ impl SessionActor {
 }
 
 impl Session {
-    pub fn new(registry: &Registry, entry: &Arc<Entry>, row: SessionRow) -> Result<Self, Failure> {
+    pub fn new(registry: &Registry, entry: &Arc<Entry>, mut row: SessionRow) -> Result<Self, Failure> {
         let shared = Arc::clone(registry.shared());
-        let provision: Provision = serde_json::from_str(&row.provision)?;
+        // Read once: with many models it is the largest thing of an idle session.
+        let provision: Arc<Provision> = Arc::new(serde_json::from_str(&std::mem::take(&mut row.provision))?);
         let log = match entry.log().filter(|log| log.life == row.key.life) {
             Some(log) => log,
             None => {
@@ -215,7 +219,7 @@ impl Session {
             model: row.model.clone(),
             thinking: row.thinking.as_deref().and_then(|t| serde_json::from_value(Value::from(t)).ok()),
             resume: row.resume.clone().or_else(|| row.config.continue_session.clone()),
-            provision: provision.clone(),
+            provision: Arc::clone(&provision),
         };
         let harness = plan.harness(&shared.options)?;
         Ok(Self {
@@ -291,6 +295,7 @@ impl Session {
                 self.ledger.show_progress()?;
             }
             Tick::Heartbeat => {
+                self.ledger.log.ring.rest(QUIET);
                 if self.entry.subscribers() > 0 && !self.ledger.is_stalled() {
                     let process = self.vitals.as_mut().map(Vitals::look).unwrap_or_default();
                     self.ledger.push(Event::SessionHeartbeat { process, head: Some(self.ledger.head()) })?;
@@ -362,7 +367,7 @@ impl Session {
             "status": self.status, "agent": self.agent.name(), "pid": self.agent.pid(), "turn": self.ledger.turn, "head": self.ledger.head(),
             "epoch": self.ledger.log.epoch, "messages": self.ledger.message_count(), "queued": self.queue.len(), "handed": self.handed.len(),
             "open_messages": self.ledger.messages.len(), "open_tools": self.ledger.tools.len(), "open_questions": self.ledger.questions.len(),
-            "stalled": self.ledger.is_stalled(), "subscribers": self.entry.subscribers(), "idle_s": self.repose.idle_for().as_secs(),
+            "stalled": self.ledger.is_stalled(), "subscribers": self.entry.subscribers(), "ring": self.ledger.log.ring.held(), "idle_s": self.repose.idle_for().as_secs(),
         })
     }
 }

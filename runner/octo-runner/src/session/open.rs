@@ -115,10 +115,10 @@ impl Session {
 
     /// `session.create` of a session that exists.
     pub fn attach_or_wait(&mut self, provision: Provision, answer: Answer) -> Result<(), Failure> {
-        if provision != self.provision {
+        if provision != *self.provision {
             self.ledger.change(Change::Provision(serde_json::to_string(&provision)?));
-            self.agent.plan().provision = provision.clone();
-            self.provision = provision;
+            self.provision = Arc::new(provision);
+            self.agent.plan().provision = Arc::clone(&self.provision);
         }
         if self.agent.is_starting() {
             self.opening.push((answer, true));

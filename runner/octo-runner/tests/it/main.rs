@@ -16,6 +16,7 @@ mod power;
 mod real_pi;
 mod scarcity;
 mod sessions;
+mod signals;
 mod sleep;
 #[path = "../../../../tests/src/disk.rs"]
 mod small_disk;

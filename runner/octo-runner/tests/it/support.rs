@@ -40,6 +40,8 @@ pub struct TestRunner {
     process: Option<Child>,
     /// Another binary than the built one.
     pub binary: Option<PathBuf>,
+    /// It logs to a file and has a session of its own, as octo starts it.
+    pub detached: bool,
     agents: PathBuf,
     further: Vec<String>,
     _directory: tempfile::TempDir,
@@ -62,6 +64,7 @@ impl TestRunner {
             env: Vec::new(),
             process: None,
             binary: None,
+            detached: false,
             further: Vec::new(),
             _directory: directory,
         }
@@ -106,7 +109,10 @@ impl TestRunner {
     pub fn command(&self) -> Command {
         let mut command = Command::new(self.binary.as_deref().unwrap_or(Path::new(env!("CARGO_BIN_EXE_octo-runner"))));
         let at = |name: &str| self.root.join(name);
-        command.arg("serve").args(["--user", "alice", "--runner-id", "local", "--foreground"]);
+        command.arg("serve").args(["--user", "alice", "--runner-id", "local"]);
+        if !self.detached {
+            command.arg("--foreground");
+        }
         command.arg("--socket").arg(self.socket()).arg("--data-dir").arg(self.data_dir()).arg("--state-dir").arg(at("state"));
         command.arg("--config-dir").arg(at("config")).arg("--agents-dir").arg(&self.agents).arg("--eavs-dir").arg(at("run/llm"));
         command.args(&self.further);
@@ -117,17 +123,26 @@ impl TestRunner {
     }
 
     pub async fn spawn(&mut self) {
+        self.begin();
+        self.until_it_answers().await;
+    }
+
+    /// Starts the process; it does not answer yet.
+    pub fn begin(&mut self) {
         let log = std::fs::OpenOptions::new().create(true).append(true).open(self.root.join("runner.log")).unwrap();
         let mut command = self.command();
         command.stdout(log.try_clone().unwrap()).stderr(log);
-        let mut child = command.spawn().unwrap();
+        self.process = Some(command.spawn().unwrap());
+    }
+
+    pub async fn until_it_answers(&mut self) {
         let began = std::time::Instant::now();
         while !self.answers().await {
             assert!(began.elapsed() < PATIENCE, "the runner does not answer:\n{}", self.log());
-            assert!(child.try_wait().unwrap().is_none(), "the runner ended:\n{}", self.log());
+            let ended = self.process.as_mut().unwrap().try_wait().unwrap();
+            assert!(ended.is_none(), "the runner ended ({ended:?}):\n{}", self.log());
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
-        self.process = Some(child);
     }
 
     /// Whether a runner answers, and not what a killed one left over.

@@ -12,7 +12,7 @@ use std::{
 
 use nix::{
     fcntl::{FcntlArg, fcntl},
-    sys::signal::{SigHandler, Signal, signal},
+    sys::signal::{SigHandler, SigSet, SigmaskHow, Signal, signal, sigprocmask},
 };
 
 use super::{FAILED, read_plan, report};
@@ -37,6 +37,8 @@ struct Handed {
 
 /// Does not return when all goes well: this process is bubblewrap then.
 pub(crate) fn run() -> i32 {
+    // A daemon holds signals back while it starts; a sandbox that it starts meanwhile does not.
+    let _ = sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None);
     let handed = match Handed::take() {
         Ok(handed) => handed,
         Err(error) => {
