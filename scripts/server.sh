@@ -6,7 +6,7 @@ CONFIG_FILE="$XDG_CONFIG_HOME/octo/config.toml"
 STATE_DIR="$XDG_STATE_HOME/octo"
 PID_FILE="$STATE_DIR/octo.pid"
 URL_FILE="$STATE_DIR/octo.url"
-PROGRAMS=(octo octo-runner octo-eavs octo-sandbox)
+PROGRAMS=(octo octo-runner octo-eavs octo-sandbox octoctl)
 
 build_octo() {
   local profile="$1"
@@ -14,7 +14,7 @@ build_octo() {
   (cd "$ROOT" && cargo build --workspace --exclude octo-e2e --exclude octo-bench --bins --profile "$profile" --quiet) || die "octo does not build" "Look at the lines above."
 }
 
-# The four programs lie in one folder: they find each other there.
+# The programs lie in one folder: they find each other there.
 install_octo() {
   local profile="$1" from program changed=''
   from="$TARGET_DIR/$([ "$profile" = dev ] && echo debug || echo "$profile")"
@@ -27,8 +27,9 @@ install_octo() {
     mv "$LIB_DIR/.$program.new" "$LIB_DIR/$program"
   done
   ln -sf "$LIB_DIR/octo" "$BIN_DIR/octo"
+  ln -sf "$LIB_DIR/octoctl" "$BIN_DIR/octoctl"
   if [ -n "$changed" ]; then
-    note "installed in $LIB_DIR, with $BIN_DIR/octo"
+    note "installed in $LIB_DIR, with $BIN_DIR/octo and $BIN_DIR/octoctl"
     stop_octo
   fi
 }
@@ -109,5 +110,5 @@ tell_how_to_log_in() {
   printf '\n'
   note "No key is needed: the demo model answers without one. For a real model, put a key into"
   note "$CONFIG_FILE (docs/configuration.md says how), or run ./setup.sh."
-  note "Look inside: $BIN_DIR/octo doctor     Stop: kill -TERM \$(cat $PID_FILE)"
+  note "Look inside: $BIN_DIR/octoctl status     Stop: kill -TERM \$(cat $PID_FILE)"
 }

@@ -176,6 +176,7 @@ fn link() {
         request(RequestBody::History { json: br#"{"query":"search","q":"fox","limit":3}"#.to_vec() }),
         request(RequestBody::Actors),
         request(RequestBody::OpenBeside { json: b"{}".to_vec(), session: session(), provision: b"{}".to_vec() }),
+        request(RequestBody::Admin { json: br#"{"ask":"inspect","path":"/history"}"#.to_vec() }),
         Frame::Response(Response { id: 7, body: ResponseBody::Ok { json: b"null".to_vec() } }),
         Frame::Response(Response { id: 7, body: ResponseBody::Err { code: ErrorCode::Busy, message: "why".into() } }),
         Frame::Subscribe(Subscribe { sub: 3, session: session(), epoch: Some(epoch()), after: Some(41), until: None, credit: 9 }),

@@ -8,6 +8,7 @@
 use crate::dice::Dice;
 use crate::json::assert_same;
 use bytes::BytesMut;
+use octo_protocol::admin::RunnerQuestion;
 use octo_protocol::event::EventKind;
 use octo_protocol::history::HistoryQuery;
 use octo_protocol::link::{Chunk, Decoder, Event, Frame, LinkError, MAX_FRAME_BYTES, Principal, Request, RequestBody, Sessions, encode};
@@ -113,6 +114,7 @@ fn json_within(frame: &Frame) {
         Frame::Request(request) => match &request.body {
             RequestBody::Command { json } => same_json::<CommandFrame>(json),
             RequestBody::History { json } => same_json::<HistoryQuery>(json),
+            RequestBody::Admin { json } => same_json::<RunnerQuestion>(json),
             _ => {}
         },
         _ => {}

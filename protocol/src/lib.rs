@@ -9,6 +9,7 @@
 //!
 //! Never: I/O, clocks, an async runtime, or a panic from outside data.
 
+pub mod admin;
 pub mod command;
 pub mod event;
 pub mod history;

@@ -54,6 +54,7 @@ fn samples() -> Vec<(&'static str, Frame)> {
             "request.open_beside",
             request(RequestBody::OpenBeside { json: b"{}".to_vec(), session: session(), provision: b"{\"a\":1}".to_vec() }),
         ),
+        ("request.admin", request(RequestBody::Admin { json: br#"{"ask":"verify_journal"}"#.to_vec() })),
         ("response.ok", Frame::Response(Response { id: 7, body: ResponseBody::Ok { json: b"null".to_vec() } })),
         (
             "subscribe",

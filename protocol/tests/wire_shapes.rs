@@ -226,7 +226,7 @@ fn server_frames() -> Vec<Value> {
         json!({"channel": "system", "type": "error", "error": "Invalid command: …", "id": "x"}),
         json!({"channel": "system", "type": "notice", "level": "info", "message": "m"}),
         json!({"channel": "system", "type": "shutdown", "reason": "restart", "retry_after_ms": 500}),
-        json!({"channel": "system", "type": "actors", "rows": [{"path": "/users", "kind": "users", "state": "running", "restarts": 0, "mailbox": 0, "processed": 1, "last_error": "e", "started_at": 1}], "gone": ["/x"]}),
+        json!({"channel": "system", "type": "actors", "rows": [{"path": "/users", "kind": "users", "state": "running", "restarts": 0, "mailbox": 0, "processed": 1, "last_error": "e", "started_at": 1, "mailbox_limit": 256, "busy_ms": 7, "busy_with": "wake"}], "gone": ["/x"]}),
         files(json!({"type": "tree_result", "path": "", "entries": [{"name": "a", "path": "a", "type": "directory", "modified": 1, "children": [{"name": "b", "path": "a/b", "type": "file", "size": 2}]}]})),
         files(json!({"type": "read_result", "path": "a", "content": "aGk=", "size": 2, "truncated": false})),
         files(json!({"type": "write_result", "path": "a", "success": true})),

@@ -62,6 +62,7 @@ const EVERYTHING: &[&str] = &[
     "actors/octo-actors/src",
     "actors/octo/src",
     "actors/octo-eavs/src",
+    "actors/octoctl/src",
     "runner/octo-harness/src",
     "runner/octo-runner/src",
     "runner/octo-sandbox/src",
@@ -99,6 +100,8 @@ fn dependencies_point_one_way() {
             "octo-fuzz" => BTreeSet::from(["octo", "octo-eavs", "octo-harness", "octo-protocol", "octo-runner"]),
             // It measures both sides, and is built into neither.
             "octo-bench" => BTreeSet::from(["octo-protocol", "octo-actors", "octo-e2e", "octo", "octo-runner"]),
+            // It knows of octo what the protocol says, and nothing else.
+            "octoctl" => BTreeSet::from(["octo-protocol"]),
             name if actors.contains(&name) => BTreeSet::from(["octo-protocol", "octo-actors"]),
             name if runner.contains(&name) => {
                 runner.iter().copied().chain(["octo-protocol", "octo-actors"]).filter(|other| *other != name).collect()

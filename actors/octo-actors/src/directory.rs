@@ -84,6 +84,12 @@ impl Directory {
         lock(&self.0.ended).iter().rev().cloned().collect()
     }
 
+    /// The actor that ended at `path` for good, if it is one of the last [`MAX_ENDED`]; of several the latest.
+    #[must_use]
+    pub fn ended_at(&self, path: &ActorPath) -> Option<ActorRow> {
+        lock(&self.0.ended).iter().rev().find(|row| row.path == *path).cloned()
+    }
+
     /// Restarts the local actor at `path`: graceful stop, then a fresh incarnation at once, whatever its policy
     /// and without counting against its intensity. Brings a degraded actor back.
     ///

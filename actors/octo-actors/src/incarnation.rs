@@ -177,7 +177,7 @@ impl<A: Actor> Life<A> {
     /// Takes the snapshot that is owed, if it is due: also before a message, which may be the one it gets stuck in.
     fn catch_up(&mut self) -> bool {
         let now = Instant::now();
-        let take = self.changed && self.due() <= now;
+        let take = self.changed && self.snapshot.is_none_or(|last| last + REFRESH <= now);
         if take && let Some(actor) = &self.actor {
             self.row.snapshot.put(&actor.inspect(), now);
             self.snapshot = Some(now);

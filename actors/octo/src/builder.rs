@@ -24,7 +24,7 @@ use crate::config::{Config, ConfigError, Settings, Standing};
 use crate::eavs::{EavsClient, EavsService, SERVICE, SERVICES};
 use crate::launch::Launch;
 use crate::paths::PathsError;
-use crate::server::{Limits, Listener};
+use crate::server::{AdminSocket, AdminSocketError, Limits, Listener};
 use crate::state::{AppState, Inner};
 use crate::store::{Store, StoreError};
 use crate::users::{Users, UsersConfig};
@@ -171,6 +171,7 @@ impl Builder {
             shutdown,
             connections: TaskTracker::new(),
             instance,
+            started_at: crate::auth::Clock::system().unix_ms(),
         };
         Ok(Octo { state: AppState::new(inner), initial_admin, notes })
     }
@@ -205,12 +206,35 @@ impl Octo {
     /// # Errors
     /// Why the tree has failed.
     pub async fn serve(&self, listener: Listener) -> Result<(), String> {
+        self.serve_with(listener, None).await
+    }
+
+    /// As [`Octo::serve`], and the same router on the admin socket, to those whom the kernel names as admins.
+    ///
+    /// # Errors
+    /// Why the tree has failed.
+    pub async fn serve_with(&self, listener: Listener, admin: Option<AdminSocket>) -> Result<(), String> {
         let limits = Limits::new(&self.state.settings.server, crate::server::room());
         let serving = listener.serve(self.router(), limits, self.state.shutdown.clone(), STOP_GRACE);
+        let administering = async {
+            if let Some(admin) = admin {
+                admin.serve(self.router(), self.state.shutdown.clone(), STOP_GRACE).await;
+            }
+        };
+        let both = async { tokio::join!(serving, administering) };
         tokio::select! {
-            () = serving => Ok(()),
+            _ = both => Ok(()),
             why = self.state.system.failed() => Err(why),
         }
+    }
+
+    /// Binds the admin socket of this instance, for [`Octo::serve_with`].
+    ///
+    /// # Errors
+    /// [`AdminSocketError`].
+    pub async fn admin_socket(&self) -> Result<AdminSocket, AdminSocketError> {
+        let server = &self.state.settings.server;
+        AdminSocket::bind(&server.admin_socket, server.admin_group.as_deref()).await
     }
 
     /// The instance as its handlers see it.

@@ -11,6 +11,7 @@ pub mod audit;
 pub mod auth;
 pub mod builder;
 pub mod config;
+pub mod door;
 pub mod eavs;
 mod embed;
 mod kinds;

@@ -155,6 +155,18 @@ impl Paths {
         self.run_dir.join("eavs-admin.sock")
     }
 
+    /// Where operators look inside, unless `server.admin_socket` says otherwise.
+    #[must_use]
+    pub fn admin_socket(&self) -> PathBuf {
+        self.run_dir.join("admin.sock")
+    }
+
+    /// Says where this octo is, for `octoctl`; stays when octo has ended.
+    #[must_use]
+    pub fn door(&self) -> PathBuf {
+        self.state_dir.join(octo_protocol::admin::DOOR_FILE)
+    }
+
     /// Makes the directories that octo owns, each private to this user (0700).
     ///
     /// # Errors

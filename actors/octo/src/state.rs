@@ -45,6 +45,8 @@ pub struct Inner {
     pub connections: TaskTracker,
     /// Names this instance towards runners, different for every start.
     pub instance: String,
+    /// Unix milliseconds.
+    pub started_at: i64,
 }
 
 impl AppState {

@@ -102,6 +102,8 @@ fn what_would_be_dangerous_stops_the_start_with_a_sentence() {
         ("[auth]\njwt_secret = 'change-me-please-0123456789-abcdefgh'", false, "can be guessed"),
         ("[server]\nhost = '0.0.0.0'", true, "as root it serves on loopback only"),
         ("[server]\nhost = '0.0.0.0'\n[auth]\ndev_mode = true", false, "auth.dev_mode"),
+        ("[server]\nadmin_socket = '/home/ada/octo.sock'", false, "server.admin_socket is /home/ada/octo.sock, where agents can reach it"),
+        ("[server]\nadmin_socket = '/run/../home/ada/octo.sock'", false, "where agents can reach it"),
         ("[local]\nsingle_user = false\n[local.linux_users]\nenabled = true", false, "local.linux_users.enabled"),
     ] {
         let said = start(text, &[], root).unwrap_err();
@@ -111,6 +113,8 @@ fn what_would_be_dangerous_stops_the_start_with_a_sentence() {
     let notes = start("", &[], true).unwrap();
     assert!(notes[0].contains("as root, so it serves on loopback only"), "{notes:?}");
     assert!(start("[server]\nhost = '0.0.0.0'", &[], false).unwrap()[0].contains("TLS"));
+    assert!(start("[server]\nadmin_socket = '/run/octo/admin.sock'\nadmin_group = 'ops'", &[], false).unwrap().is_empty());
+    assert!(start("[server]\nadmin_group = 'ops'", &[], false).unwrap()[0].contains("server.admin_group"));
 }
 
 #[test]

@@ -11,7 +11,7 @@ use serde_json::json;
 use support::Instance;
 
 fn concrete(path: &str) -> String {
-    format!("/api{}", path.replace("{id}", "ses_1"))
+    format!("/api{}", path.replace("{id}", "ses_1").replace("{user}", "admin").replace("{name}", "octo"))
 }
 
 #[test]
@@ -50,7 +50,9 @@ async fn a_route_that_is_not_public_refuses_who_is_not_logged_in() {
 async fn every_response_has_the_security_headers() {
     let octo = Instance::new().await;
     let token = octo.token().await;
-    let mut paths: Vec<String> = table().iter().filter(|r| r.method == "GET").map(|r| concrete(r.path)).collect();
+    // A trace goes on for as long as somebody reads.
+    let ends = |path: &str| !path.ends_with("/trace");
+    let mut paths: Vec<String> = table().iter().filter(|r| r.method == "GET" && ends(r.path)).map(|r| concrete(r.path)).collect();
     paths.extend(["/", "/sessions/ses_1", "/assets/none.js", "/api/nothing"].map(str::to_owned));
     let (octo, token) = (&octo, token.as_str());
     let asked = paths.iter().flat_map(|path| [None, Some(token)].map(|token| (path, token))).map(|(path, token)| async move {

@@ -127,6 +127,22 @@ pub enum RequestBody {
         #[serde(with = "serde_bytes")]
         provision: Vec<u8>,
     },
+    /// Since version 2 of the link: JSON of a [`crate::admin::RunnerQuestion`] → JSON that the question names.
+    Admin {
+        #[serde(with = "serde_bytes")]
+        json: Vec<u8>,
+    },
+}
+
+impl RequestBody {
+    /// The version of the link that a peer has to speak to read this.
+    #[must_use]
+    pub fn since(&self) -> u16 {
+        match self {
+            Self::Admin { .. } => 2,
+            _ => 1,
+        }
+    }
 }
 
 /// The one answer to a request.

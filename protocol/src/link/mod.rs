@@ -17,7 +17,7 @@ pub use frame::*;
 use std::time::Duration;
 
 /// The newest version of the link that this build speaks.
-pub const LINK_VERSION: u16 = 1;
+pub const LINK_VERSION: u16 = 2;
 /// The oldest version of the link that this build speaks.
 pub const LINK_VERSION_MIN: u16 = 1;
 /// Largest frame on the wire; checked before anything is allocated.

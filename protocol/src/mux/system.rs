@@ -35,7 +35,7 @@ pub enum ClientSystem {
 pub struct ActorRow {
     pub path: String,
     pub kind: String,
-    /// `starting`, `running`, `stuck`, `restarting`, `degraded` or `stopped`.
+    /// `starting`, `running`, `stuck`, `restarting`, `degraded`, `stopping` or `stopped`.
     pub state: String,
     pub restarts: u32,
     #[ts(type = "number")]
@@ -48,6 +48,18 @@ pub struct ActorRow {
     /// Unix milliseconds.
     #[ts(type = "number")]
     pub started_at: i64,
+    /// Messages that may wait.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[ts(optional, type = "number")]
+    pub mailbox_limit: Option<u64>,
+    /// Milliseconds inside the present message; absent while it waits for one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[ts(optional, type = "number")]
+    pub busy_ms: Option<u64>,
+    /// The message that it is inside of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[ts(optional)]
+    pub busy_with: Option<String>,
 }
 
 /// Server → client.

@@ -92,6 +92,7 @@ impl Hub {
             shutdown,
             connections: TaskTracker::new(),
             instance,
+            started_at: 0,
         });
         let router = Router::new().nest("/api", octo::mux::routes()).with_state(state.clone());
         self.0.place.lock().unwrap().living = Some(Living { state, router });

@@ -5,10 +5,22 @@
  */
 export type ActorRow = { path: string, kind: string, 
 /**
- * `starting`, `running`, `stuck`, `restarting`, `degraded` or `stopped`.
+ * `starting`, `running`, `stuck`, `restarting`, `degraded`, `stopping` or `stopped`.
  */
 state: string, restarts: number, mailbox: number, processed: number, last_error?: string, 
 /**
  * Unix milliseconds.
  */
-started_at: number, };
+started_at: number, 
+/**
+ * Messages that may wait.
+ */
+mailbox_limit?: number, 
+/**
+ * Milliseconds inside the present message; absent while it waits for one.
+ */
+busy_ms?: number, 
+/**
+ * The message that it is inside of.
+ */
+busy_with?: string, };

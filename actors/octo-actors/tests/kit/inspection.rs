@@ -36,6 +36,22 @@ async fn snapshots_are_taken_at_most_every_250_ms_and_the_last_change_is_always_
     assert_eq!(seen(), json!({ "total": 10 }), "refreshed without another message");
 }
 
+/// Paused clocks stand still between two looks at them; this one does not.
+#[tokio::test]
+async fn an_actor_says_what_it_is_before_anybody_has_told_it_anything_and_after() {
+    let (system, probe, _) = probe(Kind::permanent("probe")).await;
+    let mut wanted = 0;
+    while wanted < 3 {
+        let seen = system.directory().inspect(probe.path()).unwrap();
+        if seen.snapshot == json!({ "total": wanted }) {
+            assert!(seen.age_ms.is_some());
+            probe.tell(Msg::Add(1)).unwrap();
+            wanted += 1;
+        }
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_row_tells_what_there_is_to_know() {
     let (system, probe, _) = probe(Kind::permanent("probe").mailbox(9)).await;

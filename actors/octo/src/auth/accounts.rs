@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, UNIX_EPOCH};
 
+use octo_protocol::admin::{Imported, StoreEntry};
+
 use super::authenticator::Authenticator;
 use super::clock::Clock;
 use super::initial::{InitialAdmin, USERNAME};
@@ -147,6 +149,17 @@ impl Accounts {
             self.0.auth.revocations().set_account(account);
         }
         Ok(account)
+    }
+
+    /// Puts an exported store in the place of everything there is. Log ins of accounts that are not as they were end with it.
+    ///
+    /// # Errors
+    /// [`StoreError::Record`] when it is no store of octo's: nothing was changed then.
+    pub async fn import(&self, entries: Vec<StoreEntry>) -> Result<Imported, StoreError> {
+        let imported = self.0.store.import(entries).await?;
+        let revoked = self.0.store.revoked_tokens(self.0.clock.unix())?;
+        self.0.auth.revocations().replace(revoked, &self.0.store.accounts()?);
+        Ok(imported)
     }
 
     /// Logs in. Takes the same time and says the same for an unknown account as for a wrong password.

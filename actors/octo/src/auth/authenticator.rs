@@ -31,6 +31,14 @@ pub enum AuthError {
     /// The request comes from a page of another origin.
     #[error("{0}")]
     CrossOrigin(&'static str),
+    /// The kernel says who it is, and that is nobody who may.
+    #[error(
+        "uid {0} may not administer this octo: run octoctl as octo's own user or as root, join the group of server.admin_group, or send the token of an admin"
+    )]
+    NotAdmitted(u32),
+    /// Comes through the admin socket and wants something of an account.
+    #[error("this path is about one's own account, and the admin socket has none: use /api/admin here, or send a token")]
+    NoAccount,
 }
 
 /// Authenticates. Clones share one state.

@@ -61,6 +61,13 @@ impl Revocations {
         });
     }
 
+    /// From now on the store says this.
+    pub fn replace(&self, revoked: Vec<(TokenId, u64)>, accounts: &[Account]) {
+        let fresh = Self::new(revoked, accounts, self.0.clock.clone());
+        let fresh = std::mem::take(&mut *fresh.0.state.write().unwrap_or_else(PoisonError::into_inner));
+        self.change(|state| *state = fresh);
+    }
+
     /// Whether the principal's token still holds.
     ///
     /// # Errors

@@ -1,13 +1,18 @@
 //! Accounts as the rest of octo sees them: the id of a user, a role, a principal.
 
 use std::fmt;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use octo_protocol::link;
 use serde::{Deserialize, Deserializer, Serialize};
 
 /// Longest user id; it becomes part of file and socket names and, in multi-user mode, of a Linux name.
 pub const MAX_USER_ID_BYTES: usize = 32;
+
+/// What those are called who come through the admin socket.
+const OPERATOR: &str = "operator";
+/// Longer than any request.
+const OPERATOR_LIFETIME: Duration = Duration::from_secs(24 * 3600);
 
 /// Why a text is not a user id.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -110,6 +115,19 @@ impl Principal {
     #[must_use]
     pub fn is_admin(&self) -> bool {
         self.role == Role::Admin
+    }
+
+    /// Whoever comes through the admin socket and may: no account, so nothing can be revoked; the right ends with the connection.
+    #[must_use]
+    pub(super) fn operator() -> Option<Self> {
+        Some(Self {
+            user_id: UserId::new(OPERATOR).ok()?,
+            username: OPERATOR.to_owned(),
+            role: Role::Admin,
+            token_id: TokenId(OPERATOR.to_owned()),
+            expires_at: SystemTime::now() + OPERATOR_LIFETIME,
+            epoch: 0,
+        })
     }
 
     /// As a runner's link names it, when this principal acts on the things of `user`.

@@ -6,7 +6,7 @@ use octo::auth::InvalidUserId;
 use octo::config::ConfigError;
 use octo::launch::{LaunchError, StopError};
 use octo::link::UpgradeError;
-use octo::server::BindError;
+use octo::server::{AdminSocketError, BindError};
 use octo::store::StoreError;
 use octo::{BuildError, paths::PathsError};
 
@@ -49,6 +49,16 @@ impl From<ConfigError> for Failure {
 impl From<BindError> for Failure {
     fn from(error: BindError) -> Self {
         let code = if matches!(error, BindError::Unknown { .. }) { CONFIG } else { UNAVAILABLE };
+        Self { message: error.to_string(), code }
+    }
+}
+
+impl From<AdminSocketError> for Failure {
+    fn from(error: AdminSocketError) -> Self {
+        let code = match &error {
+            AdminSocketError::TooLong(_) | AdminSocketError::NoGroup(_) | AdminSocketError::NotOurs { .. } => CONFIG,
+            AdminSocketError::InUse(_) | AdminSocketError::NotASocket(_) | AdminSocketError::Io { .. } => UNAVAILABLE,
+        };
         Self { message: error.to_string(), code }
     }
 }

@@ -44,7 +44,12 @@ async fn run(config: Config, settings: &Settings, output: Output) -> Result<(), 
     }
     // Before anybody learns that octo is there, so that a signal never finds it unprepared.
     let mut told = Signals::listen().map_err(|e| Failure::other(format!("signals cannot be listened for: {e}")))?;
-    announce(&octo, &settings.server.host, address, output);
+    let admin = octo.admin_socket().await?;
+    let url = url(&settings.server.host, address);
+    if let Err(error) = octo::door::leave(settings, &url) {
+        tracing::warn!(path = %settings.paths.door().display(), %error, "octoctl is not told where octo is; it takes --socket");
+    }
+    announce(&octo, &url, address, output);
     tokio::spawn(octo_actors::tidy_memory());
     let stop = octo.shutdown();
     tokio::spawn(async move {
@@ -55,7 +60,7 @@ async fn run(config: Config, settings: &Settings, output: Output) -> Result<(), 
         told.next().await;
         std::process::exit(130);
     });
-    let served = octo.serve(listener).await;
+    let served = octo.serve_with(listener, Some(admin)).await;
     octo.stop().await;
     served.map_err(|why| Failure::tree(&why))
 }
@@ -76,8 +81,7 @@ impl Signals {
     }
 }
 
-fn announce(octo: &Octo, host: &str, address: SocketAddr, output: Output) {
-    let url = url(host, address);
+fn announce(octo: &Octo, url: &str, address: SocketAddr, output: Output) {
     let mut text = format!("octo {} serves at {url}", octo::VERSION);
     let mut value = json!({ "url": url, "version": octo::VERSION, "address": address.to_string() });
     let kept = octo.state().settings.paths.initial_admin();

@@ -1,6 +1,7 @@
 //! Combinations that would be dangerous stop the start with a sentence.
 
 use std::net::{IpAddr, ToSocketAddrs};
+use std::path::{Path, PathBuf};
 
 use secrecy::ExposeSecret;
 
@@ -75,11 +76,35 @@ impl Config {
                 "sandbox.allow_unsandboxed is set: without bubblewrap, agents can read and write whatever octo's user can".to_owned(),
             );
         }
+        let socket = &settings.server.admin_socket;
+        if !is_hidden_from_agents(socket, settings) && !settings.sandbox.allow_unsandboxed {
+            return refuse(format!(
+                "server.admin_socket is {}, where agents can reach it, and they run as octo's own user: whoever connects there is an admin. Put it below /run, or leave it out",
+                socket.display()
+            ));
+        }
+        if let Some(group) = &settings.server.admin_group
+            && settings.server.admin_socket == settings.paths.admin_socket()
+        {
+            notes.push(format!(
+                "server.admin_group = {group:?} has no effect: its members cannot reach {}; set server.admin_socket to a path that they can",
+                settings.server.admin_socket.display()
+            ));
+        }
         if settings.auth.query_token {
             notes.push("auth.query_token is set: tokens in URLs end up in the logs of proxies and browsers".to_owned());
         }
         Ok(notes)
     }
+}
+
+/// Whether agents do not see what lies at `path`: octo's own directories are masked, and of these system directories they have their own.
+fn is_hidden_from_agents(path: &Path, settings: &Settings) -> bool {
+    let paths = &settings.paths;
+    let own = [&paths.run_dir, &paths.state_dir, &paths.data_dir, &paths.config_dir];
+    let private = ["/run", "/tmp", "/var/tmp"].map(Path::new);
+    let plain = path.components().all(|part| !matches!(part, std::path::Component::ParentDir));
+    plain && own.into_iter().map(PathBuf::as_path).chain(private).any(|hidden| path.starts_with(hidden))
 }
 
 /// Whether everything that `host` names is on this machine.

@@ -67,6 +67,10 @@ pub struct ServerSettings {
     pub max_connections_per_account: usize,
     /// Between two pings on a WebSocket.
     pub ping_every: Duration,
+    /// Where operators look inside.
+    pub admin_socket: PathBuf,
+    /// Whose members may do so, besides octo's own user and root.
+    pub admin_group: Option<String>,
 }
 
 impl ServerSettings {
@@ -195,14 +199,17 @@ impl Config {
         let audit = path("logging.audit_file", state_dir.join("audit.log.jsonl"));
         let workspace_pattern = path("local.workspace_dir", PathBuf::from("/"));
         let log_file = self.path("logging.file", &mut problems);
+        let admin_socket = self.path("server.admin_socket", &mut problems);
         let pi_sessions_dir = self.path("runner.pi_sessions_dir", &mut problems);
         let jwt_secret = self.secret("auth.jwt_secret", &mut problems);
         let text = |key: &str| self.text(key).unwrap_or_default().to_owned();
         let count = |key: &str| self.integer(key).and_then(|n| usize::try_from(n).ok());
         let seconds = |key: &str, unit: u64| self.integer(key).map(|n| Duration::from_secs(n.unsigned_abs().saturating_mul(unit)));
         let idle_after = seconds("pi.idle_timeout_secs", 1).or_else(|| seconds("sessions.idle_timeout_minutes", 60));
+        let paths = self.paths.clone().with_dirs(&self.env, data_dir, state_dir);
+        let admin_socket = admin_socket.unwrap_or_else(|| paths.admin_socket());
         let settings = Settings {
-            paths: self.paths.clone().with_dirs(&self.env, data_dir, state_dir),
+            paths,
             env: self.env.clone(),
             profile: text("profile"),
             server: ServerSettings {
@@ -212,6 +219,8 @@ impl Config {
                 max_connections_per_address: count("server.max_connections_per_address"),
                 max_connections_per_account: count("server.max_connections_per_account").unwrap_or(16_384),
                 ping_every: Duration::from_secs(self.integer("server.ping_seconds").unwrap_or(30).unsigned_abs()),
+                admin_socket,
+                admin_group: self.text("server.admin_group").map(str::to_owned),
             },
             auth: AuthSettings {
                 jwt_secret,

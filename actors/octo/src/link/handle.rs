@@ -160,6 +160,13 @@ impl Link {
     /// `busy` when too much is under way, `runner_unavailable` when the link is lost. Nothing was sent then.
     pub fn start(&self, principal: Principal, body: RequestBody, deadline: Duration) -> Result<Started, ProtocolError> {
         let busy = || ProtocolError::new(ErrorCode::Busy, "the runner has too much to do at once; try again in a moment");
+        let Welcome { version, software, user, .. } = &self.0.welcome;
+        if body.since() > *version {
+            // It could not read the frame, and would give the link up.
+            let message =
+                format!("the runner of {user} ({software}) is too old for this; `octoctl runner upgrade {user}` brings it up to date");
+            return Err(ProtocolError::new(ErrorCode::Unsupported, message));
+        }
         let size = u32::try_from(body_bytes(&body)).map_err(|_| busy())?;
         let room = Arc::clone(&self.0.room).try_acquire_many_owned(size.max(1)).map_err(|_| busy())?;
         let id = self.0.next_request.fetch_add(1, Relaxed);
@@ -247,7 +254,7 @@ impl Link {
 
 fn body_bytes(body: &RequestBody) -> usize {
     match body {
-        RequestBody::Command { json } | RequestBody::History { json } => json.len(),
+        RequestBody::Command { json } | RequestBody::History { json } | RequestBody::Admin { json } => json.len(),
         RequestBody::Open { json, provision } | RequestBody::OpenBeside { json, provision, .. } => json.len() + provision.len(),
         RequestBody::Snapshot { .. } | RequestBody::Actors => 0,
     }

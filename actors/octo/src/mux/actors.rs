@@ -43,7 +43,7 @@ pub async fn watch(context: &Context, path: ActorPath) {
 }
 
 /// A row of the directory as it goes over the wire.
-fn row(row: octo_actors::ActorRow) -> ActorRow {
+pub(crate) fn row(row: octo_actors::ActorRow) -> ActorRow {
     let state = match serde_json::to_value(row.state) {
         Ok(serde_json::Value::String(state)) => state,
         _ => "running".to_owned(),
@@ -57,5 +57,9 @@ fn row(row: octo_actors::ActorRow) -> ActorRow {
         processed: row.processed,
         last_error: row.last_error,
         started_at: i64::try_from(row.started_at_ms).unwrap_or(i64::MAX),
+        // A runner from before this was told leaves it open.
+        mailbox_limit: Some(row.mailbox_limit).filter(|limit| *limit > 0),
+        busy_ms: row.busy_ms,
+        busy_with: row.busy_with,
     }
 }

@@ -9,7 +9,7 @@
 //! Never: serves a request that was not authenticated before the upgrade, passes a command that `authorize` has not seen ([`policy`]),
 //! or holds events for a client.
 
-mod actors;
+pub(crate) mod actors;
 mod channels;
 mod commands;
 mod connection;

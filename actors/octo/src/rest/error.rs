@@ -36,6 +36,7 @@ impl ApiError {
             StatusCode::NOT_FOUND => "NOT_FOUND",
             StatusCode::METHOD_NOT_ALLOWED => "METHOD_NOT_ALLOWED",
             StatusCode::CONFLICT => "CONFLICT",
+            StatusCode::GONE => "GONE",
             StatusCode::PAYLOAD_TOO_LARGE => "PAYLOAD_TOO_LARGE",
             StatusCode::UNSUPPORTED_MEDIA_TYPE => "UNSUPPORTED_MEDIA_TYPE",
             StatusCode::MISDIRECTED_REQUEST => "MISDIRECTED_REQUEST",
@@ -83,7 +84,7 @@ impl From<AuthError> for ApiError {
     fn from(error: AuthError) -> Self {
         let status = match error {
             AuthError::Unauthenticated(_) => StatusCode::UNAUTHORIZED,
-            AuthError::CrossOrigin(_) => StatusCode::FORBIDDEN,
+            AuthError::CrossOrigin(_) | AuthError::NotAdmitted(_) | AuthError::NoAccount => StatusCode::FORBIDDEN,
         };
         Self::new(status, error.to_string())
     }

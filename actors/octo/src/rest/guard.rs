@@ -6,10 +6,11 @@ use axum::extract::{OriginalUri, Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use http::Method;
+use http::header::AUTHORIZATION;
 use serde_json::json;
 
 use super::error::ApiError;
-use crate::auth::{Action, Object, Principal, Surface, authorize};
+use crate::auth::{Action, AuthError, Object, Principal, SocketPeer, Surface, authorize};
 use crate::state::AppState;
 
 /// Who may use a route.
@@ -38,7 +39,14 @@ impl Policy {
 /// Enforces a policy; the handler then finds `Extension<Principal>`.
 pub async fn guard(State((state, policy)): State<(AppState, Policy)>, mut request: Request, next: Next) -> Response {
     let surface = policy.surface(request.method());
-    let principal = match state.auth.authenticate(surface, request.headers(), request.uri().query()) {
+    // Whoever comes through the admin socket is known by the kernel's word, unless they show a token.
+    let peer = request.extensions().get::<SocketPeer>().filter(|_| !request.headers().contains_key(AUTHORIZATION)).copied();
+    let authenticated = match &peer {
+        Some(peer) if matches!(policy, Policy::Admin | Policy::Public) => peer.principal(),
+        Some(_) => Err(AuthError::NoAccount),
+        None => state.auth.authenticate(surface, request.headers(), request.uri().query()),
+    };
+    let principal = match authenticated {
         Ok(principal) => principal,
         Err(_) if policy == Policy::Public => return next.run(request).await,
         Err(error) => return ApiError::from(error).into_response(),
@@ -55,10 +63,13 @@ pub async fn guard(State((state, policy)): State<(AppState, Policy)>, mut reques
     request.extensions_mut().insert::<Principal>(principal);
     let began = Instant::now();
     let response = next.run(request).await;
-    let entry = json!({
+    let mut entry = json!({
         "user_id": user, "method": method.as_str(), "path": path, "status": response.status().as_u16(),
         "duration_ms": u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
     });
+    if let Some(peer) = peer {
+        entry["socket"] = json!({ "uid": peer.uid, "pid": peer.pid });
+    }
     state.audit.write("request", entry).await;
     response
 }

@@ -11,7 +11,7 @@ use tower_http::timeout::RequestBodyTimeoutLayer;
 
 use super::error::ApiError;
 use super::guard::{Policy, guard};
-use super::{account, chat, features, health, login, openapi, search, session};
+use super::{account, admin, chat, features, health, login, openapi, search, session};
 use crate::state::AppState;
 
 /// Largest JSON body, in bytes.
@@ -33,7 +33,7 @@ pub struct Route {
 /// Every route of REST.
 #[must_use]
 pub fn table() -> Vec<Route> {
-    use Policy::{LoggedIn, Public};
+    use Policy::{Admin, LoggedIn, Public};
     use routing::{delete, get, patch, post, put};
     let route = |method, path, policy, handler| Route { method, path, policy, handler };
     vec![
@@ -56,6 +56,33 @@ pub fn table() -> Vec<Route> {
         route(Method::PATCH, "/chat-history/{id}", LoggedIn, patch(chat::rename)),
         route(Method::GET, "/chat-history/{id}/messages", LoggedIn, get(chat::messages)),
         route(Method::GET, "/search", LoggedIn, get(search::search)),
+        route(Method::GET, "/admin/status", Admin, get(admin::status::status)),
+        route(Method::GET, "/admin/actors", Admin, get(admin::actors::list)),
+        route(Method::GET, "/admin/actors/inspect", Admin, get(admin::actors::inspect)),
+        route(Method::POST, "/admin/actors/restart", Admin, post(admin::actors::restart)),
+        route(Method::GET, "/admin/actors/trace", Admin, get(admin::trace::trace)),
+        route(Method::GET, "/admin/sessions", Admin, get(admin::sessions::list)),
+        route(Method::GET, "/admin/sessions/{user}/{id}", Admin, get(admin::sessions::one)),
+        route(Method::DELETE, "/admin/sessions/{user}/{id}", Admin, delete(admin::sessions::remove)),
+        route(Method::POST, "/admin/sessions/{user}/{id}/stop", Admin, post(admin::sessions::stop)),
+        route(Method::POST, "/admin/sessions/{user}/{id}/restart", Admin, post(admin::sessions::restart)),
+        route(Method::GET, "/admin/sessions/{user}/{id}/events", Admin, get(admin::events::events)),
+        route(Method::GET, "/admin/users", Admin, get(admin::users::list)),
+        route(Method::GET, "/admin/users/{id}", Admin, get(admin::users::one)),
+        route(Method::POST, "/admin/users/{id}/sleep", Admin, post(admin::users::sleep)),
+        route(Method::GET, "/admin/runners", Admin, get(admin::runners::list)),
+        route(Method::POST, "/admin/runners/{user}/restart", Admin, post(admin::runners::restart)),
+        route(Method::POST, "/admin/runners/{user}/upgrade", Admin, post(admin::runners::upgrade)),
+        route(Method::POST, "/admin/runners/{user}/journal/verify", Admin, post(admin::runners::verify)),
+        route(Method::GET, "/admin/logs", Admin, get(admin::logs::list)),
+        route(Method::GET, "/admin/logs/{name}", Admin, get(admin::logs::one)),
+        route(Method::GET, "/admin/store/export", Admin, get(admin::store::export)),
+        route(
+            Method::POST,
+            "/admin/store/import",
+            Admin,
+            post(admin::store::import).layer(DefaultBodyLimit::max(admin::store::MAX_IMPORT_BYTES)),
+        ),
     ]
 }
 

@@ -1,23 +1,20 @@
 //! One connection as long as it speaks HTTP. One that asks for nothing does not keep its place.
 
-use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::ConnectInfo;
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
 use super::movement::{Movement, Moving};
-use super::places::Place;
 
 /// Patience for the head of a request.
 pub const HEAD_DEADLINE: Duration = Duration::from_secs(15);
@@ -39,14 +36,22 @@ pub struct Http {
     pub stop: CancellationToken,
 }
 
-/// Serves until the connection is closed or has become a WebSocket, which keeps `place`.
-pub async fn serve(http: Http, stream: TcpStream, peer: SocketAddr, place: Arc<Place>) {
+/// Who is at the other end.
+pub struct Who {
+    /// For the log.
+    pub name: String,
+    /// What every request of the connection carries: who asks, and what is held as long as it lives.
+    pub extensions: http::Extensions,
+}
+
+/// Serves until the connection is closed or has become a WebSocket, which keeps what its requests carry.
+pub async fn serve(http: Http, stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static, who: Who) {
     let asking = Arc::new(Asking::default());
     let movement = Movement::default();
-    let (router, held, asks, moves) = (http.router, Arc::clone(&place), Arc::clone(&asking), movement.clone());
+    let Who { name: peer, extensions } = who;
+    let (router, asks, moves) = (http.router, Arc::clone(&asking), movement.clone());
     let service = hyper::service::service_fn(move |mut request: http::Request<Incoming>| {
-        request.extensions_mut().insert(ConnectInfo(peer));
-        request.extensions_mut().insert(Arc::clone(&held));
+        request.extensions_mut().extend(extensions.clone());
         request.extensions_mut().insert(moves.clone());
         let (router, under_way) = (router.clone(), asks.begin());
         async move {

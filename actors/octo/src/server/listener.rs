@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::extract::ConnectInfo;
 use futures_util::FutureExt;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use hyper_util::server::conn::auto;
@@ -12,7 +13,7 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::connection::{self, Http, serve};
+use super::connection::{self, Http, Who, serve};
 use super::descriptors::{Reserve, exhausted};
 use super::places::{Full, Limits, Places};
 use super::refusal::{Refusals, refuse_at_once};
@@ -98,7 +99,13 @@ impl Listener {
                 accepted = door.accept(&self.inner) => accepted,
             };
             match door.places.take(peer.ip()) {
-                Ok(place) => drop(open.spawn(serve(http.clone(), stream, peer, Arc::new(place)))),
+                Ok(place) => {
+                    let mut extensions = http::Extensions::new();
+                    extensions.insert(ConnectInfo(peer));
+                    extensions.insert(Arc::new(place));
+                    let who = Who { name: peer.to_string(), extensions };
+                    drop(open.spawn(serve(http.clone(), stream, who)));
+                }
                 Err(full) => {
                     door.tell(&full, peer);
                     door.refusals.refuse(stream, full);
@@ -113,7 +120,7 @@ impl Listener {
     }
 }
 
-fn builder() -> auto::Builder<TokioExecutor> {
+pub(super) fn builder() -> auto::Builder<TokioExecutor> {
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder.http1().timer(TokioTimer::new()).header_read_timeout(connection::HEAD_DEADLINE).max_buf_size(connection::HEAD_BYTES);
     builder

@@ -2,6 +2,7 @@
 //!
 //! Promises: nobody takes every place ([`Limits`]), who asks for nothing keeps none, and without descriptors octo says so and goes on.
 
+mod admin;
 mod connection;
 mod descriptors;
 mod host;
@@ -12,6 +13,7 @@ mod refusal;
 mod router;
 mod socket;
 
+pub use admin::{AdminSocket, AdminSocketError};
 pub use connection::{HEAD_DEADLINE, IDLE_FOR};
 pub use descriptors::{raise_limit, room};
 pub use listener::{BindError, Listener};

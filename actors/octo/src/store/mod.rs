@@ -8,6 +8,7 @@ mod account;
 mod error;
 mod open;
 mod schema;
+mod transfer;
 mod trees;
 
 pub use account::Account;

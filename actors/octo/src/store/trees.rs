@@ -14,7 +14,7 @@ use super::open;
 use crate::auth::{TokenId, UserId};
 use octo_actors::room::Room;
 
-const JWT_SECRET: &str = "jwt";
+pub(super) const JWT_SECRET: &str = "jwt";
 /// How long the disk may take for a flush.
 const FLUSH_PATIENCE: Duration = Duration::from_secs(20);
 
@@ -77,8 +77,19 @@ impl Store {
         })
     }
 
+    /// Every tree by its name, in the order of an export.
+    pub(super) fn trees(&self) -> [(&'static str, &sled::Tree); 5] {
+        [
+            ("accounts", &self.accounts),
+            ("usernames", &self.usernames),
+            ("revoked_tokens", &self.revoked),
+            ("provisions", &self.provisions),
+            ("secrets", &self.secrets),
+        ]
+    }
+
     /// Before every write.
-    fn room(&self) -> Result<(), StoreError> {
+    pub(super) fn room(&self) -> Result<(), StoreError> {
         if self.room.is_there() { Ok(()) } else { Err(StoreError::Full(self.dir.clone())) }
     }
 
@@ -191,6 +202,10 @@ impl Store {
         Ok(made.into())
     }
 
+    pub(super) fn secret(&self, name: &str) -> Result<Option<sled::IVec>, StoreError> {
+        Ok(self.secrets.get(name)?)
+    }
+
     /// The key of a session, if it has one.
     ///
     /// # Errors
@@ -269,10 +284,10 @@ fn encode(value: &impl Serialize) -> Result<Vec<u8>, StoreError> {
 }
 
 /// The message never quotes the record, which may hold a secret.
-fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, StoreError> {
+pub(super) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, StoreError> {
     serde_json::from_slice(bytes).map_err(|e| StoreError::Record(format!("{:?} at {}:{}", e.classify(), e.line(), e.column())))
 }
 
-fn text(bytes: &[u8]) -> Result<String, StoreError> {
+pub(super) fn text(bytes: &[u8]) -> Result<String, StoreError> {
     String::from_utf8(bytes.to_vec()).map_err(|_| StoreError::Record("not text".to_owned()))
 }

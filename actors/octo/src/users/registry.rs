@@ -5,7 +5,8 @@ use super::user::{self, Args, Shared, User, UserActor};
 use crate::auth::{Principal, UserId};
 use crate::launch::Launch;
 use crate::link::Dial;
-use octo_actors::{Actor, ActorPath, Address, Ctx, Directory, Failure, Kind, Reply, StartError, System};
+use octo_actors::{Actor, ActorPath, Address, Ctx, Directory, Failure, Kind, Reply, StartError, StopError, Stopped, System};
+use octo_protocol::admin::LeftOut;
 use octo_protocol::link::RequestBody;
 use octo_protocol::mux::system::ActorRow;
 use octo_protocol::session::SessionList;
@@ -123,27 +124,56 @@ impl Users {
         Ok(sessions)
     }
 
-    /// Brings the rows of the runners' own actors into the directory, below `/users/<u>/runner`.
-    pub async fn mount_runners(&self, principal: &Principal) {
-        let awake: Vec<User> = self.awake.lock().values().cloned().collect();
-        let asked = awake.into_iter().map(|user| async move {
+    /// Users who are awake, in order of their ids.
+    #[must_use]
+    pub fn awake(&self) -> Vec<User> {
+        let mut awake: Vec<User> = self.awake.lock().values().cloned().collect();
+        awake.sort_by(|a, b| a.id().cmp(b.id()));
+        awake
+    }
+
+    /// The user, if awake.
+    #[must_use]
+    pub fn awake_user(&self, id: &UserId) -> Option<User> {
+        self.awake.lock().get(id).cloned()
+    }
+
+    /// Puts a user to sleep: its actors end, with its connections and the link; the runner and its agents go on. Whether it was awake.
+    ///
+    /// # Errors
+    /// `not_ready` when its actors do not end.
+    pub async fn sleep(&self, id: &UserId) -> Result<bool, ProtocolError> {
+        let sleep = self.address.ask(|reply| Msg::Sleep(id.clone(), reply), WAKE_PATIENCE);
+        sleep.await.map_err(|error| ProtocolError::new(ErrorCode::NotReady, format!("{id} cannot be put to sleep now: {error}")))
+    }
+
+    /// Brings the rows of the runners' own actors into the directory, below `/users/<u>/runner`. Returns those whose rows could not be had: where they
+    /// would stand, and why.
+    pub async fn mount_runners(&self, principal: &Principal) -> Vec<LeftOut> {
+        let asked = self.awake().into_iter().map(|user| async move {
             let rows = match user.linked() {
-                Some(link) => link.request(principal.on_behalf_of(user.id()), RequestBody::Actors, QUERY_DEADLINE).await.ok(),
-                None => None,
+                Some(link) => link.request(principal.on_behalf_of(user.id()), RequestBody::Actors, QUERY_DEADLINE).await,
+                None => Err(user.unlinked()),
             };
             (user, rows)
         });
+        let mut left_out = Vec::new();
         for (user, rows) in futures_util::future::join_all(asked).await {
             let Ok(prefix) = ActorPath::parse(&format!("/users/{}/runner", user.id())) else { continue };
-            match rows.and_then(|json| parse::<Vec<ActorRow>>(&json).ok()) {
-                Some(rows) => {
-                    self.directory.mount(prefix, rows.into_iter().filter_map(remote_row).collect());
+            match rows.and_then(|json| parse::<Vec<ActorRow>>(&json)) {
+                Ok(rows) => {
+                    let cut = self.directory.mount(prefix.clone(), rows.into_iter().filter_map(remote_row).collect());
+                    if cut > 0 {
+                        left_out.push(LeftOut { path: prefix.to_string(), reason: format!("{cut} of its actors are beyond the limit") });
+                    }
                 }
-                None => {
+                Err(error) => {
                     self.directory.unmount(&prefix);
+                    left_out.push(LeftOut { path: prefix.to_string(), reason: error.message });
                 }
             }
         }
+        left_out
     }
 
     /// The directory of the tree these users live in.
@@ -164,12 +194,12 @@ fn remote_row(row: ActorRow) -> Option<octo_actors::ActorRow> {
         state: serde_json::from_value(Value::String(row.state)).ok()?,
         restarts: row.restarts,
         mailbox: row.mailbox,
-        mailbox_limit: 0,
+        mailbox_limit: row.mailbox_limit.unwrap_or(0),
         processed: row.processed,
         last_error: row.last_error,
         started_at_ms: u64::try_from(row.started_at).unwrap_or(0),
-        busy_ms: None,
-        busy_with: None,
+        busy_ms: row.busy_ms,
+        busy_with: row.busy_with,
         remote: true,
     })
 }
@@ -182,6 +212,7 @@ struct UsersActor {
 /// What `/users` is told.
 enum Msg {
     Wake(UserId, Reply<User>),
+    Sleep(UserId, Reply<bool>),
     Sweep,
 }
 
@@ -202,6 +233,13 @@ impl Actor for UsersActor {
                 Ok(user) => reply.send(user),
                 Err(error) => reply.refuse(error),
             },
+            Msg::Sleep(id, reply) => {
+                let was_awake = self.awake.lock().remove(&id).is_some();
+                match put_to_sleep(&id, ctx).await {
+                    Ok(_) | Err(StopError::NotFound(_)) => reply.send(was_awake),
+                    Err(error) => reply.refuse(error),
+                }
+            }
             Msg::Sweep => {
                 let asleep: Vec<UserId> = {
                     let mut awake = self.awake.lock();
@@ -211,7 +249,7 @@ impl Actor for UsersActor {
                     idle
                 };
                 for id in asleep {
-                    let _ = ctx.children().stop_child(id.as_str(), STOP_USER).await;
+                    let _ = put_to_sleep(&id, ctx).await;
                 }
             }
         }
@@ -225,9 +263,19 @@ impl Actor for UsersActor {
     fn name_of(message: &Msg) -> &'static str {
         match message {
             Msg::Wake(..) => "wake",
+            Msg::Sleep(..) => "sleep",
             Msg::Sweep => "sweep",
         }
     }
+}
+
+/// Ends a user's actors; those of its runner are not shown any more.
+async fn put_to_sleep(id: &UserId, ctx: &Ctx<Msg>) -> Result<Stopped, StopError> {
+    let stopped = ctx.children().stop_child(id.as_str(), STOP_USER).await;
+    if let Ok(mount) = ctx.path().join(&format!("{id}/runner")) {
+        ctx.directory().unmount(&mount);
+    }
+    stopped
 }
 
 impl UsersActor {

@@ -230,6 +230,21 @@ impl User {
         ProtocolError::new(ErrorCode::RunnerUnavailable, format!("the runner of {} is out of reach: {reason}", self.id()))
     }
 
+    /// Why there is no link now, as an error.
+    #[must_use]
+    pub fn unlinked(&self) -> ProtocolError {
+        match &*self.shared.link.borrow() {
+            Reached::Up(_) => self.unavailable("its link was just made; ask again"),
+            Reached::Down(reason) | Reached::Failed { reason, .. } => self.unavailable(reason),
+        }
+    }
+
+    /// WebSockets of this user, and sessions that are followed.
+    #[must_use]
+    pub fn load(&self) -> (usize, usize) {
+        (self.shared.open.load(Relaxed), self.shared.feeds().len())
+    }
+
     /// Somebody waits: a link in its back-off is tried now.
     async fn retry(&self) -> Retry {
         let Ok(runner) = self.address.path().join("runner") else { return Retry::UnderWay };

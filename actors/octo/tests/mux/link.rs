@@ -99,6 +99,20 @@ async fn a_stranger_at_the_socket_is_refused_with_a_sentence() {
 }
 
 #[tokio::test]
+async fn a_runner_of_before_is_not_asked_what_it_could_not_read_and_keeps_its_link() {
+    let dir = tempfile::tempdir().unwrap();
+    let socket = dir.path().join("old");
+    let _peer = peer(&socket, bytes(&[Frame::Welcome(welcome())]), BytesMut::new());
+    let link = linked(&socket).await;
+    let asked = link.start(principal(), RequestBody::Admin { json: b"{}".to_vec() }, PATIENCE);
+    let refused = asked.err().expect("it speaks version 1");
+    assert_eq!(refused.code, octo_protocol::ErrorCode::Unsupported);
+    assert!(refused.message.contains("octoctl runner upgrade alice"), "{}", refused.message);
+    let pending = link.start(principal(), command("get_state"), PATIENCE).unwrap();
+    assert!(tokio::time::timeout(Duration::from_millis(50), pending.answer()).await.is_err(), "the link lives, and waits");
+}
+
+#[tokio::test]
 async fn a_runner_that_breaks_the_rules_loses_its_link_and_costs_nothing_more() {
     let event = |n: usize| Frame::Event(LinkEvent { sub: 1, seq: n as u64, ts: 0, kind: EventKind::Normal, payload: vec![b'x'; 600] });
     let started = Frame::Subscribed(Subscribed { sub: 1, epoch: Epoch::new("e").unwrap(), head: 0, after: 0 });

@@ -28,6 +28,7 @@ mod names;
 mod reader;
 mod retention;
 mod schema;
+mod verify;
 mod witness;
 mod writer;
 

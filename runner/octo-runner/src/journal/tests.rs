@@ -8,6 +8,7 @@ mod damage;
 mod embedded;
 mod fence;
 mod migration;
+mod verify;
 
 pub(super) fn new_session(id: &str) -> NewSession {
     NewSession {

@@ -9,6 +9,7 @@
 //!
 //! Never: decides what a command means, or touches the journal but to replay it.
 
+mod admin;
 mod connection;
 mod credit;
 mod handshake;

@@ -1,5 +1,6 @@
 //! Requests: each is given to whom it concerns in the order it came, and answered when the answer is there.
 
+use super::admin::{Admin, row};
 use super::{MAX_REQUESTS, Serving};
 use crate::history::HistoryMsg;
 use crate::session::{Answer, Answered, Entry, NewBeside, SessionMsg, json};
@@ -20,13 +21,15 @@ const MIN_PATIENCE: Duration = Duration::from_millis(10);
 /// The requests of one connection.
 pub(super) struct Requests {
     serving: Serving,
+    admin: Admin,
     out: mpsc::Sender<Frame>,
     free: Arc<Semaphore>,
 }
 
 impl Requests {
     pub fn new(serving: Serving, out: mpsc::Sender<Frame>) -> Self {
-        Self { serving, out, free: Arc::new(Semaphore::new(MAX_REQUESTS)) }
+        let admin = Admin::new(serving.directory.clone(), serving.registry.shared().journal.clone());
+        Self { serving, admin, out, free: Arc::new(Semaphore::new(MAX_REQUESTS)) }
     }
 
     /// Hands a request over before the next one is looked at; its answer is waited for elsewhere.
@@ -114,6 +117,10 @@ impl Requests {
                 let _ = answer.send(self.actors());
                 Ok(())
             }
+            RequestBody::Admin { json } => {
+                self.admin.take(&json, actor, answer);
+                Ok(())
+            }
         }
     }
 
@@ -150,22 +157,7 @@ impl Requests {
     }
 
     fn actors(&self) -> Answered {
-        let rows: Vec<ActorRow> = self
-            .serving
-            .directory
-            .list()
-            .into_iter()
-            .map(|row| ActorRow {
-                path: row.path.to_string(),
-                kind: row.kind,
-                state: serde_json::to_value(row.state).ok().and_then(|v| v.as_str().map(str::to_owned)).unwrap_or_default(),
-                restarts: row.restarts,
-                mailbox: row.mailbox,
-                processed: row.processed,
-                last_error: row.last_error,
-                started_at: i64::try_from(row.started_at_ms).unwrap_or(i64::MAX),
-            })
-            .collect();
+        let rows: Vec<ActorRow> = self.serving.directory.list().into_iter().map(row).collect();
         json(&rows)
     }
 }

@@ -1,6 +1,7 @@
 //! The real binary over its socket, with a scripted agent in a real sandbox.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod admin;
 mod attach;
 mod clock;
 mod crash;

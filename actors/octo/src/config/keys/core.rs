@@ -56,6 +56,18 @@ pub(in crate::config) const SECTIONS: &[Section] = &[
                 D::Integer(30),
                 "Seconds between two pings on a WebSocket. A client that says nothing for two and a half times as long is gone. Less than the idle timeout of a proxy in front.",
             ),
+            Key::new(
+                "server.admin_socket",
+                K::Path,
+                D::Derived("`<run_dir>/admin.sock`"),
+                "The admin socket, through which `octoctl` looks inside. Whoever runs as octo's own user, or as root, is an admin there; so it has to be where agents do not see it: in octo's own directories, or below `/run`.",
+            ),
+            Key::new(
+                "server.admin_group",
+                K::Text,
+                D::None,
+                "Group whose members are admins on the admin socket too. Put `server.admin_socket` into a directory that they can enter: octo's own are closed to others.",
+            ),
             Key::new("server.max_upload_size_mb", K::Integer(1, 4096), D::Integer(100), "Largest upload in MiB.")
                 .not_built("there are no uploads; a request has at most 1 MiB, a frame of the mux 16 MiB"),
         ],

@@ -1,0 +1,26 @@
+//! `/api/admin`: the inside of octo, for operators. Every route is [`super::Policy::Admin`]; on the admin socket the kernel says who asks, over
+//! HTTP a token does, and the answers are the same.
+//!
+//! Looking at an actor never asks that actor. Whatever changes something is written to the audit and the log, with who did it ([`record`]).
+
+pub mod actors;
+pub mod events;
+pub mod logs;
+mod record;
+pub mod runners;
+pub mod sessions;
+pub mod status;
+pub mod store;
+mod stream;
+pub mod trace;
+pub mod users;
+
+use serde::Deserialize;
+
+/// Which actor.
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct PathQuery {
+    /// Absolute path in the tree; `/` when absent.
+    path: Option<String>,
+}

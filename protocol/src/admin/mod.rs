@@ -1,0 +1,17 @@
+//! The inside of octo, as operators look at it: what `/api/admin` answers, on the admin socket and over HTTP alike, and what octo asks a
+//! runner for it.
+//!
+//! Read by `octoctl` and by scripts: members are only ever added, and whoever reads passes over those that it does not know.
+
+mod actor;
+mod door;
+mod question;
+mod report;
+
+pub use actor::{Actors, Inspection, LeftOut, Outcome, TraceBatch, TraceLine, Traced};
+pub use door::{DOOR_FILE, Door};
+pub use question::{Found, RunnerQuestion, TRACE_LAPSES_AFTER, TraceOpened};
+pub use report::{
+    AdminSession, AdminSessions, AdminUser, AdminUsers, Component, Damaged, Imported, JournalReport, LogFile, LogFiles, LogText,
+    MAX_DAMAGED, Restarted, Runner, Runners, Slept, Standing, Status, StoreEntry, StoreHead, Trouble, Upgraded,
+};

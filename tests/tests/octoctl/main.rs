@@ -1,0 +1,9 @@
+//! `octoctl`, whole commands against real binaries: what each prints, and its exit code, with octo up and down.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod access;
+mod down;
+mod help;
+mod inside;
+mod run;
+mod up;
