@@ -1,7 +1,8 @@
 //! Who belongs to an instance: every process of it, also those that a tool double-forked, moved to a session of their own or robbed of their environment.
 //!
 //! Names prove nothing, so they are not asked. A process is a member when its environment, folder or root names the instance's home, when it runs in
-//! a PID namespace that a member was ever seen in, or when it descends from a member.
+//! a PID namespace that a member was ever seen in, or when it descends from a member. The kernel gives the number of a namespace that has ended to the next
+//! one, which may be another test's: a namespace is known by its number and its first process.
 
 use crate::process::{Process, processes};
 use crate::{Instance, until};
@@ -11,8 +12,12 @@ use std::path::{Path, PathBuf};
 /// Finds the processes of one instance, and remembers the namespaces that they lived in.
 #[derive(Debug, Default)]
 pub struct Census {
-    namespaces: HashSet<PathBuf>,
+    namespaces: HashSet<(PathBuf, Identity)>,
+    seen: HashSet<Identity>,
 }
+
+/// A process: its pid and when it began.
+type Identity = (i32, u64);
 
 /// One member.
 #[derive(Debug, Clone)]
@@ -42,6 +47,10 @@ impl Member {
         }
     }
 
+    fn identity(&self) -> Identity {
+        (self.process.pid, self.process.started)
+    }
+
     fn names(&self, home: &Path) -> bool {
         self.folder.as_ref().is_some_and(|folder| folder.starts_with(home)) || self.process.environment().contains(&*home.to_string_lossy())
     }
@@ -63,7 +72,14 @@ impl Census {
             children.entry(member.process.parent).or_default().push(at);
         }
         let home = instance.home();
-        let mine = |member: &Member| member.namespace.as_ref().is_some_and(|space| self.namespaces.contains(space)) || member.names(home);
+        let firsts: HashMap<&PathBuf, Identity> =
+            everybody.iter().filter(|m| m.inner_pid == 1).filter_map(|m| Some((m.namespace.as_ref()?, m.identity()))).collect();
+        let space = |member: &Member| {
+            let number = member.namespace.as_ref()?;
+            Some((number.clone(), *firsts.get(number)?))
+        };
+        let known = |member: &Member| self.seen.contains(&member.identity()) || space(member).is_some_and(|s| self.namespaces.contains(&s));
+        let mine = |member: &Member| known(member) || member.names(home);
         let mut open: Vec<usize> = (0..everybody.len()).filter(|at| mine(&everybody[*at])).collect();
         let mut found = HashSet::new();
         while let Some(at) = open.pop() {
@@ -71,9 +87,11 @@ impl Census {
                 open.extend(children.get(&everybody[at].process.pid).into_iter().flatten());
             }
         }
+        let spaces: Vec<_> = found.iter().filter_map(|at| space(&everybody[*at])).collect();
+        self.namespaces.extend(spaces);
         let members: Vec<Member> =
             everybody.into_iter().enumerate().filter(|(at, _)| found.contains(at)).map(|(_, member)| member).collect();
-        self.namespaces.extend(members.iter().filter_map(|member| member.namespace.clone()));
+        self.seen.extend(members.iter().map(Member::identity));
         members
     }
 

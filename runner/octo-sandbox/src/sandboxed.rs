@@ -1,6 +1,6 @@
 //! A running sandbox as its launcher holds it.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Duration};
 
 use nix::unistd::Pid;
 use tokio::{net::unix::pipe, process::Child};
@@ -19,6 +19,8 @@ pub type AgentWriter = pipe::Sender;
 /// they close it.
 pub type AgentReader = pipe::Receiver;
 
+/// How long the outermost process may take to end after its line has.
+const END_PATIENCE: Duration = Duration::from_secs(1);
 /// How much of what bubblewrap complains about is kept.
 const MAX_COMPLAINT: usize = 4096;
 
@@ -191,7 +193,17 @@ impl Sandboxed {
             Progress::Running(started) => Ok(*started),
             Progress::Refused(reason) => Err(LaunchError::Refused { reason: reason.clone() }),
             Progress::ExecFailed(reason) => Err(LaunchError::ExecFailed { program: self.program.clone(), reason: reason.clone() }),
-            Progress::Pending | Progress::Silent => Err(LaunchError::Setup { detail: self.why_silent() }),
+            Progress::Pending | Progress::Silent => {
+                let mut detail = self.why_silent();
+                // Its line has ended, so it has, or is about to.
+                if self.complaint.is_empty()
+                    && let Outermost::Spawned(child) = &mut self.child
+                    && let Ok(Ok(status)) = tokio::time::timeout(END_PATIENCE, child.wait()).await
+                {
+                    detail = format!("{detail} ({status})");
+                }
+                Err(LaunchError::Setup { detail })
+            }
         }
     }
 
