@@ -1,7 +1,7 @@
 //! Plain HTTP requests to an instance.
 
 use http_body_util::{BodyExt, Full};
-use hyper::body::Bytes;
+use hyper::body::{Bytes, Incoming};
 use serde_json::Value;
 
 /// What a request was answered.
@@ -22,6 +22,21 @@ impl Answer {
 
 /// One request with an optional bearer token and JSON body; `None` when nobody answers.
 pub async fn request(method: &str, url: &str, token: Option<&str>, body: Option<&Value>) -> Option<Answer> {
+    let (mut answer, body) = begin(method, url, token, body).await?;
+    answer.body = body.collect().await.ok()?.to_bytes().to_vec();
+    Some(answer)
+}
+
+/// The same where an answer may go on for ever: of one that succeeds only the head is read.
+pub async fn request_of_stream(method: &str, url: &str, token: Option<&str>, body: Option<&Value>) -> Option<Answer> {
+    let (mut answer, body) = begin(method, url, token, body).await?;
+    if answer.status >= 300 {
+        answer.body = body.collect().await.ok()?.to_bytes().to_vec();
+    }
+    Some(answer)
+}
+
+async fn begin(method: &str, url: &str, token: Option<&str>, body: Option<&Value>) -> Option<(Answer, Incoming)> {
     let client = hyper_util::client::legacy::Client::builder(hyper_util::rt::TokioExecutor::new()).build_http::<Full<Bytes>>();
     let mut request = http::Request::builder().method(method).uri(url);
     if let Some(token) = token {
@@ -33,6 +48,5 @@ pub async fn request(method: &str, url: &str, token: Option<&str>, body: Option<
     let body = body.map(|value| Bytes::from(value.to_string())).unwrap_or_default();
     let answer = client.request(request.body(Full::new(body)).ok()?).await.ok()?;
     let (parts, body) = answer.into_parts();
-    let body = body.collect().await.ok()?.to_bytes().to_vec();
-    Some(Answer { status: parts.status.as_u16(), headers: parts.headers, body })
+    Some((Answer { status: parts.status.as_u16(), headers: parts.headers, body: Vec::new() }, body))
 }

@@ -22,7 +22,7 @@ pub use census::{Census, Member};
 pub use checker::{Checker, Rule, Totals, Verdict};
 pub use client::{Client, Dial, LoginError, Path, Stream};
 pub use demo::{Turn, demo_prompt};
-pub use http::{Answer, request};
+pub use http::{Answer, request, request_of_stream};
 pub use instance::{Instance, Options, binary, node, repository, target_dir};
 pub use process::{Process, descendants, processes};
 pub use script::{MARKER, MESSAGE_BYTES, Script, Stamp, monotonic_ns};

@@ -1,7 +1,7 @@
 //! Attacks: an agent that obeys an injected prompt, with its user's uid, inside its sandbox; and whoever reaches the port.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-use octo_e2e::{Client, Instance, Turn, demo_prompt, processes, request, until};
+use octo_e2e::{Client, Instance, Turn, demo_prompt, processes, request, request_of_stream, until};
 use serde_json::{Value, json};
 
 /// Runs a script as the agent of `session` does, and gives what it printed.
@@ -166,6 +166,7 @@ async fn no_request_to_any_documented_route_is_a_server_error() {
     for (path, item) in paths {
         let full = if path.starts_with("/api") { path.clone() } else { format!("/api{path}") };
         for method in ["get", "post", "put", "patch", "delete"].iter().filter(|m| item.get(**m).is_some()) {
+            let streams = item[*method]["responses"]["200"]["content"].get("application/x-ndjson").is_some();
             let mut cases: Vec<(String, Option<Value>)> = Vec::new();
             for segment in segments.iter().copied().chain([long.as_str()]) {
                 let filled = full.split('/').map(|part| if part.starts_with('{') { segment } else { part }).collect::<Vec<_>>().join("/");
@@ -183,10 +184,12 @@ async fn no_request_to_any_documented_route_is_a_server_error() {
                 // The log out is meant to end the token.
                 let token = (!full.contains("logout")).then(|| client.token());
                 for token in [None, token] {
-                    let Some(answer) = request(&method.to_uppercase(), &format!("{}{target}", instance.url()), token, body.as_ref()).await
-                    else {
-                        continue;
+                    let (method, url) = (method.to_uppercase(), format!("{}{target}", instance.url()));
+                    let answer = match streams {
+                        true => request_of_stream(&method, &url, token, body.as_ref()).await,
+                        false => request(&method, &url, token, body.as_ref()).await,
                     };
+                    let Some(answer) = answer else { continue };
                     asked += 1;
                     let shown: String = target.chars().take(200).collect();
                     assert!(answer.status < 500 || answer.status == 501, "{method} {shown} {}: {}", answer.status, answer.json());
