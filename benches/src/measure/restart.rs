@@ -9,7 +9,7 @@ use octo_actors::{Actor, Ctx, Failure, Kind, Reply, System};
 use octo_e2e::{Client, Instance};
 use serde_json::json;
 use std::time::{Duration, Instant};
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 
 /// Nothing here takes as long.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -23,9 +23,10 @@ enum Msg {
 
 impl Actor for Crashing {
     type Msg = Msg;
-    type Args = ();
+    type Args = mpsc::UnboundedSender<()>;
 
-    async fn start((): (), _: &Ctx<Msg>) -> Result<Self, Failure> {
+    async fn start(begun: Self::Args, _: &Ctx<Msg>) -> Result<Self, Failure> {
+        let _ = begun.send(());
         Ok(Self)
     }
 
@@ -45,11 +46,14 @@ async fn actors(actors: usize) -> Result<Vec<f64>> {
     let (system, mut took) = (System::new(), Vec::new());
     for number in 0..actors {
         // One of its own for each: the second restart of one waits, and shall.
-        let actor = system.root().start_child::<Crashing>(Kind::permanent("crashing"), &number.to_string(), || ()).await?;
+        let (begin, mut begun) = mpsc::unbounded_channel();
+        let actor = system.root().start_child::<Crashing>(Kind::permanent("crashing"), &number.to_string(), move || begin.clone()).await?;
         actor.ready(PATIENCE).await?;
+        begun.recv().await.context("it has begun")?;
         let began = Instant::now();
         actor.tell(Msg::Crash)?;
-        // Gone in between; what is asked of the one that crashes is not answered.
+        // Whoever asked again and again meanwhile would take the processor away from those who start it.
+        begun.recv().await.context("it begins again")?;
         while actor.ask(Msg::There, PATIENCE).await.is_err() {
             tokio::task::yield_now().await;
         }

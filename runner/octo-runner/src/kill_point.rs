@@ -1,8 +1,8 @@
-//! Named points at which a test ends the runner, as `kill -9` would at that very moment.
+//! Named points at which a test ends the runner, as `kill -9` would at that very moment, or sends it another signal.
 //!
 //! Compiled in only by the feature `kill-points` in a build with debug assertions, which the tests of this crate turn on; otherwise
 //! [`reached`] is nothing at all. Armed by the file [`FILE`] in the data directory: a point's name and which time it is reached, as in
-//! `committed 2`.
+//! `committed 2`, and where it is not SIGKILL the signal's name, as in `executing 1 SIGTERM`.
 
 /// The file that arms a point.
 pub const FILE: &str = "kill-point";
@@ -36,10 +36,12 @@ pub enum Point {
     Heard,
     /// The journal has what the agent said; the agent is not read on.
     Kept,
+    /// Everything rests; the next program has not been executed. Not on an input's way.
+    Executing,
 }
 
 impl Point {
-    /// All of them, in the order of an input's way.
+    /// Those on an input's way, in that order.
     pub const ALL: [Self; 13] = [
         Self::Checked,
         Self::Written,
@@ -74,12 +76,13 @@ pub use armed::{arm, reached};
 #[cfg(all(feature = "kill-points", debug_assertions))]
 mod armed {
     use super::{FILE, Point};
+    use nix::sys::signal::Signal;
     use std::path::{Path, PathBuf};
     use std::sync::OnceLock;
     use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
 
     static ARMED_BY: OnceLock<PathBuf> = OnceLock::new();
-    static TIMES: [AtomicU32; Point::ALL.len()] = [const { AtomicU32::new(0) }; Point::ALL.len()];
+    static TIMES: [AtomicU32; Point::ALL.len() + 1] = [const { AtomicU32::new(0) }; Point::ALL.len() + 1];
 
     /// From now on the file in `data_dir` counts.
     pub fn arm(data_dir: &Path) {
@@ -95,9 +98,14 @@ mod armed {
         }
         let time: u32 = words.next().and_then(|n| n.parse().ok()).unwrap_or(1);
         if TIMES[point as usize].fetch_add(1, SeqCst) + 1 == time {
-            let _ = nix::sys::signal::kill(nix::unistd::getpid(), nix::sys::signal::Signal::SIGKILL);
-            // The signal ends every thread of the process; this one waits for it.
-            loop {
+            let signal = words.next().and_then(|name| name.parse().ok()).unwrap_or(Signal::SIGKILL);
+            if signal != Signal::SIGKILL {
+                // The next program counts from the beginning.
+                let _ = ARMED_BY.get().map(std::fs::remove_file);
+            }
+            let _ = nix::sys::signal::kill(nix::unistd::getpid(), signal);
+            // SIGKILL ends every thread of the process; this one waits for it.
+            while signal == Signal::SIGKILL {
                 std::thread::park();
             }
         }

@@ -7,13 +7,13 @@ use octo_runner::link::ListenError;
 use octo_runner::options::Options;
 use octo_runner::runner::{Runner, StartRunnerError};
 use octo_runner::upgrade::{Asked, Handover, Program, UpgradeError, examine};
+use octo_sandbox::Signals;
 use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::os::fd::{AsFd, RawFd};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::PathBuf;
 use std::process::ExitCode;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 
 #[global_allocator]
@@ -86,6 +86,7 @@ fn run(Serve { options, handover, examine }: Serve, program: std::io::Result<Pro
     if let Some(handover) = &handover {
         program.path.clone_from(&handover.binary);
     }
+    octo_sandbox::hold_signals();
     // Two at least: a small commit is made on one of them, and a disk that hangs shall not hold everything.
     let threads = std::thread::available_parallelism().map_or(2, usize::from).max(2);
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -106,27 +107,6 @@ fn say_verdict(options: &Options) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The signals that end the runner.
-struct Ending(Signal, Signal);
-
-impl Ending {
-    async fn told(&mut self) {
-        tokio::select! {
-            _ = self.0.recv() => {}
-            _ = self.1.recv() => {}
-        }
-    }
-}
-
-/// Those that end it, and the one that replaces it.
-fn listen() -> std::io::Result<(Ending, Signal)> {
-    let ending = Ending(signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    let replace = signal(SignalKind::user_defined2())?;
-    // This program, or the one before, has held them back until there is somebody to hear them.
-    octo_sandbox::unblock_signals();
-    Ok((ending, replace))
-}
-
 /// Nothing of this runner may go on.
 fn replaced_by_another(replaced: &JournalError) -> ExitCode {
     tracing::error!(%replaced, "ending at once, with every agent of this runner");
@@ -134,7 +114,7 @@ fn replaced_by_another(replaced: &JournalError) -> ExitCode {
 }
 
 async fn serve(options: Options, handover: Option<Handover>, program: Program) -> anyhow::Result<ExitCode> {
-    let (mut ending, mut replace) = listen()?;
+    let mut signals = Signals::listen().context("signals cannot be listened for")?;
     tokio::spawn(octo_actors::tidy_memory());
     let socket = options.socket.clone();
     let mut runner = match handover {
@@ -148,8 +128,14 @@ async fn serve(options: Options, handover: Option<Handover>, program: Program) -
     tracing::info!(socket = %socket.display(), pid = std::process::id(), "serving");
     loop {
         let asked = tokio::select! {
-            () = ending.told() => break,
-            _ = replace.recv() => Asked { binary: None, answer: oneshot::channel().0 },
+            told = signals.end.next() => {
+                told?;
+                break;
+            }
+            told = signals.replace.next() => {
+                told?;
+                Asked { binary: None, answer: oneshot::channel().0 }
+            }
             Some(asked) = upgrades.recv() => asked,
             replaced = runner.replaced() => return Ok(replaced_by_another(&replaced)),
             why = runner.failed() => {
@@ -161,7 +147,10 @@ async fn serve(options: Options, handover: Option<Handover>, program: Program) -
         tracing::info!(program = %path.display(), "the runner shall be replaced");
         let (error, ends) = tokio::select! {
             // Whatever rests for the upgrade goes on, and ends as it should.
-            () = ending.told() => (UpgradeError::Ending, true),
+            told = signals.end.next() => {
+                told?;
+                (UpgradeError::Ending, true)
+            }
             replaced = runner.replaced() => return Ok(replaced_by_another(&replaced)),
             error = Box::pin(runner.replace(&program, &path)) => (error, false),
         };

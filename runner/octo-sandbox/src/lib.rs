@@ -31,6 +31,7 @@ mod message;
 mod mounts;
 mod sandboxed;
 mod seatbelt;
+mod signals;
 mod spec;
 mod successor;
 
@@ -41,5 +42,6 @@ pub use handover::Standing;
 pub use launcher::{Isolation, Launcher, SandboxInfo};
 pub use nix::unistd::Pid;
 pub use sandboxed::{AgentReader, AgentWriter, Controller, Exit, Sandboxed, Started};
+pub use signals::{Heard, Signals, hold_replacement, hold_signals};
 pub use spec::{Bind, Excess, LaunchSpec, Limits, Network, Profile, RELAY_PORT_PLACEHOLDER, Relay, Resource, Signal, Stdio};
-pub use successor::{Successor, SuccessorError, hold_replacement, unblock_signals};
+pub use successor::{Successor, SuccessorError};

@@ -14,11 +14,9 @@ use std::{
     time::Duration,
 };
 
-use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
+use crate::signals;
 use tokio::io::AsyncReadExt;
 
-/// Asks a daemon to be replaced by the program at its own path.
-const REPLACE: Signal = Signal::SIGUSR2;
 /// Of what it says that much is read.
 const MAX_SAID: u64 = 64 * 1024;
 /// Of its complaint that many characters are passed on.
@@ -153,7 +151,7 @@ impl Successor {
     }
 
     /// Executes it in the place of this program: same process, same environment, whatever descriptors are not closed on exec. The signals that end or
-    /// replace a daemon wait until it unblocks them ([`unblock_signals`]). Returns only when that failed, with everything as it was.
+    /// replace a daemon wait until it listens ([`crate::Signals`]). Returns only when that failed, with everything as it was.
     #[must_use]
     pub fn execute(&self, arguments: &[OsString]) -> SuccessorError {
         match std::fs::metadata(&self.program) {
@@ -173,11 +171,9 @@ impl Successor {
             Ok(words) => words,
             Err(error) => return failed(error.into()),
         };
-        if let Err(errno) = sigprocmask(SigmaskHow::SIG_BLOCK, Some(&daemon_signals()), None) {
-            return failed(errno.into());
-        }
+        signals::hold_for_exec();
         let Err(errno) = nix::unistd::execv(&program, &words);
-        unblock_signals();
+        signals::exec_failed();
         failed(errno.into())
     }
 }
@@ -186,20 +182,4 @@ impl Identity {
     fn of(found: &std::fs::Metadata) -> Self {
         Self { device: found.dev(), inode: found.ino(), size: found.size(), changed: (found.ctime(), found.ctime_nsec()) }
     }
-}
-
-fn daemon_signals() -> SigSet {
-    [Signal::SIGTERM, Signal::SIGINT, REPLACE].into_iter().collect()
-}
-
-/// The signal by which a daemon is replaced waits from now on, in this thread and those that it starts, until [`unblock_signals`]: without a handler it would
-/// end the process. To be called by `main` before anything else. Sandboxes that are started meanwhile hold nothing back.
-pub fn hold_replacement() {
-    let _ = sigprocmask(SigmaskHow::SIG_BLOCK, Some(&REPLACE.into()), None);
-}
-
-/// This thread takes the signals again that [`Successor::execute`] and [`hold_replacement`] have blocked. To be called when their handlers are in place; without a handler they end
-/// the process.
-pub fn unblock_signals() {
-    let _ = sigprocmask(SigmaskHow::SIG_UNBLOCK, Some(&daemon_signals()), None);
 }

@@ -6,6 +6,7 @@ use super::program::Program;
 use super::stillness::{Restless, Stillness};
 use super::verdict::Verdict;
 use crate::journal::SCHEMA_VERSION;
+use crate::kill_point::{self, Point};
 use crate::session::Registry;
 use octo_protocol::link::{LINK_VERSION, LINK_VERSION_MIN};
 use octo_protocol::{ErrorCode, ProtocolError};
@@ -91,6 +92,7 @@ impl Replaced<'_> {
     }
 
     fn execute(&self, successor: &Successor, document: &Document, sealed: &OwnedFd) -> io::Result<SuccessorError> {
+        kill_point::reached(Point::Executing);
         let _inheritable = Inheritable::new(document.descriptors().into_iter().chain([sealed.as_raw_fd()]))?;
         Ok(successor.execute(&self.program.arguments(sealed.as_raw_fd())))
     }

@@ -2,7 +2,7 @@
 //! the journal is whole, the input reached the agent once at most and is nowhere lost without a word, and sending it again runs nothing twice.
 
 use crate::support::*;
-use octo_runner::kill_point::{FILE, Point};
+use octo_runner::kill_point::Point;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
@@ -33,10 +33,7 @@ impl Scene {
     }
 
     fn arm(&self, point: Point, time: u32) {
-        // Renamed into place, so that the runner reads all of it or nothing.
-        let (fresh, file) = (self.runner.data_dir().join("kill-point.new"), self.runner.data_dir().join(FILE));
-        std::fs::write(&fresh, format!("{} {time}", point.name())).unwrap();
-        std::fs::rename(fresh, file).unwrap();
+        self.runner.arm(&format!("{} {time}", point.name()));
     }
 
     fn note(&mut self) {
@@ -74,7 +71,7 @@ impl Scene {
 
     async fn again(&mut self) {
         self.runner.kill().await;
-        std::fs::remove_file(self.runner.data_dir().join(FILE)).unwrap();
+        self.runner.disarm();
         self.runner.spawn().await;
         self.client = self.runner.client().await;
         // The kernel did not start again: what was seen is there under the same numbers, and goes on.

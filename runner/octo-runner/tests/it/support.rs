@@ -161,6 +161,18 @@ impl TestRunner {
         nix::sys::signal::kill(nix::unistd::Pid::from_raw(self.pid()), signal).unwrap();
     }
 
+    /// Arms a kill point.
+    pub fn arm(&self, what: &str) {
+        // Renamed into place, so that the runner reads all of it or nothing.
+        let (fresh, file) = (self.data_dir().join("kill-point.new"), self.data_dir().join(octo_runner::kill_point::FILE));
+        std::fs::write(&fresh, what).unwrap();
+        std::fs::rename(fresh, file).unwrap();
+    }
+
+    pub fn disarm(&self) {
+        std::fs::remove_file(self.data_dir().join(octo_runner::kill_point::FILE)).unwrap();
+    }
+
     pub async fn kill(&mut self) {
         let mut process = self.process.take().unwrap();
         process.kill().unwrap();

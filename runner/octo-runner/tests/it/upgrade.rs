@@ -413,3 +413,23 @@ async fn whoever_asks_first_finds_every_session_with_its_agent() {
     assert!(before.into_iter().all(alive));
     client.command("b", json!({ "cmd": "get_commands" })).await.unwrap();
 }
+
+/// Between its last look at its signals and the first of the next program there is an exec, with which all handlers go.
+#[tokio::test]
+async fn told_to_end_or_to_be_replaced_in_the_very_moment_of_an_upgrade_the_next_program_does_it() {
+    let mut runner = TestRunner::start().await;
+    let mut client = runner.client().await;
+    client.open("s1", &runner.work()).await;
+    let agent = agent_of(&mut client, "s1").await;
+
+    runner.arm("executing 1 SIGUSR2");
+    let mut second = upgraded(&runner, &mut client).await;
+    let mut third = replaced(&runner, &mut second).await;
+    assert_eq!(agent_of(&mut third, "s1").await, agent);
+
+    runner.arm("executing 1 SIGTERM");
+    runner.signal(Signal::SIGUSR2);
+    let status = tokio::time::timeout(PATIENCE, runner.wait()).await.expect("it goes on though it was told to end");
+    assert!(status.success(), "{status}");
+    until_gone(agent).await;
+}
