@@ -17,6 +17,7 @@ fn row() -> ActorRow {
         mailbox: 3,
         processed: 40,
         last_error: Some("why".into()),
+        trouble: Some("what is wrong".into()),
         started_at: 1_795_365_176_228,
         mailbox_limit: Some(256),
         busy_ms: Some(7000),

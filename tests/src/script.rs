@@ -32,6 +32,8 @@ pub struct Script {
     pub tool_update_bytes: usize,
     /// Processes that it starts before the deltas and forgets: double-forked, in sessions of their own, without an environment.
     pub runaways: u32,
+    /// MiB of memory that it takes before the deltas, and keeps.
+    pub hold_mib: usize,
     /// Bytes on stdout, before the deltas, that are no events.
     pub raw_bytes: u64,
     /// A newline after so many of them; without it they are one line.
@@ -64,6 +66,7 @@ impl Default for Script {
             tool_updates: 0,
             tool_update_bytes: 0,
             runaways: 0,
+            hold_mib: 0,
             raw_bytes: 0,
             newline_every: None,
             stderr_bytes: 0,

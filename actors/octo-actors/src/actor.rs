@@ -30,6 +30,12 @@ pub trait Actor: Sized + Send + 'static {
         Value::Null
     }
 
+    /// What is wrong with it as it sees it itself: a sentence for an operator, with what to do about it. Without a secret. Called with [`Actor::inspect`];
+    /// what its supervisor and its mailbox show (stuck, degraded, full) needs no word here.
+    fn trouble(&self) -> Option<String> {
+        None
+    }
+
     /// Last words in a graceful stop, before its children are stopped. Never runs after a failure or a kill.
     fn stopping(&mut self, _ctx: &Ctx<Self::Msg>) -> impl Future<Output = ()> + Send {
         async {}

@@ -91,7 +91,7 @@ impl<A: Actor> ractor::Actor for Shell<A> {
 
     async fn post_start(&self, _: ActorRef<Self::Msg>, life: &mut Life<A>) -> Result<(), ActorProcessingErr> {
         let inside = Inside::begin(&life.row, &life.directory, "start", None);
-        crate::fail_point::reached(life.row.kind.name, "start");
+        crate::fail_point::reached(life.row.kind.name, "start").await;
         let started = A::start((life.factory)(), &life.ctx).await;
         inside.end(started.is_ok());
         life.actor = Some(started?);
@@ -116,7 +116,7 @@ impl<A: Actor> ractor::Actor for Shell<A> {
             Envelope::Message { message, sent, waiting } => {
                 drop(waiting);
                 let inside = Inside::begin(&life.row, &life.directory, A::name_of(&message), sent);
-                crate::fail_point::reached(life.row.kind.name, inside.message);
+                crate::fail_point::reached(life.row.kind.name, inside.message).await;
                 let handled = actor.handle(message, &life.ctx).await;
                 inside.end(handled.is_ok());
                 handled?;
@@ -179,7 +179,7 @@ impl<A: Actor> Life<A> {
         let now = Instant::now();
         let take = self.changed && self.snapshot.is_none_or(|last| last + REFRESH <= now);
         if take && let Some(actor) = &self.actor {
-            self.row.snapshot.put(&actor.inspect(), now);
+            self.row.snapshot.put(&actor.inspect(), actor.trouble(), now);
             self.snapshot = Some(now);
             self.changed = false;
         }

@@ -34,11 +34,18 @@ struct Snapshot {
     taken: Instant,
     /// Its JSON: a fraction of what the value takes in memory, and most are never looked at.
     text: Box<str>,
+    trouble: Option<Box<str>>,
 }
 
 impl SnapshotCell {
-    pub fn put(&self, value: &Value, taken: Instant) {
-        self.0.store(Some(Arc::new(Snapshot { taken, text: value.to_string().into() })));
+    pub fn put(&self, value: &Value, trouble: Option<String>, taken: Instant) {
+        let trouble = trouble.map(String::into_boxed_str);
+        self.0.store(Some(Arc::new(Snapshot { taken, text: value.to_string().into(), trouble })));
+    }
+
+    /// What was wrong then.
+    pub fn trouble(&self) -> Option<String> {
+        self.0.load().as_ref().and_then(|snapshot| snapshot.trouble.as_deref().map(str::to_owned))
     }
 
     pub fn read(&self) -> (Value, Option<Duration>) {

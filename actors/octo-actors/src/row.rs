@@ -12,7 +12,7 @@ use crate::inspect::SnapshotCell;
 use crate::supervise::Supervisor;
 use crate::{ActorPath, Kind};
 
-/// Longest kept error text, in bytes.
+/// Longest kept error or trouble, in bytes.
 pub const MAX_ERROR: usize = 2048;
 
 /// Longest name of a remote kind or message, in bytes.
@@ -63,6 +63,9 @@ pub struct ActorRow {
     pub busy_ms: Option<u64>,
     /// The message it is inside of.
     pub busy_with: Option<String>,
+    /// What is wrong with it as it saw it itself when its last snapshot was taken; `None` also when it does not run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trouble: Option<String>,
     /// Whether it lives in another process, below a mounted path.
     #[serde(default)]
     pub remote: bool,
@@ -74,6 +77,9 @@ impl ActorRow {
         clip(&mut self.kind, MAX_NAME);
         if let Some(error) = &mut self.last_error {
             clip(error, MAX_ERROR);
+        }
+        if let Some(trouble) = &mut self.trouble {
+            clip(trouble, MAX_ERROR);
         }
         if let Some(message) = &mut self.busy_with {
             clip(message, MAX_NAME);
@@ -162,6 +168,7 @@ impl Row {
             ActorState::Running | ActorState::Starting if busy.is_some_and(|(spent, _)| spent > self.kind.stuck_after) => ActorState::Stuck,
             state => state,
         };
+        let runs = matches!(state, ActorState::Running | ActorState::Stuck);
         ActorRow {
             path: self.path.clone(),
             kind: self.kind.name.to_owned(),
@@ -174,6 +181,7 @@ impl Row {
             started_at_ms: self.started_at_ms.load(Relaxed),
             busy_ms: busy.map(|(spent, _)| millis(spent)),
             busy_with: busy.map(|(_, message)| message.to_owned()),
+            trouble: runs.then(|| self.snapshot.trouble()).flatten(),
             remote: false,
         }
     }

@@ -35,6 +35,7 @@ use crate::key::{KeyHash, KeyName, Permissions, VirtualKey};
 use crate::limits::{ADMIN_BODY_LIMIT_BYTES, ATTENTION};
 use crate::record::KeyRecord;
 use crate::registry::RegistryError;
+use crate::standing::Failing;
 use crate::store::StoreError;
 
 /// Routes of the admin listener.
@@ -44,6 +45,7 @@ pub fn router(app: Arc<App>, directory: Directory) -> Router {
         .route("/admin/keys", get(list).post(generate))
         .route("/admin/keys/{name}", get(one).put(put).delete(remove))
         .route("/admin/providers", get(providers))
+        .route("/admin/failing", get(failing))
         .route("/admin/reload", post(reload))
         .route("/admin/end", get(end))
         .route(
@@ -57,6 +59,11 @@ pub fn router(app: Arc<App>, directory: Directory) -> Router {
         .fallback(|| async { AdminError(StatusCode::NOT_FOUND, "not_found", "the admin interface has no such path".into()) })
         .layer(DefaultBodyLimit::max(ADMIN_BODY_LIMIT_BYTES))
         .with_state(app)
+}
+
+/// Providers whose newest requests have all failed.
+async fn failing(State(app): State<Arc<App>>) -> Json<Vec<Failing>> {
+    Json(app.standings.failing())
 }
 
 /// Every actor's row and snapshot, as octoctl shows them.

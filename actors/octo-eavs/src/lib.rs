@@ -37,6 +37,7 @@ pub mod record;
 pub mod registry;
 pub mod server;
 pub mod sniff;
+pub mod standing;
 pub mod store;
 pub mod succession;
 pub mod upstream;

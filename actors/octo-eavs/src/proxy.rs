@@ -121,7 +121,7 @@ async fn forward(
                 }
                 bill.request_bytes = counted.bytes.load(Ordering::Relaxed);
             }
-            answer_of(target, sent).await?
+            answer_of(app, target, sent).await?
         }
     };
     let text = |name| answer.head.headers.get(name).and_then(|v| v.to_str().ok()).unwrap_or_default();
@@ -140,10 +140,14 @@ async fn forward(
     Ok(Answer::respond(answer.head, metered(answer.body, metering)))
 }
 
-async fn answer_of(target: &Provider, sent: Result<reqwest::Response, Refusal>) -> Result<Answer, Refusal> {
+async fn answer_of(app: &App, target: &Provider, sent: Result<reqwest::Response, Refusal>) -> Result<Answer, Refusal> {
     match sent {
-        Ok(response) => Ok(Answer::of(target, response).await),
+        Ok(response) => {
+            app.standings.answered(&target.name, response.status());
+            Ok(Answer::of(target, response).await)
+        }
         Err(refusal) => {
+            app.standings.unreached(&target.name, &refusal);
             tracing::warn!(provider = %target.name, code = refusal.code, "{}", refusal.message);
             Err(refusal)
         }

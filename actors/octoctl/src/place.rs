@@ -2,10 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
-use octo_protocol::admin::{DOOR_FILE, Door};
+use octo_protocol::admin::{DOOR_FILE, Door, FAILED_START_FILE, FailedStart};
 
 use crate::arguments;
 use crate::exit::{Exit, Failure};
+use crate::show;
 
 /// Where the token for HTTP comes from; never an argument, which others can see.
 pub const TOKEN: &str = "OCTO_AUTH_TOKEN";
@@ -25,6 +26,8 @@ pub struct Place {
     pub way: Way,
     /// octo's own note, when there is one.
     pub door: Option<Door>,
+    /// Why octo did not start when it was to start last.
+    pub failed_start: Option<FailedStart>,
 }
 
 impl Place {
@@ -35,6 +38,8 @@ impl Place {
     pub fn find(arguments: &arguments::Place) -> Result<Self, Failure> {
         let state_dir = state_dir(arguments);
         let door = state_dir.as_deref().and_then(|dir| read_door(&dir.join(DOOR_FILE)));
+        let failed_start: Option<FailedStart> =
+            state_dir.as_deref().and_then(|dir| serde_json::from_str(&read(&dir.join(FAILED_START_FILE))?).ok());
         let way = if let Some(url) = arguments.server.clone() {
             let token = std::env::var(TOKEN).ok().filter(|token| !token.is_empty());
             Way::Http { url: url.trim_end_matches('/').to_owned(), token }
@@ -42,6 +47,9 @@ impl Place {
             Way::Socket(socket)
         } else if let Some(door) = &door {
             Way::Socket(door.socket.clone().into())
+        } else if let Some(failed) = &failed_start {
+            let message = format!("octo has never started here. Its last start, {} ago, failed: {}", show::age(failed.at), failed.error);
+            return Err(Failure::new(Exit::Down, message));
         } else {
             let looked =
                 state_dir.map_or_else(|| "HOME is not set".to_owned(), |dir| format!("{} is not there", dir.join(DOOR_FILE).display()));
@@ -50,7 +58,7 @@ impl Place {
             );
             return Err(Failure::new(Exit::Down, message));
         };
-        Ok(Self { way, door })
+        Ok(Self { way, door, failed_start })
     }
 }
 

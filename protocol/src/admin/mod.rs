@@ -9,7 +9,7 @@ mod question;
 mod report;
 
 pub use actor::{Actors, Inspection, LeftOut, Outcome, TraceBatch, TraceLine, Traced};
-pub use door::{DOOR_FILE, Door};
+pub use door::{DOOR_FILE, Door, FAILED_START_FILE, FailedStart};
 pub use question::{Found, RunnerQuestion, TRACE_LAPSES_AFTER, TraceOpened};
 pub use report::{
     AdminSession, AdminSessions, AdminUser, AdminUsers, Component, Damaged, Imported, JournalReport, LogFile, LogFiles, LogText,

@@ -23,6 +23,8 @@ pub enum RunnerQuestion {
     TraceClose { trace: u64 },
     /// Reads the whole journal and checks it → [`super::JournalReport`].
     VerifyJournal,
+    /// What is wrong with the runner beside what its actors show → a list of [`super::Trouble`], named by what they are about: `journal`, `descriptors`.
+    Trouble,
 }
 
 /// A trace has begun.

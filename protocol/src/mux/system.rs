@@ -45,6 +45,10 @@ pub struct ActorRow {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[ts(optional)]
     pub last_error: Option<String>,
+    /// What is wrong with it as it sees it itself, and what to do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[ts(optional)]
+    pub trouble: Option<String>,
     /// Unix milliseconds.
     #[ts(type = "number")]
     pub started_at: i64,

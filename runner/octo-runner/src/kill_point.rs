@@ -104,9 +104,11 @@ mod armed {
                 let _ = ARMED_BY.get().map(std::fs::remove_file);
             }
             let _ = nix::sys::signal::kill(nix::unistd::getpid(), signal);
-            // SIGKILL ends every thread of the process; this one waits for it.
-            while signal == Signal::SIGKILL {
-                std::thread::park();
+            if signal == Signal::SIGKILL {
+                // It ends every thread of the process; this one waits for it.
+                loop {
+                    std::thread::park();
+                }
             }
         }
     }

@@ -27,6 +27,7 @@ pub mod retention;
 pub mod runner;
 pub mod session;
 pub mod shared;
+mod trouble;
 pub mod upgrade;
 
 pub use kinds::kinds;

@@ -4,12 +4,16 @@ use std::{
     io::{self, IoSliceMut},
     os::fd::{AsRawFd, OwnedFd},
     sync::atomic::{AtomicBool, AtomicI32, Ordering},
+    sync::{Mutex, PoisonError},
 };
 
 use nix::sys::socket::{MsgFlags, Shutdown, UnixAddr, recvmsg, send, shutdown};
 use tokio::{io::Interest, net::UnixStream};
 
-use crate::{message::Report, spec::Signal};
+use crate::{
+    message::Report,
+    spec::{Excess, Signal},
+};
 
 /// Longest report line; a report is far shorter, so a longer line is foreign text and is cut.
 const MAX_LINE: usize = 16 * 1024;
@@ -32,6 +36,7 @@ pub(crate) struct Lifeline {
     socket: UnixStream,
     agent: AtomicI32,
     cut: AtomicBool,
+    near: Mutex<Option<Excess>>,
 }
 
 /// The half of the one who reads reports.
@@ -46,7 +51,16 @@ impl Lifeline {
     /// Takes a connected, non-blocking socket. Must be called inside a tokio runtime.
     pub fn new(socket: OwnedFd) -> io::Result<Self> {
         let socket = UnixStream::from_std(socket.into())?;
-        Ok(Self { socket, agent: AtomicI32::new(0), cut: AtomicBool::new(false) })
+        Ok(Self { socket, agent: AtomicI32::new(0), cut: AtomicBool::new(false), near: Mutex::default() })
+    }
+
+    /// What the tree uses nearly too much of, as was reported last.
+    pub fn near(&self) -> Option<Excess> {
+        self.near.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub fn set_near(&self, excess: Option<Excess>) {
+        *self.near.lock().unwrap_or_else(PoisonError::into_inner) = excess;
     }
 
     /// Whether the command could be handed over.

@@ -97,6 +97,8 @@ pub(crate) enum Report {
     Exited { code: i32 },
     /// The program was ended by a signal.
     Signaled { signal: i32 },
+    /// The tree uses nearly as much as it may; nothing: not any more.
+    Near { excess: Option<Excess> },
     /// The tree uses more than it may, and is ended.
     Exceeded { excess: Excess },
 }

@@ -153,6 +153,11 @@ impl Controller {
     pub fn agent_pid(&self) -> Option<Pid> {
         self.line.agent().map(Pid::from_raw)
     }
+
+    /// What the tree uses nearly too much of, as was heard last; somebody has to be waiting for its end.
+    pub fn near(&self) -> Option<Excess> {
+        self.line.near()
+    }
 }
 
 impl Sandboxed {
@@ -298,6 +303,7 @@ impl Sandboxed {
             Report::ExecFailed { reason } => self.progress = Progress::ExecFailed(reason),
             Report::Exited { code } => self.end(Exit::Code(code)),
             Report::Signaled { signal } => self.end(Exit::Signal(signal)),
+            Report::Near { excess } => self.line.set_near(excess),
             Report::Exceeded { excess } => self.end(Exit::Exceeded(excess)),
         }
     }

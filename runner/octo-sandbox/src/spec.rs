@@ -206,6 +206,20 @@ pub enum Resource {
     Tasks,
 }
 
+impl Excess {
+    /// What is told of a tree before it is too much. Reads on as the whole does.
+    #[must_use]
+    pub fn nearly(&self) -> String {
+        let Self { of, used, limit, most } = self;
+        match of {
+            Resource::Memory => {
+                format!("uses {} MiB of the {} MiB of memory that it may, most of it in {most:?}", used.div_ceil(MIB), limit.div_ceil(MIB))
+            }
+            Resource::Tasks => format!("has {used} of the {limit} processes and threads that it may, most of them {most:?}"),
+        }
+    }
+}
+
 impl fmt::Display for Excess {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { of, used, limit, most } = self;

@@ -49,7 +49,8 @@ impl Watcher {
     /// Starts a client that follows `sessions`.
     pub fn start(client: Client, reader: Reader, sessions: Vec<String>, board: Board) -> Self {
         let (orders, inbox) = mpsc::unbounded_channel();
-        let run = Run { client, reader, sessions, board, inbox, outbox: Vec::new(), sent: 0, flushes: Vec::new(), goals: Vec::new() };
+        let (outbox, flushes, goals) = Default::default();
+        let run = Run { client, reader, sessions, board, inbox, outbox, sent: 0, flushes, goals, finishing: false };
         Self { orders, task: tokio::spawn(run.run()) }
     }
 
@@ -143,6 +144,8 @@ struct Run {
     sent: u64,
     flushes: Vec<oneshot::Sender<()>>,
     goals: Vec<(Goal, oneshot::Sender<()>)>,
+    /// There are no further orders.
+    finishing: bool,
 }
 
 impl Run {
@@ -153,6 +156,10 @@ impl Run {
             }
             self.post().await;
             self.report();
+            // Who reads slowly may have answered a question a moment ago: that answer has a response too.
+            if self.finishing && self.outbox.is_empty() {
+                return self.client;
+            }
             let again = self
                 .outbox
                 .iter()
@@ -161,9 +168,9 @@ impl Run {
                 .min();
             tokio::select! {
                 biased;
-                order = self.inbox.recv() => match order {
+                order = self.inbox.recv(), if !self.finishing => match order {
                     Some(order) => self.obey(order),
-                    None => return self.client,
+                    None => self.finishing = true,
                 },
                 frame = self.client.next(), if self.reader != Reader::Asleep => {
                     if let Some(frame) = frame {

@@ -82,6 +82,8 @@ struct Agent<S> {
     thinking_level: String,
     /// What was thought in the message under way.
     thought: String,
+    /// Memory that a script has taken, a MiB each.
+    held: Vec<Vec<u8>>,
 }
 
 /// Lives until the end; how it ended.
@@ -99,6 +101,7 @@ pub async fn live(start: Start, stage: impl Stage) -> Exit {
         auto_compaction: true,
         thinking_level: start.thinking.unwrap_or_else(|| "off".to_owned()),
         thought: String::new(),
+        held: Vec::new(),
     };
     match agent.obey_all().await {
         Ok(exit) | Err(exit) => exit,

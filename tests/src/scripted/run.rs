@@ -87,6 +87,8 @@ impl<S: Stage> Agent<S> {
         for _ in 0..script.runaways {
             self.stage.run_away();
         }
+        // Written to, so that it is there.
+        self.held.extend((0..script.hold_mib).map(|_| vec![1u8; 1 << 20]));
         self.begin_message();
         self.think(script.thinking);
         let (mut said, mut from) = (String::new(), 0);

@@ -39,7 +39,7 @@ pub fn text(instance: &Instance, arguments: &[&str], output: &Output) -> String 
 }
 
 /// What differs from run to run.
-const FILTERS: [(&str, &str); 23] = [
+const FILTERS: [(&str, &str); 24] = [
     // Unix sockets lie elsewhere when their path would be too long.
     (r"/tmp/octo-\d+-[0-9a-f]{8}", "RUN"),
     (r"HOME/\.local/state/octo/run\b", "RUN"),
@@ -54,6 +54,7 @@ const FILTERS: [(&str, &str); 23] = [
     (r"\d+\.\ds ago", "SPAN ago"),
     (r"SPAN ago", "AGE ago"),
     (r"\b\d+ MiB free", "ROOM free"),
+    (r"\b\d+ of \d+ in use", "SOME of ALL in use"),
     (r"\b\d+(\.\d)? (B|KiB|MiB)\b", "SIZE"),
     // A line of the tree or the list: mailbox, handled, restarts, age.
     (r"(\d+)/(\d+)\s+\d+\s+(\d+)\s+\d+(s|m|h|d)\b", "$1/$2 HANDLED $3 AGE"),

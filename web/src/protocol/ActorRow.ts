@@ -9,6 +9,10 @@ export type ActorRow = { path: string, kind: string,
  */
 state: string, restarts: number, mailbox: number, processed: number, last_error?: string, 
 /**
+ * What is wrong with it as it sees it itself, and what to do.
+ */
+trouble?: string, 
+/**
  * Unix milliseconds.
  */
 started_at: number, 

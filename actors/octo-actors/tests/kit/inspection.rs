@@ -36,6 +36,25 @@ async fn snapshots_are_taken_at_most_every_250_ms_and_the_last_change_is_always_
     assert_eq!(seen(), json!({ "total": 10 }), "refreshed without another message");
 }
 
+#[tokio::test(start_paused = true)]
+async fn what_an_actor_finds_wrong_with_itself_is_in_its_row_as_long_as_it_is_so_and_it_runs() {
+    let (system, probe, _) = probe(Kind::permanent("probe").intensity(0, SOON).degrade()).await;
+    let trouble = || system.directory().get(probe.path()).unwrap().trouble;
+    assert_eq!(trouble(), None);
+    probe.tell(Msg::Add(TOO_MUCH)).unwrap();
+    tokio::time::sleep(2 * REFRESH).await;
+    assert_eq!(trouble().as_deref(), Some("it is too much"));
+    // To more than there is number for, and so to little again.
+    probe.tell(Msg::Add(u64::MAX - TOO_MUCH + 1)).unwrap();
+    tokio::time::sleep(2 * REFRESH).await;
+    assert_eq!(trouble(), None);
+    probe.tell(Msg::Add(TOO_MUCH)).unwrap();
+    tokio::time::sleep(2 * REFRESH).await;
+    probe.tell(Msg::Fail).unwrap();
+    tokio::time::sleep(2 * REFRESH).await;
+    assert_eq!((probe.state(), trouble()), (ActorState::Degraded, None));
+}
+
 /// Paused clocks stand still between two looks at them; this one does not.
 #[tokio::test]
 async fn an_actor_says_what_it_is_before_anybody_has_told_it_anything_and_after() {

@@ -8,6 +8,8 @@ use octo_actors::{Actor, ActorPath, Address, Ctx, Failure, Kind, Reply, Supervis
 use serde_json::{Value, json};
 use tokio::sync::{Notify, mpsc};
 
+/// A total that a probe finds wrong.
+pub const TOO_MUCH: u64 = 1_000_000;
 pub const SOON: Duration = Duration::from_secs(1);
 
 /// What a test and all incarnations of one probe share.
@@ -95,7 +97,7 @@ impl Actor for Probe {
 
     async fn handle(&mut self, msg: Msg, ctx: &Ctx<Msg>) -> Result<(), Failure> {
         match msg {
-            Msg::Add(n) => self.total += n,
+            Msg::Add(n) => self.total = self.total.wrapping_add(n),
             Msg::Total(reply) => reply.send(self.total),
             Msg::Refuse(reply) => reply.refuse("not today"),
             Msg::Ignore(reply) => drop(reply),
@@ -125,6 +127,10 @@ impl Actor for Probe {
 
     fn inspect(&self) -> Value {
         json!({ "total": self.total })
+    }
+
+    fn trouble(&self) -> Option<String> {
+        (self.total >= TOO_MUCH).then(|| "it is too much".to_owned())
     }
 
     async fn stopping(&mut self, _: &Ctx<Msg>) {

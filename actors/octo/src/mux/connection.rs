@@ -86,8 +86,9 @@ impl Actor for Connection {
         let context =
             Context { state: args.state.clone(), principal: args.principal.clone(), outbox: outbox.clone(), stats: Arc::clone(&stats) };
         let reader = Reader::new(stream, context, heard.clone(), args.user.parsing());
+        let connection = ctx.address().clone();
         ctx.spawn_task(async move {
-            pump.run().await;
+            pump.run(move || drop(connection.tell(Msg::Look))).await;
             Msg::Written
         })?;
         ctx.spawn_task(async move {
@@ -132,6 +133,15 @@ impl Actor for Connection {
             Msg::Look => {}
         }
         Ok(())
+    }
+
+    fn trouble(&self) -> Option<String> {
+        let frames = self.stats.sent_frames.load(Relaxed);
+        self.stats.behind.load(Relaxed).then(|| {
+            format!(
+                "its client takes nothing of what is written to it, after {frames} frames that it took; nobody else waits for it, it misses nothing, and silent for long it is given up"
+            )
+        })
     }
 
     fn inspect(&self) -> Value {

@@ -14,8 +14,10 @@ use octo_actors::Frame;
 use octo_protocol::mux::ServerFrame;
 use octo_protocol::mux::session::ServerSession;
 use std::collections::BTreeMap;
+use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio_tungstenite::tungstenite::{self, Message, Utf8Bytes};
 
@@ -23,6 +25,9 @@ use tokio_tungstenite::tungstenite::{self, Message, Utf8Bytes};
 pub const BATCH_FRAMES: usize = 64;
 /// Bytes of one batch; the frames of one quantum may exceed it.
 pub const BATCH_BYTES: usize = 256 * 1024;
+
+/// A client that has not taken a batch after so long is shown to be behind.
+const BEHIND_AFTER: Duration = Duration::from_secs(3);
 
 /// Sessions whose newest attach or detach is remembered: more than may be attached or under way.
 const MAX_ORDERS: usize = 1024;
@@ -35,6 +40,8 @@ pub struct Stats {
     pub received_frames: AtomicU64,
     /// How often the client had to wait because it sent too much.
     pub throttled: AtomicU64,
+    /// The client has not taken a batch for [`BEHIND_AFTER`].
+    pub behind: AtomicBool,
     /// The client has closed the connection, or broken it.
     pub left: AtomicBool,
     pub standing: Mutex<BTreeMap<String, Standing>>,
@@ -92,10 +99,24 @@ impl Pump {
         Self { sink, out, closing, turns: FuturesUnordered::new(), followed: BTreeMap::new(), orders: BTreeMap::new(), stats }
     }
 
-    /// Writes until the connection is closed, by us or by the peer.
-    pub async fn run(mut self) {
+    /// Writes until the connection is closed, by us or by the peer. `look`: the client has fallen behind, or has caught up.
+    pub async fn run(mut self, look: impl Fn()) {
+        let stats = Arc::clone(&self.stats);
         let closing = loop {
-            match self.batch().await {
+            let first = self.first().await;
+            let mut sending = pin!(self.batch(first));
+            let sent = match tokio::time::timeout(BEHIND_AFTER, sending.as_mut()).await {
+                Ok(sent) => sent,
+                Err(_) => {
+                    stats.behind.store(true, Relaxed);
+                    look();
+                    let sent = sending.await;
+                    stats.behind.store(false, Relaxed);
+                    look();
+                    sent
+                }
+            };
+            match sent {
                 Ok(None) => {}
                 Ok(Some(closing)) => break closing,
                 Err(Broken) => return,
@@ -107,15 +128,19 @@ impl Pump {
         let _ = self.sink.send(Message::Close(Some(closing.frame()))).await;
     }
 
-    /// Waits for something to send and sends one batch.
-    async fn batch(&mut self) -> Result<Option<Closing>, Broken> {
-        let mut batch = Batch::default();
-        let first = tokio::select! {
+    /// Waits for something to send.
+    async fn first(&mut self) -> First {
+        tokio::select! {
             biased;
             closing = closing(&mut self.closing) => First::Close(closing),
             out = self.out.recv() => out.map_or_else(|| First::Close(Closing::new(1001, "going away")), First::Out),
             Some(turn) = self.turns.next(), if !self.turns.is_empty() => First::Turn(turn),
-        };
+        }
+    }
+
+    /// Sends one batch.
+    async fn batch(&mut self, first: First) -> Result<Option<Closing>, Broken> {
+        let mut batch = Batch::default();
         match first {
             First::Out(out) => self.act(out, &mut batch).await?,
             First::Turn(turn) => self.take(turn, &mut batch).await?,

@@ -24,6 +24,8 @@ const SWEEP: Duration = Duration::from_secs(60);
 const STOP_USER: Duration = Duration::from_secs(5);
 /// Patience for a list of sessions, or a runner's actors.
 const QUERY_DEADLINE: Duration = Duration::from_secs(10);
+/// Patience for the rows of a runner's actors, which it has at hand: whoever looks because something is wrong does not wait for what is wrong.
+const ROWS_DEADLINE: Duration = Duration::from_millis(1200);
 
 /// What [`Users`] needs of its instance.
 #[derive(Clone)]
@@ -152,7 +154,10 @@ impl Users {
     pub async fn mount_runners(&self, principal: &Principal) -> Vec<LeftOut> {
         let asked = self.awake().into_iter().map(|user| async move {
             let rows = match user.linked() {
-                Some(link) => link.request(principal.on_behalf_of(user.id()), RequestBody::Actors, QUERY_DEADLINE).await,
+                Some(link) => {
+                    let asked = link.request(principal.on_behalf_of(user.id()), RequestBody::Actors, ROWS_DEADLINE).await;
+                    asked.map_err(|error| if error.code == ErrorCode::Timeout { silent(user.id()) } else { error })
+                }
                 None => Err(user.unlinked()),
             };
             (user, rows)
@@ -183,6 +188,14 @@ impl Users {
     }
 }
 
+fn silent(user: &UserId) -> ProtocolError {
+    let message = format!(
+        "octo-runner of {user} does not answer, though its link is up: it may be stopped, or its machine overloaded. Its agents may run on; \
+         `octoctl runner restart {user}` ends it with them and starts another one"
+    );
+    ProtocolError::new(ErrorCode::Timeout, message)
+}
+
 fn parse<T: serde::de::DeserializeOwned>(json: &[u8]) -> Result<T, ProtocolError> {
     serde_json::from_slice(json).map_err(|e| ProtocolError::new(ErrorCode::Internal, format!("the runner's answer cannot be read: {e}")))
 }
@@ -197,6 +210,7 @@ fn remote_row(row: ActorRow) -> Option<octo_actors::ActorRow> {
         mailbox_limit: row.mailbox_limit.unwrap_or(0),
         processed: row.processed,
         last_error: row.last_error,
+        trouble: row.trouble,
         started_at_ms: u64::try_from(row.started_at).unwrap_or(0),
         busy_ms: row.busy_ms,
         busy_with: row.busy_with,

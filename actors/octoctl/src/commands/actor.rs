@@ -79,6 +79,9 @@ fn inspection(Inspection { row, snapshot, age_ms }: &Inspection, output: Output)
     if let (Some(ms), Some(message)) = (row.busy_ms, &row.busy_with) {
         lines.push(format!("inside    {message}, for {}", show::millis(ms)));
     }
+    if let Some(trouble) = &row.trouble {
+        lines.push(format!("trouble   {trouble}"));
+    }
     if let Some(error) = &row.last_error {
         lines.push(format!("error     {error}"));
     }

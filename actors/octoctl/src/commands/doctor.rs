@@ -12,7 +12,7 @@ use crate::exit::{Exit, Failure};
 use crate::output::Output;
 use crate::place::{Place, Way};
 use crate::runners;
-use crate::show::plural;
+use crate::show::{self, plural};
 
 const OWN: &str = env!("CARGO_PKG_VERSION");
 
@@ -43,6 +43,11 @@ pub async fn run(place: &Place, output: Output) -> Result<(), Failure> {
             let down = failure.exit == Exit::Down;
             let hint = if down { "start it with `octo serve`; its log says why it ended" } else { "mend that first, and ask again" };
             found.push(part("octo", Standing::Bad, None, failure.message.clone(), Some(hint.to_owned())));
+            if let Some(failed) = place.failed_start.as_ref().filter(|_| down) {
+                let text = format!("failed {} ago: {}", show::age(failed.at), failed.error);
+                let hint = format!("mend that, then `octo serve`; it reads {}", failed.config_file);
+                found.push(part("last start", Standing::Bad, Some(failed.version.clone()), text, Some(hint)));
+            }
             if let Some(door) = place.door.as_ref().filter(|_| down) {
                 found.extend(from_outside(door).await);
             }

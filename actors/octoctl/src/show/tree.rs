@@ -62,10 +62,11 @@ pub fn mailbox(row: &ActorRow) -> String {
     row.mailbox_limit.map_or_else(|| row.mailbox.to_string(), |limit| format!("{}/{limit}", row.mailbox))
 }
 
-/// What it is inside of, or why it failed last.
+/// What it is inside of, what it finds wrong, or why it failed last.
 pub fn remark(row: &ActorRow) -> String {
     if let (Some(ms), Some(message)) = (row.busy_ms.filter(|ms| *ms >= 1000), &row.busy_with) {
         return format!("inside {message} for {}", millis(ms));
     }
-    row.last_error.as_deref().map(|error| short(error, ERROR_CHARS)).unwrap_or_default()
+    let said = row.trouble.as_deref().or(row.last_error.as_deref());
+    said.map(|error| short(error, ERROR_CHARS)).unwrap_or_default()
 }

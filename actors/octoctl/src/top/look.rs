@@ -109,6 +109,7 @@ mod tests {
             mailbox,
             processed,
             last_error: None,
+            trouble: None,
             started_at: 0,
             mailbox_limit: Some(16),
             busy_ms: None,

@@ -188,6 +188,7 @@ mod tests {
             mailbox,
             processed: 7,
             last_error: Some("why it failed".into()),
+            trouble: None,
             started_at: 0,
             mailbox_limit: Some(16),
             busy_ms: None,

@@ -5,7 +5,7 @@ use super::{Plan, PlanError};
 use crate::shared::Shared;
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
-use octo_sandbox::{AgentReader, AgentWriter, Controller, Exit, Isolation, LaunchError, Launcher, Sandboxed, Signal, Standing};
+use octo_sandbox::{AgentReader, AgentWriter, Controller, Excess, Exit, Isolation, LaunchError, Launcher, Sandboxed, Signal, Standing};
 use std::os::fd::{AsRawFd, RawFd};
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,6 +26,10 @@ pub trait Control: Send + Sync {
     fn terminate(&self);
     /// Ends everything that it ever started. Returns before that is done.
     fn kill_tree(&self);
+    /// What it uses nearly too much of.
+    fn near(&self) -> Option<Excess> {
+        None
+    }
 }
 
 /// An agent that runs.
@@ -122,6 +126,10 @@ impl Control for Controller {
 
     fn kill_tree(&self) {
         Self::kill_tree(self);
+    }
+
+    fn near(&self) -> Option<Excess> {
+        Self::near(self)
     }
 }
 

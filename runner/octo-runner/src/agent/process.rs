@@ -55,6 +55,8 @@ pub enum AgentMsg {
     End { cause: String },
     /// How its tasks are brought to rest; nothing while it has no process, or ends it.
     Hold { answer: oneshot::Sender<Hold> },
+    /// Takes a new look at itself.
+    Look,
     #[doc(hidden)]
     Ended(Exit),
 }
@@ -157,6 +159,7 @@ impl Actor for AgentProcess {
                 }
                 Ok(())
             }
+            AgentMsg::Look => Ok(()),
             AgentMsg::Hold { answer } => {
                 if self.controller.is_some() && !*self.stop.borrow() {
                     let _ = answer.send(self.hold.clone());
@@ -183,11 +186,17 @@ impl Actor for AgentProcess {
         json!({ "pid": self.pid, "incarnation": self.incarnation, "stopping": *self.stop.borrow(), "stderr_bytes": self.stderr().len() })
     }
 
+    fn trouble(&self) -> Option<String> {
+        let excess = self.controller.as_ref()?.near()?;
+        Some(format!("{}; beyond its limit its whole tree is ended. `octoctl session stop` ends it in good order", excess.nearly()))
+    }
+
     fn name_of(message: &AgentMsg) -> &'static str {
         match message {
             AgentMsg::Stop => "stop",
             AgentMsg::End { .. } => "end",
             AgentMsg::Hold { .. } => "hold",
+            AgentMsg::Look => "look",
             AgentMsg::Ended(_) => "ended",
         }
     }

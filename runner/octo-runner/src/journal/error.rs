@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 /// Why the journal could not be opened, written or read.
 #[derive(Debug, thiserror::Error)]
 pub enum JournalError {
-    /// The disk is full or fails; what was to be written is not in the journal.
-    #[error("the journal cannot be written: {reason}; make room on the disk of octo's data directory, it goes on by itself")]
+    /// The disk is full or fails, or another program holds the file; what was to be written is not in the journal.
+    #[error("the journal cannot be written: {reason}, it goes on by itself")]
     Full {
-        /// SQLite's words.
+        /// SQLite's words, and what to do.
         reason: String,
     },
     /// A newer octo wrote it.
@@ -94,10 +94,18 @@ pub enum JournalError {
 }
 
 impl JournalError {
+    /// The disk takes no writes.
+    pub(super) fn full(words: impl std::fmt::Display) -> Self {
+        Self::Full { reason: format!("{words}; make room on the disk of octo's data directory") }
+    }
+
     pub(super) fn sqlite(action: &'static str, path: &Path, error: &rusqlite::Error) -> Self {
         match error.sqlite_error_code() {
-            Some(rusqlite::ErrorCode::DiskFull | rusqlite::ErrorCode::SystemIoFailure | rusqlite::ErrorCode::ReadOnly) => {
-                Self::Full { reason: error.to_string() }
+            Some(rusqlite::ErrorCode::DiskFull | rusqlite::ErrorCode::SystemIoFailure | rusqlite::ErrorCode::ReadOnly) => Self::full(error),
+            // Who waits long enough for a lock of SQLite's does not wait for a thread of this runner.
+            Some(rusqlite::ErrorCode::DatabaseBusy | rusqlite::ErrorCode::DatabaseLocked) => {
+                let path = path.display();
+                Self::Full { reason: format!("another program holds {path} ({error}); end that one (`fuser {path}` names it)") }
             }
             Some(rusqlite::ErrorCode::DatabaseCorrupt | rusqlite::ErrorCode::NotADatabase) => {
                 Self::Damaged { action, path: path.to_owned(), reason: error.to_string() }

@@ -5,6 +5,7 @@
 use super::JournalError;
 use super::batch::{Batch, Sync};
 use super::fence::Fence;
+use super::pulse::Pulse;
 use super::witness::Witness;
 use super::writer::{Operation, Outcome, Writer};
 use rusqlite::Connection;
@@ -26,14 +27,16 @@ pub(super) struct Hand {
     queue: Option<mpsc::Sender<Operation>>,
     /// Operations that were given to the thread, or are about to be, and are not done. Nothing is committed past them.
     waiting: Arc<AtomicUsize>,
+    pulse: Arc<Pulse>,
 }
 
 impl Hand {
     /// Starts the thread. It ends when it is closed, or when the hand is gone and all that waited is written.
     pub fn new(connection: Connection, witness: Witness, fence: Arc<Fence>) -> std::io::Result<(Self, std::thread::JoinHandle<()>)> {
         let writer = Writer::new(connection, witness, fence);
+        let pulse = writer.pulse();
         let (queue, operations) = mpsc::channel(MAX_QUEUED);
-        let hand = Self { writer: Arc::new(Mutex::new(Some(writer))), queue: Some(queue), waiting: Arc::default() };
+        let hand = Self { writer: Arc::new(Mutex::new(Some(writer))), queue: Some(queue), waiting: Arc::default(), pulse };
         let (writer, waiting) = (Arc::clone(&hand.writer), Arc::clone(&hand.waiting));
         let thread = std::thread::Builder::new().name("journal".to_owned()).spawn(move || run(&writer, operations, &waiting))?;
         Ok((hand, thread))
@@ -41,12 +44,18 @@ impl Hand {
 
     /// One that writes nothing.
     pub fn closed() -> Self {
-        Self { writer: Arc::default(), queue: None, waiting: Arc::default() }
+        Self { writer: Arc::default(), queue: None, waiting: Arc::default(), pulse: Arc::default() }
     }
 
     /// One without a thread.
     pub fn threadless(writer: Writer) -> Self {
-        Self { writer: Arc::new(Mutex::new(Some(writer))), queue: None, waiting: Arc::default() }
+        let pulse = writer.pulse();
+        Self { writer: Arc::new(Mutex::new(Some(writer))), queue: None, waiting: Arc::default(), pulse }
+    }
+
+    /// How the writing goes.
+    pub fn pulse(&self) -> &Pulse {
+        &self.pulse
     }
 
     /// Lets go of the file in the middle of everything; writes nothing from here on.

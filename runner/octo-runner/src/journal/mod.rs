@@ -25,6 +25,7 @@ mod history;
 mod lives;
 mod log;
 mod names;
+mod pulse;
 mod reader;
 mod retention;
 mod schema;
@@ -39,6 +40,7 @@ pub use embedded::{Disk, log_of};
 pub use error::JournalError;
 pub use lives::new_epoch;
 pub use log::{Packed, SessionLog};
+pub use pulse::Pulse;
 pub use reader::{InputRow, OpenItems, Page, Row, SessionRow, SnapshotPage, Totals};
 pub use retention::{Cut, CutMessages, Holding, Space, Take};
 pub use schema::{BOOT_ID_FILE, SCHEMA_VERSION};
@@ -124,6 +126,12 @@ impl Journal {
     #[must_use]
     pub fn queued(&self) -> usize {
         self.inner.hand.queued()
+    }
+
+    /// How the writing goes, also while it hangs.
+    #[must_use]
+    pub fn pulse(&self) -> &Pulse {
+        self.inner.hand.pulse()
     }
 
     /// Commits a batch and announces its events: at once, on this thread, when it is small, needs no fsync and nothing waits; else everything that

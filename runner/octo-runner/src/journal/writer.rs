@@ -5,6 +5,7 @@ use super::checksum;
 use super::embedded::Disk;
 use super::fence::Fence;
 use super::names::{kind_text, status_text};
+use super::pulse::Pulse;
 use super::reader::base_of;
 use super::retention::{self, Cut};
 use super::schema::{MAX_SEQ, SEQ_BITS};
@@ -93,6 +94,7 @@ pub(super) struct Writer {
     log_pages: usize,
     /// The disk of an embedded journal, which may be told to fail.
     disk: Option<Disk>,
+    pulse: Arc<Pulse>,
 }
 
 /// A disk that takes no writes.
@@ -108,7 +110,23 @@ struct Refusing {
 impl Writer {
     pub fn new(connection: Connection, witness: Witness, fence: Arc<Fence>) -> Self {
         let path = connection.path().map(PathBuf::from).unwrap_or_default();
-        Self { connection, witness, fence, path, sync: Sync::Full, refusing: None, doubtful: false, log_pages: 0, disk: None }
+        Self {
+            connection,
+            witness,
+            fence,
+            path,
+            sync: Sync::Full,
+            refusing: None,
+            doubtful: false,
+            log_pages: 0,
+            disk: None,
+            pulse: Arc::default(),
+        }
+    }
+
+    /// How it goes.
+    pub fn pulse(&self) -> Arc<Pulse> {
+        Arc::clone(&self.pulse)
     }
 
     /// The same on a disk that may be told to fail.
@@ -144,6 +162,8 @@ impl Writer {
 
     /// Writes all of it, in one transaction if that is possible, and tells everybody how it went.
     pub fn write(&mut self, group: &mut Vec<Operation>) {
+        let pulse = Arc::clone(&self.pulse);
+        let _beat = pulse.begin();
         let whole = if group.len() > 1 { self.transaction(group).ok() } else { None };
         match whole {
             Some(applied) => {
@@ -168,6 +188,7 @@ impl Writer {
 
     fn wrote(&mut self) {
         if let Some(refusing) = self.refusing.take_if(|refusing| refusing.last.elapsed() >= CALM) {
+            self.pulse.refuses(None);
             tracing::info!(after = ?refusing.since.elapsed(), "the journal takes writes again");
         }
     }
@@ -180,6 +201,7 @@ impl Writer {
         let now = Instant::now();
         let refusing = self.refusing.get_or_insert_with(|| {
             tracing::error!(%error, "the journal takes no writes; agents are held back until it does");
+            self.pulse.refuses(Some(error.to_string()));
             Refusing { since: now, last: now, tidied: None }
         });
         refusing.last = now;
@@ -227,7 +249,7 @@ impl Writer {
             self.connection.query_row("PRAGMA wal_checkpoint(FULL)", [], |r| Ok((r.get(0)?, r.get(1)?, r.get(2)?))).map_err(failed)?;
         self.log_pages = 0;
         if busy != 0 || log != written {
-            return Err(JournalError::Full { reason: "the disk failed, and what was written before is not all on it yet".to_owned() });
+            return Err(JournalError::full("the disk failed, and what was written before is not all on it yet"));
         }
         Ok(())
     }
@@ -242,7 +264,7 @@ impl Writer {
             return Ok(group.iter().map(|_| Applied::Done).collect());
         }
         if let Some(reason) = self.disk.as_ref().and_then(Disk::refuses) {
-            return Err(JournalError::Full { reason });
+            return Err(JournalError::full(reason));
         }
         if self.doubtful {
             self.write_once_more()?;

@@ -54,7 +54,10 @@ impl Admin {
             RunnerQuestion::Restart { .. } | RunnerQuestion::TraceOpen { .. } | RunnerQuestion::VerifyJournal => {
                 tracing::info!(%actor, ?question, "an operator asks");
             }
-            RunnerQuestion::Inspect { .. } | RunnerQuestion::TraceNext { .. } | RunnerQuestion::TraceClose { .. } => {}
+            RunnerQuestion::Inspect { .. }
+            | RunnerQuestion::TraceNext { .. }
+            | RunnerQuestion::TraceClose { .. }
+            | RunnerQuestion::Trouble => {}
         }
         match question {
             RunnerQuestion::Inspect { path } => drop(answer.send(self.inspect(&path))),
@@ -71,6 +74,11 @@ impl Admin {
             RunnerQuestion::TraceClose { trace } => {
                 self.traces.lock().remove(&trace);
                 let _ = answer.send(json(&()));
+            }
+            RunnerQuestion::Trouble => {
+                // It looks at the disk, which may hang.
+                let journal = self.journal.clone();
+                tokio::task::spawn_blocking(move || drop(answer.send(json(&crate::trouble::trouble(&journal)))));
             }
             RunnerQuestion::VerifyJournal => {
                 let Ok(permit) = Arc::clone(&self.verifying).try_acquire_owned() else {
@@ -143,6 +151,7 @@ pub(super) fn row(row: octo_actors::ActorRow) -> ActorRow {
         mailbox: row.mailbox,
         processed: row.processed,
         last_error: row.last_error,
+        trouble: row.trouble,
         started_at: i64::try_from(row.started_at_ms).unwrap_or(i64::MAX),
         mailbox_limit: Some(row.mailbox_limit),
         busy_ms: row.busy_ms,

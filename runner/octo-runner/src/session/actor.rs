@@ -68,6 +68,8 @@ pub(super) struct Session {
     pub is_new: bool,
     /// The last start failed: only an input starts the agent again.
     pub failed: bool,
+    /// Why, as long as this incarnation knows.
+    pub failure: Option<Box<str>>,
     /// Closed by name, until the next start.
     pub closed: bool,
     pub models: Vec<Model>,
@@ -123,6 +125,10 @@ impl Actor for SessionActor {
 
     fn inspect(&self) -> Value {
         self.session.as_ref().map_or(Value::Null, Session::inspect)
+    }
+
+    fn trouble(&self) -> Option<String> {
+        self.session.as_ref().and_then(Session::trouble)
     }
 
     fn name_of(message: &SessionMsg) -> &'static str {
@@ -225,6 +231,7 @@ impl Session {
         Ok(Self {
             closed: row.status == SessionStatus::Closed,
             failed: row.status == SessionStatus::Error,
+            failure: None,
             status: row.status,
             registry: registry.clone(),
             shared,
@@ -296,6 +303,7 @@ impl Session {
             }
             Tick::Heartbeat => {
                 self.ledger.log.ring.rest(QUIET);
+                self.agent.look();
                 if self.entry.subscribers() > 0 && !self.ledger.is_stalled() {
                     let process = self.vitals.as_mut().map(Vitals::look).unwrap_or_default();
                     self.ledger.push(Event::SessionHeartbeat { process, head: Some(self.ledger.head()) })?;

@@ -123,6 +123,13 @@ impl AgentSlot {
         self.process.as_ref().map(|p| p.pid)
     }
 
+    /// Has the actor of its process take a new look at itself: it is told little else.
+    pub fn look(&self) {
+        if let Some(address) = self.address.as_ref().filter(|_| self.process.is_some()) {
+            let _ = address.tell(AgentMsg::Look);
+        }
+    }
+
     /// Its actor, when it is at rest or can come to rest; why not, when it is on its way to another state.
     pub fn at_rest(&self) -> Result<Option<Address<AgentMsg>>, &'static str> {
         let ended = self.address.as_ref().is_none_or(|a| matches!(a.state(), ActorState::Stopped | ActorState::Degraded));
@@ -351,6 +358,7 @@ impl Session {
         let was = std::mem::replace(&mut self.agent.state, State::Asleep);
         self.agent.process = None;
         self.failed = true;
+        self.failure = Some(sentence.into());
         let error = ProtocolError::new(ErrorCode::AgentFailed, sentence);
         self.refuse_waiting(&error);
         let opening = std::mem::take(&mut self.opening);

@@ -40,6 +40,11 @@ impl Probe {
         }
     }
 
+    /// For how long the agent has left the question that is out unanswered.
+    pub fn unanswered(&self) -> Option<Duration> {
+        self.asked.as_ref().map(|asked| asked.at.elapsed())
+    }
+
     /// A token's answer came. True when it was the probe's.
     pub fn answered(&mut self, token: u64) -> bool {
         let ours = self.asked.as_ref().is_some_and(|asked| asked.token == token);

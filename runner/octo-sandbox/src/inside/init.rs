@@ -145,6 +145,9 @@ impl Init {
             report(&self.line, &Report::Exceeded { excess });
             return Ok(Some(ENDED));
         }
+        if let Some(excess) = self.usage.as_mut().and_then(Usage::news) {
+            report(&self.line, &Report::Near { excess });
+        }
         if commanded && self.obey() {
             return Ok(Some(ENDED));
         }

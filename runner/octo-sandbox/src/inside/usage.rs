@@ -26,6 +26,10 @@ const MEMORY: Duration = Duration::from_millis(250);
 const MEMORY_AT_LEAST_EVERY: Duration = Duration::from_secs(5);
 /// Memory that a tree may fill in a second: two cores that write zeros.
 const FILLED_PER_SECOND: u64 = 2 * 1024 * 1024 * 1024;
+/// A tree that uses so much of what it may, in percent, is told of.
+const NEAR_PERCENT: u64 = 80;
+/// Told again after this long: whoever listens may have been replaced.
+const TELL_AGAIN: Duration = Duration::from_secs(5);
 /// File systems in memory that belong to a sandbox alone.
 const PRIVATE: [&str; 4] = ["/tmp", "/run", "/dev", "/dev/shm"];
 
@@ -43,6 +47,9 @@ pub(super) struct Usage {
     due: Instant,
     memory_due: Instant,
     page: u64,
+    /// Tasks and memory that were counted last, where it is nearly too much.
+    near: [Option<Excess>; 2],
+    told: Option<(Option<Excess>, Instant)>,
 }
 
 /// One process.
@@ -71,6 +78,21 @@ impl Usage {
             due: now,
             memory_due: now,
             page: page.unwrap_or(4096),
+            near: [None, None],
+            told: None,
+        })
+    }
+
+    /// What of the tree is near its limit, or that nothing is any more: when it has changed, and again now and then.
+    pub fn news(&mut self) -> Option<Option<Excess>> {
+        let near = self.near.iter().flatten().next().cloned();
+        let fresh = match &self.told {
+            None => near.is_some(),
+            Some((told, at)) => told.is_some() != near.is_some() || (near.is_some() && at.elapsed() >= TELL_AGAIN),
+        };
+        fresh.then(|| {
+            self.told = Some((near.clone(), Instant::now()));
+            near
         })
     }
 
@@ -104,11 +126,13 @@ impl Usage {
             let most = most_of(tree.iter().map(|(_, process)| (process.name.as_str(), process.threads)));
             return Some(Excess { of: Resource::Tasks, used: tasks, limit, most });
         }
+        self.near[0] = self.tasks.and_then(|limit| near(Resource::Tasks, tasks, limit, &tree));
         let limit = self.memory.filter(|_| memory_due)?;
         let (used, most) = self.memory_of(&tree, limit);
         if used > limit {
             return Some(Excess { of: Resource::Memory, used, limit, most });
         }
+        self.near[1] = near(Resource::Memory, used, limit, &tree);
         let left = Duration::from_millis((limit - used).saturating_mul(1000) / FILLED_PER_SECOND);
         self.memory_due = now + left.clamp(MEMORY, MEMORY_AT_LEAST_EVERY);
         self.due = self.due.min(self.memory_due);
@@ -208,6 +232,13 @@ fn in_private_files() -> u64 {
         }
     }
     seen.into_values().sum()
+}
+
+/// What is nearly too much.
+fn near(of: Resource, used: u64, limit: u64, tree: &[(i32, Process)]) -> Option<Excess> {
+    let much = |process: &Process| if of == Resource::Tasks { process.threads } else { process.resident };
+    let most = || most_of(tree.iter().map(|(_, process)| (process.name.as_str(), much(process))));
+    (used.saturating_mul(100) >= limit.saturating_mul(NEAR_PERCENT)).then(|| Excess { of, used, limit, most: most() })
 }
 
 /// The name with the largest sum.
