@@ -9,7 +9,7 @@ use octo_actors::{ActorPath, RestartError};
 use octo_protocol::admin::{Actors, Found, Inspection, Restarted, RunnerQuestion};
 use octo_protocol::link::RequestBody;
 use octo_protocol::mux::system::ActorRow;
-use octo_protocol::{ErrorCode, ProtocolError};
+use octo_protocol::{Command, ErrorCode, ProtocolError, SessionId};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
@@ -17,6 +17,7 @@ use super::super::error::ApiError;
 use super::super::extract::{Body, Query};
 use super::PathQuery;
 use super::record::record;
+use super::sessions::command;
 use crate::auth::{Action, Object, Principal, UserId, authorize};
 use crate::mux::actors::row;
 use crate::state::AppState;
@@ -103,6 +104,12 @@ pub(in super::super) async fn restart_at(state: &AppState, principal: &Principal
         Err(RestartError::NotFound(_)) => {}
     }
     let Some((user, there)) = remote(path) else { return Err(absent(state, path)) };
+    if let Some(session) = session_of_agent(&there) {
+        let found = ask(state, principal, &user, &RunnerQuestion::Inspect { path: there }, QUERY).await?;
+        found_at::<Inspection>(state, path, found)?;
+        // Its session gives up what is under way, and hands the next one the conversation: it is asked to, also when the agent is degraded.
+        return command(state, principal, &user, &session, Command::SessionRestart).await.map(drop);
+    }
     let found = ask(state, principal, &user, &RunnerQuestion::Restart { path: there }, RESTART).await?;
     found_at::<ActorRow>(state, path, found).map(drop)
 }
@@ -133,6 +140,11 @@ pub(in super::super) fn parse(path: &str) -> Result<ActorPath, ApiError> {
 pub(super) fn remote(path: &ActorPath) -> Option<(UserId, String)> {
     let (user, below) = path.as_str().strip_prefix("/users/")?.split_once("/runner/")?;
     Some((UserId::new(user).ok()?, format!("/{below}")))
+}
+
+/// Whose agent it is, when an agent lives at this path of a runner.
+fn session_of_agent(there: &str) -> Option<SessionId> {
+    SessionId::new(there.strip_prefix("/sessions/")?.strip_suffix("/agent")?).ok()
 }
 
 /// Asks the runner of a user who is awake.
