@@ -44,7 +44,7 @@ fn what_operators_read_stays_what_it_is() {
     let out = &mut all;
     let left_out = vec![LeftOut { path: "/users/bob/runner".into(), reason: "it does not run".into() }];
     golden(out, "actors", &Actors { rows: vec![row()], at: 5, left_out: left_out.clone() });
-    golden(out, "inspection", &Inspection { row: row(), snapshot: json!({ "total": 1 }), age_ms: Some(12) });
+    golden(out, "inspection", &Inspection { row: row(), snapshot: json!({ "total": 1 }), age_ms: Some(12), may_restart: Some(true) });
     let traced = Traced { path: "/users".into(), message: "wake".into(), queued_us: Some(3), handled_us: 40, outcome: Outcome::Panicked };
     golden(out, "trace.message", &TraceLine::Message(traced.clone()));
     golden(out, "trace.dropped", &TraceLine::Dropped(9));

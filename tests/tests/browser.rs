@@ -1,12 +1,12 @@
-//! Real agents in a real browser: first light, octo killed and restarted in mid-stream, two windows on one session.
+//! Real agents in a real browser: first light, octo killed and restarted in mid-stream, two windows on one session, the page of actors.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-use octo_e2e::{Instance, repository, target_dir};
+use octo_e2e::{Instance, repository, target_dir, until};
 use std::process::Stdio;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 use tokio::process::Command;
 
-/// Runs a script of `web/e2e` against the instance, and kills or starts octo whenever a line of its output asks for it.
+/// Runs a script of `web/e2e` against the instance, and kills an agent, kills or starts octo whenever a line of its output asks for it.
 async fn drive(instance: &mut Instance, script: &str) {
     let (username, password) = instance.credentials();
     let shots = target_dir().join("screenshots");
@@ -36,6 +36,10 @@ async fn drive(instance: &mut Instance, script: &str) {
         match line.as_str() {
             "ask: kill" => instance.kill_octo(),
             "ask: start" => instance.start().await,
+            "ask: kill agent" => {
+                let agents = until("there is an agent", || Some(instance.agents()).filter(|agents| !agents.is_empty())).await;
+                agents.iter().for_each(octo_e2e::Process::kill);
+            }
             _ => {}
         }
     }
@@ -57,4 +61,9 @@ async fn a_reader_notices_of_octo_killed_and_restarted_in_mid_stream_nothing_but
 #[tokio::test(flavor = "multi_thread")]
 async fn two_windows_see_the_same_and_a_stop_parks_what_was_queued() {
     drive(&mut Instance::started().await, "windows").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_agent_is_killed_and_the_page_of_actors_shows_the_restart_as_it_happens() {
+    drive(&mut Instance::started().await, "actors").await;
 }

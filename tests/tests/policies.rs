@@ -1,7 +1,9 @@
 //! What every supervisor does, as data: docs/architecture.md shows it, and this holds the two together.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+use octo::auth::{OWNERS_RIGHTS, OwnersRight};
 use octo_actors::{Kind, OnExceeded, Restart};
+use std::collections::BTreeSet;
 use std::path::Path;
 
 const HEAD: &str = "| actor | kind | restart | intensity | beyond it | back-off | mailbox | stuck | stops within |\n|---|---|---|---|---|---|---|---|---|\n";
@@ -51,4 +53,29 @@ fn whoever_belongs_to_one_user_degrades_and_does_not_escalate_beyond_it() {
         let contained = kind.on_exceeded == OnExceeded::Degrade || kind.intensity.max == u32::MAX || kind.restart == Restart::Temporary;
         assert!(!of_one || contained, "{actor}: {kind}");
     }
+}
+
+/// A kind that is new is the operators' alone until somebody has decided what its user may do with it.
+#[test]
+fn what_its_user_may_do_with_each_kind_of_actor_is_decided_and_on_the_page() {
+    let within = |(path, kind): (&'static str, Kind)| {
+        let below = path.strip_prefix("/users/<u>")?;
+        Some((below.trim_start_matches('/').to_owned(), kind.name))
+    };
+    let of_runner = |(path, kind): (&'static str, Kind)| (format!("runner{path}"), kind.name);
+    let there: BTreeSet<(String, &str)> =
+        octo::kinds().into_iter().filter_map(within).chain(octo_runner::kinds().into_iter().map(of_runner)).collect();
+    let decided: BTreeSet<(String, &str)> = OWNERS_RIGHTS.iter().map(|(place, kind, _)| ((*place).to_owned(), *kind)).collect();
+    assert_eq!(there, decided, "octo::auth::OWNERS_RIGHTS has other kinds than there are");
+    let row = |(place, kind, right): &(&str, &str, OwnersRight)| {
+        let place = if place.is_empty() { "–".to_owned() } else { format!("`{place}`") };
+        let may = match right {
+            OwnersRight::Look => "looks",
+            OwnersRight::Restart => "looks, restarts",
+        };
+        format!("| {place} | {kind} | {may} |\n")
+    };
+    let table = format!("| below `/users/<u>` | kind | its user |\n|---|---|---|\n{}", OWNERS_RIGHTS.iter().map(row).collect::<String>());
+    let page = std::fs::read_to_string(octo_e2e::repository().join("docs/architecture.md")).unwrap();
+    assert!(page.contains(&table), "docs/architecture.md, \"Looking inside\", shows other rights than these:\n{table}");
 }

@@ -1,5 +1,5 @@
 import { createRootRoute, createRoute, createRouter, Outlet } from "@tanstack/react-router";
-import { lazy, Suspense } from "react";
+import { lazy, Suspense, useCallback } from "react";
 import { LoginPage } from "./features/login/LoginPage";
 import { HomePage } from "./features/shell/HomePage";
 import { NotFound } from "./features/shell/NotFound";
@@ -7,6 +7,8 @@ import { Shell } from "./features/shell/Shell";
 
 /** Markdown and the conversation are a chunk of their own: the log in needs none of it. */
 const ChatPage = lazy(() => import("./features/chat/ChatPage"));
+
+const ActorsPage = lazy(() => import("./features/actors/ActorsPage"));
 
 const rootRoute = createRootRoute({ component: Outlet, notFoundComponent: NotFound });
 
@@ -37,8 +39,32 @@ export const sessionRoute = createRoute({
   },
 });
 
+export const actorsRoute = createRoute({
+  getParentRoute: () => shellRoute,
+  path: "/actors",
+  validateSearch: (search: Record<string, unknown>): { at?: string } => ({
+    at: typeof search.at === "string" && search.at.startsWith("/") ? search.at : undefined,
+  }),
+  component: function ActorsScreen() {
+    const { at } = actorsRoute.useSearch();
+    const navigate = actorsRoute.useNavigate();
+    const onAt = useCallback(
+      (path: string | null) => void navigate({ search: { at: path ?? undefined }, replace: true }),
+      [navigate],
+    );
+    return (
+      <Suspense>
+        <ActorsPage at={at ?? null} onAt={onAt} />
+      </Suspense>
+    );
+  },
+});
+
 export const router = createRouter({
-  routeTree: rootRoute.addChildren([loginRoute, shellRoute.addChildren([homeRoute, sessionRoute])]),
+  routeTree: rootRoute.addChildren([
+    loginRoute,
+    shellRoute.addChildren([homeRoute, sessionRoute, actorsRoute]),
+  ]),
   defaultPreload: false,
 });
 

@@ -3,6 +3,7 @@
  * `fake-server.ts` gives it real ones.
  */
 import type { AgentEvent, ImageInput, InputRequest, Message, Part, ThinkingLevel } from "../src/lib/wire.ts";
+import { FakeActors } from "./fake-actors.ts";
 import { FakeSession, listed, MODELS } from "./fake-session.ts";
 
 export interface Line {
@@ -37,6 +38,7 @@ const CAPABILITIES = [
 
 export class FakeOcto {
   readonly sessions = new Map<string, FakeSession>();
+  readonly actors = new FakeActors();
   /** Commands in the order they came, for tests that look at what a client sent. */
   readonly received: Frame[] = [];
   wait: (ms: number) => Promise<void> = (ms) => new Promise((done) => setTimeout(done, ms));
@@ -50,6 +52,7 @@ export class FakeOcto {
   /** A new connection: greets, and gives back what to do with its frames and its end. */
   connect(line: Line): { receive: (text: string) => void; end: () => void } {
     const attached = new Map<string, () => void>();
+    let unwatch = () => {};
     line.send({
       channel: "system",
       type: "connected",
@@ -63,11 +66,15 @@ export class FakeOcto {
         const frame = JSON.parse(text) as Frame;
         if (frame.channel === "system" && frame.type === "ping")
           line.send({ channel: "system", type: "pong" });
+        if (frame.type === "watch_actors" || frame.type === "unwatch_actors") unwatch();
+        if (frame.type === "watch_actors")
+          unwatch = this.actors.watch((look) => line.send({ channel: "system", id: frame.id, ...look }));
         if (frame.channel !== "agent") return;
         this.received.push(frame);
         this.handle(line, frame, attached);
       },
       end: () => {
+        unwatch();
         for (const stop of attached.values()) stop();
         attached.clear();
       },

@@ -59,7 +59,7 @@ export async function startFakeServer(options: { port?: number; dist?: string } 
   });
 
   async function handle(request: IncomingMessage, response: ServerResponse): Promise<unknown> {
-    const path = new URL(request.url ?? "/", "http://fake").pathname;
+    const { pathname: path, searchParams } = new URL(request.url ?? "/", "http://fake");
     if (!path.startsWith("/api/")) return asset(response, options.dist, path);
     if (path === "/api/auth/login") {
       const { username, password } = JSON.parse(await body(request));
@@ -78,9 +78,17 @@ export async function startFakeServer(options: { port?: number; dist?: string } 
       for (const ws of sockets.clients) ws.close(1000);
       return;
     }
-    if (path === "/api/me") return json(response, 200, { id: "ada", name: "Ada Lovelace", role: "user" });
+    if (path === "/api/me") return json(response, 200, { id: "ada", name: "Ada Lovelace", role: "admin" });
     if (path === "/api/features") return json(response, 200, { websocket_events: true, models: MODELS });
     if (path === "/api/chat-history") return json(response, 200, []);
+    if (path === "/api/actors/inspect") {
+      const seen = octo.actors.inspect(searchParams.get("path") ?? "/");
+      return json(response, seen ? 200 : 404, seen ?? { error: "there is no such actor", code: "NOT_FOUND" });
+    }
+    if (path === "/api/actors/restart") {
+      octo.actors.restart(JSON.parse(await body(request)).path);
+      return json(response, 200, {});
+    }
     json(response, 404, { error: "no such route", code: "NOT_FOUND" });
   }
 

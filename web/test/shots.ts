@@ -113,6 +113,16 @@ try {
       await page.getByText("second attempt").first().waitFor();
       await page.locator("[data-activity=idle]").waitFor();
       await shot("notices");
+      await page.goto(`${server.url}/actors`);
+      await page.getByTestId("actor-line").first().waitFor();
+      await page.waitForTimeout(4_000);
+      await shot("actors");
+      await page.getByTestId("only-wrong").click();
+      await page.getByTestId("actor-line").last().click();
+      await page.getByTestId("json").waitFor();
+      await shot("actor");
+      await page.getByTestId("panel-close").click();
+      await page.getByTestId("only-wrong").click();
       if (!phone) {
         await page.keyboard.press("Control+k");
         await page.getByTestId("palette").waitFor();

@@ -1,8 +1,10 @@
 //! Actors: rows, snapshots, traces.
 
 use crate::mux::system::ActorRow;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use ts_rs::TS;
 
 /// A part of the tree, across octo and its runners.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -17,7 +19,7 @@ pub struct Actors {
 }
 
 /// A runner's tree that is not shown.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, TS)]
 pub struct LeftOut {
     /// Where it would stand.
     pub path: String,
@@ -26,18 +28,24 @@ pub struct LeftOut {
 }
 
 /// An actor as it stands, and as it described itself last.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, TS)]
 pub struct Inspection {
     pub row: ActorRow,
     /// What the actor said of itself last; null before the first time.
+    #[ts(type = "unknown")]
     pub snapshot: Value,
     /// Milliseconds since then; absent before the first time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[ts(optional, type = "number")]
     pub age_ms: Option<u64>,
+    /// Whether who asks may restart it; told by `/api/actors/inspect`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[ts(optional)]
+    pub may_restart: Option<bool>,
 }
 
 /// How a message ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, TS)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
     Ok,
@@ -49,7 +57,7 @@ pub enum Outcome {
 }
 
 /// One message that an actor has handled.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS)]
 pub struct Traced {
     /// Whose message.
     pub path: String,
@@ -57,8 +65,10 @@ pub struct Traced {
     pub message: String,
     /// Microseconds in the mailbox; absent for one sent before anybody traced.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[ts(optional, type = "number")]
     pub queued_us: Option<u64>,
     /// Microseconds in the handler.
+    #[ts(type = "number")]
     pub handled_us: u64,
     pub outcome: Outcome,
 }
@@ -72,12 +82,12 @@ pub struct TraceBatch {
 }
 
 /// One line of a trace.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS)]
 #[serde(rename_all = "snake_case")]
 pub enum TraceLine {
     Message(Traced),
     /// So many were lost until now, in all sources together.
-    Dropped(u64),
+    Dropped(#[ts(type = "number")] u64),
     /// A part of the tree is not traced any more, or never was.
     Lost(LeftOut),
     /// Nothing happened for a while; the trace goes on.

@@ -1,5 +1,6 @@
-//! The `system` channel: greeting, keep-alive, errors, notices, and actor events for admins.
+//! The `system` channel: greeting, keep-alive, errors, notices, and the tree of actors as it changes.
 
+use crate::admin::LeftOut;
 use crate::event::Level;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -14,7 +15,8 @@ pub enum ClientSystem {
         #[ts(optional)]
         id: Option<String>,
     },
-    /// Admins: begin to send `actors` frames for the tree below `path` (`/` when absent).
+    /// Begin to send `actors` frames for the tree below `path`, in place of those of an earlier watch. When absent, all that the account may
+    /// see: for admins `/`, for others their own subtree.
     WatchActors {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         #[ts(optional)]
@@ -106,9 +108,32 @@ pub enum ServerSystem {
         #[ts(type = "number")]
         retry_after_ms: u64,
     },
-    /// To connections that watch: the rows that changed, or all of them the first time.
+    /// To connections that watch, once a second: the rows that changed since the frame before, also when there are none. The first look at the
+    /// tree has all rows.
     Actors {
+        /// Of the `watch_actors`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[ts(optional)]
+        id: Option<String>,
+        /// `last_error` is cut short here; inspecting the actor gives all of it.
         rows: Vec<ActorRow>,
+        /// Paths at which there is nothing any more.
         gone: Vec<String>,
+        /// When the tree was looked at, Unix milliseconds: two looks give a rate. 0 from servers that do not say.
+        #[serde(default)]
+        #[ts(type = "number")]
+        at: i64,
+        /// The watch begins here: what the client knew before is over.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        #[ts(optional, as = "Option<bool>")]
+        first: bool,
+        /// The next frame is of the same look.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        #[ts(optional, as = "Option<bool>")]
+        more: bool,
+        /// Trees that should be among the rows and are not; absent while that is as it was.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[ts(optional)]
+        left_out: Option<Vec<LeftOut>>,
     },
 }

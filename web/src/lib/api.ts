@@ -38,7 +38,8 @@ export async function request<T>(method: string, path: string, body?: unknown): 
   return (text ? JSON.parse(text) : undefined) as T;
 }
 
-async function failure(response: globalThis.Response, path: string): Promise<ApiError> {
+/** The error that an answer carries. */
+export async function failure(response: globalThis.Response, path: string): Promise<ApiError> {
   if (response.status === 401 && path !== "/auth/login") for (const listener of [...listeners]) listener();
   const body = (await response.json().catch(() => ({}))) as { error?: string; code?: string };
   const text = body.error ?? `octo answered with status ${response.status}`;

@@ -38,7 +38,7 @@ document.addEventListener("visibilitychange", () => {
 });
 
 /** Frames belong to pages that are looked at; a hidden one is served by a slow timer. */
-function schedule(run: () => void): void {
+export function schedule(run: () => void): void {
   if (document.hidden) setTimeout(run, 250);
   else requestAnimationFrame(run);
 }

@@ -30,6 +30,31 @@ export function duration(ms: number): string {
   return `${Math.floor(ms / MINUTE)} min ${Math.round((ms % MINUTE) / SECOND)} s`;
 }
 
+export function micros(us: number): string {
+  if (us < 1000) return `${us} µs`;
+  if (us < 10_000) return `${(us / 1000).toFixed(1)} ms`;
+  return duration(us / 1000);
+}
+
+/** How old something is, in its largest unit: `8s`, `3m`, `5h`, `12d`. */
+export function age(ms: number): string {
+  if (ms < MINUTE) return `${Math.max(0, Math.floor(ms / SECOND))}s`;
+  if (ms < HOUR) return `${Math.floor(ms / MINUTE)}m`;
+  if (ms < DAY) return `${Math.floor(ms / HOUR)}h`;
+  return `${Math.floor(ms / DAY)}d`;
+}
+
+/** Of events a second: exact when few, short when many. */
+export function perSecond(rate: number): string {
+  if (rate === 0) return "0";
+  if (rate < 10) return rate.toFixed(1);
+  return rate < 10_000 ? String(Math.round(rate)) : `${(rate / 1000).toFixed(1)}k`;
+}
+
+export function time(ts: number, language: string): string {
+  return new Intl.DateTimeFormat(language, { timeStyle: "medium" }).format(ts);
+}
+
 export function tokens(count: number): string {
   if (count < 1000) return String(count);
   if (count < 1_000_000) return `${(count / 1000).toFixed(count < 10_000 ? 1 : 0)}k`;

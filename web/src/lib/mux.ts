@@ -4,7 +4,7 @@
  */
 import { backoff } from "./backoff";
 import { MuxError } from "./mux-error";
-import type { Response, SessionEvent } from "./wire";
+import type { ClientSystem, Response, SessionEvent } from "./wire";
 
 /** The part of a WebSocket that is used, so that tests can stand in for it. */
 export interface Socket {
@@ -93,6 +93,11 @@ export class Mux {
   onSystem(watcher: (frame: Record<string, unknown>) => void): () => void {
     this.systemWatchers.add(watcher);
     return () => this.systemWatchers.delete(watcher);
+  }
+
+  /** Says something on the `system` channel, if there is a connection. What comes of it is for `onSystem`. */
+  tellSystem(frame: ClientSystem): void {
+    if (this.status === "open") this.transmit({ channel: "system", ...frame });
   }
 
   onSession(sessionId: string, listener: (event: SessionEvent) => void): () => void {

@@ -3,13 +3,18 @@
  * protocol; nothing here adds a shape of its own.
  */
 import type { EventFrame } from "@/protocol/EventFrame";
+import type { ServerSystem } from "@/protocol/ServerSystem";
 import type { SessionState as AgentState } from "@/protocol/SessionState";
 
+export type { ActorRow } from "@/protocol/ActorRow";
 export type { ChatSession } from "@/protocol/ChatSession";
+export type { ClientSystem } from "@/protocol/ClientSystem";
 export type { Cursor } from "@/protocol/Cursor";
 export type { ImageInput } from "@/protocol/ImageInput";
 export type { InputKind } from "@/protocol/InputKind";
 export type { InputRequest } from "@/protocol/InputRequest";
+export type { Inspection } from "@/protocol/Inspection";
+export type { LeftOut } from "@/protocol/LeftOut";
 export type { Message } from "@/protocol/Message";
 export type { MessagePage } from "@/protocol/MessagePage";
 export type { Model } from "@/protocol/Model";
@@ -26,6 +31,8 @@ export type { SessionStats } from "@/protocol/SessionStats";
 export type { SessionStatus } from "@/protocol/SessionStatus";
 export type { SessionSummary as ListedSession } from "@/protocol/SessionSummary";
 export type { ThinkingLevel } from "@/protocol/ThinkingLevel";
+export type { Traced } from "@/protocol/Traced";
+export type { TraceLine } from "@/protocol/TraceLine";
 export type { Usage } from "@/protocol/Usage";
 export type { AgentState };
 
@@ -41,3 +48,6 @@ export type AgentEvent = Body<EventFrame>;
 
 /** One kind of event. */
 export type EventOf<K extends EventFrame["event"]> = Extract<EventFrame, { event: K }>;
+
+/** What is different in the tree of actors. */
+export type ActorsFrame = Extract<ServerSystem, { type: "actors" }>;

@@ -1,5 +1,8 @@
 //! The one decision: may this principal do this to that?
 
+use octo_actors::ActorPath;
+
+use super::actors::{OwnersRight, below, owners_right};
 use super::{Principal, UserId};
 
 /// What somebody wants to do.
@@ -26,7 +29,9 @@ pub enum Object<'a> {
     Sessions(&'a UserId),
     /// One session of a user.
     Session(&'a UserId, &'a str),
-    /// The inside of the server: actors, audit, other accounts.
+    /// An actor and, for who reads, all below it.
+    Actor(&'a ActorPath),
+    /// The inside of the server: the whole tree of actors, audit, other accounts.
     Operations,
 }
 
@@ -60,6 +65,13 @@ pub fn authorize(principal: &Principal, action: Action, object: &Object<'_>) -> 
                 Ok(())
             } else {
                 Err(Denied::NotFound)
+            }
+        }
+        Object::Actor(path) => {
+            let Some(below) = below(path, &principal.user_id) else { return Err(Denied::NotFound) };
+            match (action, owners_right(below)) {
+                (Action::Read, _) | (Action::Write, OwnersRight::Restart) => Ok(()),
+                (Action::Write, OwnersRight::Look) | (Action::Create | Action::Delete, _) => Err(Denied::Forbidden),
             }
         }
     }

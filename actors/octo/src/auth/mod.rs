@@ -4,6 +4,7 @@
 //! upgrade, every mux command and every subscription alike. Loopback is not authentication.
 
 mod accounts;
+mod actors;
 mod authenticator;
 mod authorize;
 mod browser;
@@ -18,6 +19,7 @@ mod tickets;
 mod token;
 
 pub use accounts::{Accounts, LoggedIn, LoginError, PasswordError};
+pub use actors::{OWNERS_RIGHTS, OwnersRight, subtree_of};
 pub use authenticator::{AuthError, Authenticator, Surface};
 pub use authorize::{Action, Denied, Object, authorize};
 pub use browser::{Browser, COOKIE};

@@ -1,45 +1,79 @@
-//! `watch_actors`: the tree as it changes, for admins.
+//! `watch_actors`: the tree as it changes, for admins all of it, for others their own part.
 
 use super::commands::Context;
+use crate::users::{Difference, Tree};
 use octo_actors::ActorPath;
+use octo_protocol::admin::LeftOut;
 use octo_protocol::mux::ServerFrame;
 use octo_protocol::mux::system::{ActorRow, ServerSystem};
-use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
-/// How often a watcher looks.
-const EVERY: Duration = Duration::from_secs(1);
 /// Rows of one frame.
-const MAX_ROWS: usize = 1000;
+const MAX_ROWS: usize = 500;
+/// Longest error in a row, in bytes; all of it is had by inspecting the actor.
+const MAX_ERROR: usize = 240;
+/// When the branch of all users is being restarted, it is asked again after so long.
+const AGAIN: Duration = Duration::from_secs(1);
 
-/// Sends the rows below `path`, all of them first, then those that changed, until the task is ended.
-pub async fn watch(context: &Context, path: ActorPath) {
-    let users = &context.state.users;
-    let mut known: BTreeMap<String, ActorRow> = BTreeMap::new();
-    let mut first = true;
-    let mut ticks = tokio::time::interval(EVERY);
-    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+/// Sends the rows at and below `path`, all of them first, then those that changed, until the task is ended. `id` is that of the `watch_actors`.
+pub async fn watch(context: &Context, id: Option<String>, path: ActorPath) {
+    let mut frames = Frames { id, path, known: Arc::default(), left_out: Vec::new(), first: true };
     loop {
-        ticks.tick().await;
-        users.mount_runners(&context.principal).await;
-        let now: BTreeMap<String, ActorRow> =
-            users.directory().subtree(&path).into_iter().map(row).map(|row| (row.path.clone(), row)).collect();
-        let rows: Vec<ActorRow> = now.values().filter(|row| known.get(&row.path) != Some(row)).cloned().collect();
-        let mut gone: Vec<String> = known.keys().filter(|path| !now.contains_key(*path)).cloned().collect();
-        known = now;
-        if rows.is_empty() && gone.is_empty() && !first {
-            continue;
+        if let Ok(mut watch) = context.state.users.watch(frames.path.clone()).await {
+            while let Some(tree) = watch.next().await {
+                for frame in frames.of(tree) {
+                    context.outbox.frame(&ServerFrame::System(frame)).await;
+                }
+            }
         }
-        first = false;
-        let mut pages = rows.chunks(MAX_ROWS).map(<[ActorRow]>::to_vec).collect::<Vec<_>>();
+        tokio::time::sleep(AGAIN).await;
+    }
+}
+
+/// What a watcher knows, and the frames that tell it what is different.
+struct Frames {
+    id: Option<String>,
+    path: ActorPath,
+    known: Arc<Tree>,
+    left_out: Vec<LeftOut>,
+    first: bool,
+}
+
+impl Frames {
+    /// At least one: who watches sees by it that the tree was looked at.
+    fn of(&mut self, tree: Arc<Tree>) -> Vec<ServerSystem> {
+        let Difference { rows, mut gone } = tree.since(&self.known, &self.path);
+        let left_out = tree.left_out(&self.path);
+        let mut news = (self.first || left_out != self.left_out).then(|| left_out.clone());
+        let mut pages: Vec<Vec<ActorRow>> = rows.chunks(MAX_ROWS).map(|page| page.iter().map(|row| short(row)).collect()).collect();
         if pages.is_empty() {
             pages.push(Vec::new());
         }
-        for rows in pages {
-            let gone = std::mem::take(&mut gone);
-            context.outbox.frame(&ServerFrame::System(ServerSystem::Actors { rows, gone })).await;
-        }
+        let last = pages.len() - 1;
+        let frame = |(page, rows)| ServerSystem::Actors {
+            id: self.id.clone(),
+            rows,
+            gone: std::mem::take(&mut gone),
+            at: tree.at(),
+            first: self.first && page == 0,
+            more: page < last,
+            left_out: news.take(),
+        };
+        let frames = pages.into_iter().enumerate().map(frame).collect();
+        (self.known, self.left_out, self.first) = (tree, left_out, false);
+        frames
     }
+}
+
+/// The row with its error cut short.
+fn short(row: &ActorRow) -> ActorRow {
+    let mut row = row.clone();
+    if let Some(error) = row.last_error.as_mut().filter(|error| error.len() > MAX_ERROR) {
+        error.truncate(error.floor_char_boundary(MAX_ERROR));
+        error.push('…');
+    }
+    row
 }
 
 /// A row of the directory as it goes over the wire.

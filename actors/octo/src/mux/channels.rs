@@ -4,7 +4,8 @@ use super::actors;
 use super::commands::Context;
 use super::outbox::{Out, text};
 use super::policy::Scope;
-use crate::auth::{Action, Object, authorize};
+use crate::auth::{Action, Object, authorize, subtree_of};
+use octo_actors::ActorPath;
 use octo_protocol::history::HistoryQuery;
 use octo_protocol::link::RequestBody;
 use octo_protocol::mux::files::{FilesReply, FilesResult};
@@ -26,6 +27,8 @@ const QUERY_DEADLINE: Duration = Duration::from_secs(15);
 /// Hits or messages of one query.
 const MAX_ROWS: u32 = 200;
 const DEFAULT_ROWS: u32 = 50;
+/// Longest id of a `watch_actors`, in bytes.
+const MAX_WATCH_ID: usize = 128;
 
 /// The other channels of one connection.
 pub struct Channels {
@@ -70,7 +73,7 @@ impl Channels {
     fn system(&mut self, frame: ClientSystem, tasks: &mut JoinSet<()>) -> Option<ServerFrame> {
         let reply = match frame {
             ClientSystem::Ping { id } => ServerSystem::Pong { id },
-            ClientSystem::WatchActors { id, path } => match self.watch(path, tasks) {
+            ClientSystem::WatchActors { id, path } => match self.watch(id.clone(), path, tasks) {
                 Ok(()) => return None,
                 Err(error) => ServerSystem::Error { error, id },
             },
@@ -82,12 +85,20 @@ impl Channels {
         Some(ServerFrame::System(reply))
     }
 
-    fn watch(&mut self, path: Option<String>, tasks: &mut JoinSet<()>) -> Result<(), String> {
-        authorize(&self.context.principal, Action::Read, &Object::Operations).map_err(|denied| denied.to_string())?;
-        let path = octo_actors::ActorPath::parse(path.as_deref().unwrap_or("/")).map_err(|error| error.to_string())?;
+    fn watch(&mut self, id: Option<String>, path: Option<String>, tasks: &mut JoinSet<()>) -> Result<(), String> {
+        let principal = &self.context.principal;
+        if id.as_ref().is_some_and(|id| id.len() > MAX_WATCH_ID) {
+            return Err(format!("the id of a watch has {MAX_WATCH_ID} bytes at most, for every frame repeats it"));
+        }
+        let path = match path {
+            Some(path) => ActorPath::parse(&path).map_err(|error| error.to_string())?,
+            None if principal.is_admin() => ActorPath::root(),
+            None => subtree_of(&principal.user_id),
+        };
+        authorize(principal, Action::Read, &Object::Actor(&path)).map_err(|denied| denied.to_string())?;
         self.unwatch();
         let context = Arc::clone(&self.context);
-        self.watcher = Some(tasks.spawn(async move { actors::watch(&context, path).await }));
+        self.watcher = Some(tasks.spawn(async move { actors::watch(&context, id, path).await }));
         Ok(())
     }
 

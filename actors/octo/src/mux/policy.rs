@@ -1,4 +1,5 @@
-//! What each command of the `agent` channel takes: its action, its patience, and whose session it means.
+//! What each command of the `agent` channel takes: its action, its patience, and whose session it means. Frames of the other channels are
+//! authorized where they are taken ([`super::channels`]).
 //!
 //! A match without a wildcard: a command without a policy does not compile.
 

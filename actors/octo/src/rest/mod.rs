@@ -6,6 +6,7 @@
 //! methods and bodies that are wrong.
 
 mod account;
+mod actors;
 mod admin;
 mod chat;
 mod error;

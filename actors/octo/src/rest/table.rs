@@ -11,7 +11,7 @@ use tower_http::timeout::RequestBodyTimeoutLayer;
 
 use super::error::ApiError;
 use super::guard::{Policy, guard};
-use super::{account, admin, chat, features, health, login, openapi, search, session};
+use super::{account, actors, admin, chat, features, health, login, openapi, search, session};
 use crate::state::AppState;
 
 /// Largest JSON body, in bytes.
@@ -56,6 +56,10 @@ pub fn table() -> Vec<Route> {
         route(Method::PATCH, "/chat-history/{id}", LoggedIn, patch(chat::rename)),
         route(Method::GET, "/chat-history/{id}/messages", LoggedIn, get(chat::messages)),
         route(Method::GET, "/search", LoggedIn, get(search::search)),
+        route(Method::GET, "/actors", LoggedIn, get(actors::list)),
+        route(Method::GET, "/actors/inspect", LoggedIn, get(actors::inspect)),
+        route(Method::POST, "/actors/restart", LoggedIn, post(actors::restart)),
+        route(Method::GET, "/actors/trace", LoggedIn, get(actors::trace)),
         route(Method::GET, "/admin/status", Admin, get(admin::status::status)),
         route(Method::GET, "/admin/actors", Admin, get(admin::actors::list)),
         route(Method::GET, "/admin/actors/inspect", Admin, get(admin::actors::inspect)),

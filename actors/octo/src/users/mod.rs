@@ -19,7 +19,9 @@ mod payload;
 mod registry;
 mod runner;
 mod session;
+mod traces;
 mod user;
+mod watch;
 
 pub(crate) use registry::KIND as USERS;
 pub(crate) use runner::KIND as RUNNER;
@@ -30,4 +32,6 @@ pub use feed::{Attached, Feed, Journal, LOG_LIMITS, Reach, View};
 pub use payload::{MAX_EVENT_BYTES, MAX_EVENT_DEPTH, own_event, wrap};
 pub(crate) use payload::{depth, now_ms};
 pub use registry::{Users, UsersConfig};
+pub use traces::{MAX_TRACES_OF_ONE, MAX_TRACES_OF_USERS, OwnTrace, OwnTraces, TooManyTraces};
 pub use user::{Connected, FOLLOW_LINGER, MAX_FEEDS, User};
+pub use watch::{Difference, Tree, Watch};

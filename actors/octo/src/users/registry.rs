@@ -1,8 +1,10 @@
 //! The branch `/users`: wakes a user on first use, lets idle ones sleep.
 
 use super::runner::Way;
+use super::traces::OwnTraces;
 use super::user::{self, Args, Shared, User, UserActor};
-use crate::auth::{Principal, UserId};
+use super::watch::{Lookout, Tree, Watch, Watchers};
+use crate::auth::{Principal, UserId, subtree_of};
 use crate::launch::Launch;
 use crate::link::Dial;
 use octo_actors::{Actor, ActorPath, Address, Ctx, Directory, Failure, Kind, Reply, StartError, StopError, Stopped, System};
@@ -15,6 +17,8 @@ use serde_json::{Value, json};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+use tokio::sync::watch;
+use tokio_util::task::AbortOnDropHandle;
 
 /// Patience for waking a user: placing an actor, nothing more.
 const WAKE_PATIENCE: Duration = Duration::from_secs(10);
@@ -48,15 +52,27 @@ pub struct Users {
     address: Address<Msg>,
     awake: Awake,
     directory: Directory,
+    traces: OwnTraces,
 }
 
 /// Those awake. Taken out only under the lock and only when nobody holds a lease.
 #[derive(Clone, Default)]
-struct Awake(Arc<Mutex<HashMap<UserId, User>>>);
+pub(super) struct Awake(Arc<Mutex<HashMap<UserId, User>>>);
 
 impl Awake {
     fn lock(&self) -> MutexGuard<'_, HashMap<UserId, User>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// In order of their ids.
+    pub fn all(&self) -> Vec<User> {
+        let mut awake: Vec<User> = self.lock().values().cloned().collect();
+        awake.sort_by(|a, b| a.id().cmp(b.id()));
+        awake
+    }
+
+    pub fn is_awake(&self, id: &UserId) -> bool {
+        self.lock().contains_key(id)
     }
 }
 
@@ -73,7 +89,7 @@ impl Users {
         let way = Way { launch: config.launch, dial: config.dial, instance: config.instance };
         let args = (way, awake.clone());
         let address = system.root().start_child::<UsersActor>(KIND, "users", move || args.clone()).await?;
-        Ok(Self { address, awake, directory: system.directory().clone() })
+        Ok(Self { address, awake, directory: system.directory().clone(), traces: OwnTraces::default() })
     }
 
     /// The user, woken if asleep.
@@ -129,9 +145,7 @@ impl Users {
     /// Users who are awake, in order of their ids.
     #[must_use]
     pub fn awake(&self) -> Vec<User> {
-        let mut awake: Vec<User> = self.awake.lock().values().cloned().collect();
-        awake.sort_by(|a, b| a.id().cmp(b.id()));
-        awake
+        self.awake.all()
     }
 
     /// The user, if awake.
@@ -149,10 +163,11 @@ impl Users {
         sleep.await.map_err(|error| ProtocolError::new(ErrorCode::NotReady, format!("{id} cannot be put to sleep now: {error}")))
     }
 
-    /// Brings the rows of the runners' own actors into the directory, below `/users/<u>/runner`. Returns those whose rows could not be had: where they
-    /// would stand, and why.
-    pub async fn mount_runners(&self, principal: &Principal) -> Vec<LeftOut> {
-        let asked = self.awake().into_iter().map(|user| async move {
+    /// Brings the rows of the runners' own actors into the directory, below `/users/<u>/runner`, as far as they are of use at or below `path`. Returns
+    /// those whose rows could not be had: where they would stand, and why.
+    pub async fn mount_runners(&self, principal: &Principal, path: &ActorPath) -> Vec<LeftOut> {
+        let of_use = |user: &User| subtree_of(user.id()).join("runner").is_ok_and(|mount| mount.is_under(path) || path.is_under(&mount));
+        let asked = self.awake().into_iter().filter(of_use).map(|user| async move {
             let rows = match user.linked() {
                 Some(link) => {
                     let asked = link.request(principal.on_behalf_of(user.id()), RequestBody::Actors, ROWS_DEADLINE).await;
@@ -162,23 +177,23 @@ impl Users {
             };
             (user, rows)
         });
-        let mut left_out = Vec::new();
-        for (user, rows) in futures_util::future::join_all(asked).await {
-            let Ok(prefix) = ActorPath::parse(&format!("/users/{}/runner", user.id())) else { continue };
-            match rows.and_then(|json| parse::<Vec<ActorRow>>(&json)) {
-                Ok(rows) => {
-                    let cut = self.directory.mount(prefix.clone(), rows.into_iter().filter_map(remote_row).collect());
-                    if cut > 0 {
-                        left_out.push(LeftOut { path: prefix.to_string(), reason: format!("{cut} of its actors are beyond the limit") });
-                    }
-                }
-                Err(error) => {
-                    self.directory.unmount(&prefix);
-                    left_out.push(LeftOut { path: prefix.to_string(), reason: error.message });
-                }
-            }
-        }
-        left_out
+        let answers = futures_util::future::join_all(asked).await;
+        answers.into_iter().filter_map(|(user, rows)| mount(&self.awake, &self.directory, user.id(), rows)).collect()
+    }
+
+    /// Watches the tree at and below `path`, the runners' own actors included. The caller has authorized it.
+    ///
+    /// # Errors
+    /// `not_ready` while the branch of all users is being restarted.
+    pub async fn watch(&self, path: ActorPath) -> Result<Watch, ProtocolError> {
+        let watch = self.address.ask(|reply| Msg::Watch(path, reply), WAKE_PATIENCE);
+        watch.await.map_err(|error| ProtocolError::new(ErrorCode::NotReady, format!("the actors cannot be watched now: {error}")))
+    }
+
+    /// The traces that users have of their own actors.
+    #[must_use]
+    pub fn own_traces(&self) -> &OwnTraces {
+        &self.traces
     }
 
     /// The directory of the tree these users live in.
@@ -198,6 +213,23 @@ fn silent(user: &UserId) -> ProtocolError {
 
 fn parse<T: serde::de::DeserializeOwned>(json: &[u8]) -> Result<T, ProtocolError> {
     serde_json::from_slice(json).map_err(|e| ProtocolError::new(ErrorCode::Internal, format!("the runner's answer cannot be read: {e}")))
+}
+
+/// Brings a runner's answer about its actors into the directory. Returns why some or all of its rows are not there.
+pub(super) fn mount(awake: &Awake, directory: &Directory, user: &UserId, rows: Result<Vec<u8>, ProtocolError>) -> Option<LeftOut> {
+    // Meanwhile fallen asleep: none of its actors is shown any more.
+    let prefix = subtree_of(user).join("runner").ok().filter(|_| awake.is_awake(user))?;
+    let reason = match rows.and_then(|json| parse::<Vec<ActorRow>>(&json)) {
+        Ok(rows) => match directory.mount(prefix.clone(), rows.into_iter().filter_map(remote_row).collect()) {
+            0 => return None,
+            cut => format!("{cut} of its actors are beyond the limit"),
+        },
+        Err(error) => {
+            directory.unmount(&prefix);
+            error.message
+        }
+    };
+    Some(LeftOut { path: prefix.to_string(), reason })
 }
 
 fn remote_row(row: ActorRow) -> Option<octo_actors::ActorRow> {
@@ -221,12 +253,17 @@ fn remote_row(row: ActorRow) -> Option<octo_actors::ActorRow> {
 struct UsersActor {
     way: Way,
     awake: Awake,
+    watchers: Watchers,
+    /// The trees that are being looked at; closed when nobody watches.
+    trees: Option<watch::Receiver<Arc<Tree>>>,
 }
 
 /// What `/users` is told.
 enum Msg {
     Wake(UserId, Reply<User>),
     Sleep(UserId, Reply<bool>),
+    /// Somebody begins to watch the tree.
+    Watch(ActorPath, Reply<Watch>),
     Sweep,
 }
 
@@ -238,7 +275,7 @@ impl Actor for UsersActor {
         // Those of an earlier incarnation ended with it.
         awake.lock().clear();
         ctx.tell_every(SWEEP, || Msg::Sweep)?;
-        Ok(Self { way, awake })
+        Ok(Self { way, awake, watchers: Watchers::default(), trees: None })
     }
 
     async fn handle(&mut self, message: Msg, ctx: &Ctx<Msg>) -> Result<(), Failure> {
@@ -254,6 +291,7 @@ impl Actor for UsersActor {
                     Err(error) => reply.refuse(error),
                 }
             }
+            Msg::Watch(path, reply) => reply.send(self.watch(path, ctx)?),
             Msg::Sweep => {
                 let asleep: Vec<UserId> = {
                     let mut awake = self.awake.lock();
@@ -278,6 +316,7 @@ impl Actor for UsersActor {
         match message {
             Msg::Wake(..) => "wake",
             Msg::Sleep(..) => "sleep",
+            Msg::Watch(..) => "watch",
             Msg::Sweep => "sweep",
         }
     }
@@ -293,6 +332,24 @@ async fn put_to_sleep(id: &UserId, ctx: &Ctx<Msg>) -> Result<Stopped, StopError>
 }
 
 impl UsersActor {
+    fn watch(&mut self, path: ActorPath, ctx: &Ctx<Msg>) -> Result<Watch, Failure> {
+        // The newest look ends by itself; whoever joined it in that moment watches again.
+        let looking = self.trees.clone().filter(|trees| trees.has_changed().is_ok());
+        if let Some(trees) = looking {
+            return Ok(self.watchers.join(path, trees));
+        }
+        let (sender, trees) = watch::channel(Arc::default());
+        let watch = self.watchers.join(path, trees.clone());
+        let lookout =
+            Lookout { awake: self.awake.clone(), directory: ctx.directory().clone(), watchers: self.watchers.clone(), trees: sender };
+        // In a task within the task: what somebody looks with does not end what is looked at.
+        ctx.spawn_quiet(async move {
+            let _ = AbortOnDropHandle::new(tokio::spawn(lookout.run())).await;
+        })?;
+        self.trees = Some(trees);
+        Ok(watch)
+    }
+
     async fn wake(&self, id: UserId, ctx: &Ctx<Msg>) -> Result<User, StartError> {
         if let Some(user) = self.awake.lock().get(&id) {
             return Ok(user.clone());

@@ -186,35 +186,6 @@ async fn a_socket_whose_rights_end_is_closed_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn admins_watch_the_actors_on_both_sides_of_the_socket_and_nobody_else_does() {
-    let instance = Instance::start().await;
-    let runner = instance.runner("alice");
-    runner.open("s");
-    runner.show_actor("/sessions/s/agent");
-    let mut alice = Client::connect(&instance, &instance.token("alice", Role::User).await).await;
-    alice.attach("s").await;
-    alice.send(json!({"channel": "system", "type": "watch_actors", "id": "w"})).await;
-    let refused = alice.other(|f| f["type"] == "error").await;
-    assert!(refused["error"].as_str().unwrap().contains("admin") && refused["id"] == "w", "{refused}");
-    let mut admin = Client::connect(&instance, &instance.token("root", Role::Admin).await).await;
-    admin.send(json!({"channel": "system", "type": "watch_actors", "path": "/users/alice"})).await;
-    let rows = admin.other(|f| f["type"] == "actors").await;
-    let paths: Vec<&str> = rows["rows"].as_array().unwrap().iter().map(|row| row["path"].as_str().unwrap()).collect();
-    for path in [
-        "/users/alice",
-        "/users/alice/runner",
-        "/users/alice/runner/sessions/s/agent",
-        "/users/alice/sessions/s",
-        "/users/alice/connections/1",
-    ] {
-        assert!(paths.contains(&path), "{path} in {paths:?}");
-    }
-    drop(alice);
-    let gone = |f: &Value| f["gone"].as_array().is_some_and(|gone| gone.contains(&json!("/users/alice/connections/1")));
-    admin.other(gone).await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn history_is_asked_of_the_runner_of_whoever_asks() {
     let instance = Instance::start().await;
     let _runner = instance.runner("alice");

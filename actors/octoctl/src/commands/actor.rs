@@ -66,7 +66,7 @@ fn list(rows: &[ActorRow], output: Output) -> String {
     table.text()
 }
 
-fn inspection(Inspection { row, snapshot, age_ms }: &Inspection, output: Output) -> String {
+fn inspection(Inspection { row, snapshot, age_ms, .. }: &Inspection, output: Output) -> String {
     let mut lines = vec![
         format!("path      {}", row.path),
         format!("kind      {}", row.kind),

@@ -97,8 +97,12 @@ impl Admin {
 
     fn inspect(&self, path: &str) -> Answered {
         let path = parse(path)?;
-        let here =
-            self.directory.inspect(&path).map(|seen| Inspection { row: row(seen.row), snapshot: seen.snapshot, age_ms: seen.age_ms });
+        let here = self.directory.inspect(&path).map(|seen| Inspection {
+            row: row(seen.row),
+            snapshot: seen.snapshot,
+            age_ms: seen.age_ms,
+            may_restart: None,
+        });
         json(&here.map_or_else(|| absent(&self.directory, &path), Found::Here))
     }
 

@@ -2,9 +2,10 @@
 import { useQuery } from "@tanstack/react-query";
 import { useNavigate, useParams } from "@tanstack/react-router";
 import { Command } from "cmdk";
-import { CircleStop, House, Languages, LogOut, Plus } from "lucide-react";
+import { CircleStop, House, Languages, LogOut, Network, Plus } from "lucide-react";
 import type { ReactNode } from "react";
 import { useTranslation } from "react-i18next";
+import { meQuery } from "@/lib/auth";
 import { feedOf, mux } from "@/lib/client";
 import { folderName } from "@/lib/format";
 import { usePrefs } from "@/lib/prefs";
@@ -24,6 +25,7 @@ export default function Palette({ onClose }: { onClose: () => void }) {
   const set = useUi((ui) => ui.set);
   const { sessionId } = useParams({ strict: false });
   const open = useMuxStatus() === "open";
+  const { data: me } = useQuery(meQuery);
   const { data: sessions } = useQuery({ ...sessionsQuery(mux), enabled: open });
   const { theme, setTheme, language, setLanguage } = usePrefs();
   const working = sessions?.find((session) => session.id === sessionId)?.dot === "working";
@@ -59,6 +61,10 @@ export default function Palette({ onClose }: { onClose: () => void }) {
             <Item onSelect={run(() => void navigate({ to: "/" }))}>
               <House size={16} />
               {t("palette.home")}
+            </Item>
+            <Item onSelect={run(() => void navigate({ to: "/actors" }))}>
+              <Network size={16} />
+              {t(me?.role === "admin" ? "actors.title" : "actors.ownTitle")}
             </Item>
             {THEMES.filter((choice) => choice.theme !== theme).map((choice) => (
               <Item key={choice.theme} onSelect={run(() => setTheme(choice.theme))}>

@@ -1,6 +1,16 @@
 import { useQuery } from "@tanstack/react-query";
 import { Link } from "@tanstack/react-router";
-import { Languages, LogOut, MonitorSmartphone, Moon, Plus, Search, Sun, UserRound } from "lucide-react";
+import {
+  Languages,
+  LogOut,
+  MonitorSmartphone,
+  Moon,
+  Network,
+  Plus,
+  Search,
+  Sun,
+  UserRound,
+} from "lucide-react";
 import { useTranslation } from "react-i18next";
 import { logout, meQuery, nameOf } from "@/lib/auth";
 import { forgetKept } from "@/lib/kept";
@@ -55,8 +65,27 @@ export function Sidebar() {
         </Button>
       </div>
       <SessionList />
+      <ActorsLink />
       <AccountMenu />
     </nav>
+  );
+}
+
+function ActorsLink() {
+  const { t } = useTranslation();
+  const { data: me } = useQuery(meQuery);
+  return (
+    <div className="border-t px-3 pt-2 pb-1">
+      <Link
+        to="/actors"
+        data-testid="nav-actors"
+        className="flex h-9 items-center gap-2.5 rounded-lg px-2 text-sm text-soft hover:bg-ink/5 hover:text-ink pointer-coarse:h-11"
+        activeProps={{ className: "bg-ink/8 font-medium text-ink", "aria-current": "page" }}
+      >
+        <Network size={16} aria-hidden className="mx-1" />
+        {t(me?.role === "admin" ? "actors.title" : "actors.ownTitle")}
+      </Link>
+    </div>
   );
 }
 
@@ -67,7 +96,7 @@ function AccountMenu() {
   const name = nameOf(me);
 
   return (
-    <div className="safe-bottom border-t px-3 pt-2">
+    <div className="safe-bottom px-3">
       <Menu
         align="start"
         side="top"

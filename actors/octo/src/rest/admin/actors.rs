@@ -9,7 +9,7 @@ use octo_actors::{ActorPath, RestartError};
 use octo_protocol::admin::{Actors, Found, Inspection, Restarted, RunnerQuestion};
 use octo_protocol::link::RequestBody;
 use octo_protocol::mux::system::ActorRow;
-use octo_protocol::{ErrorCode, ProtocolError};
+use octo_protocol::{Command, ErrorCode, ProtocolError, SessionId};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
@@ -17,6 +17,7 @@ use super::super::error::ApiError;
 use super::super::extract::{Body, Query};
 use super::PathQuery;
 use super::record::record;
+use super::sessions::command;
 use crate::auth::{Action, Object, Principal, UserId, authorize};
 use crate::mux::actors::row;
 use crate::state::AppState;
@@ -32,7 +33,7 @@ const RESTART: Duration = Duration::from_secs(30);
 #[serde(deny_unknown_fields)]
 pub struct ActorName {
     /// Absolute path in the tree.
-    path: String,
+    pub(in super::super) path: String,
 }
 
 /// The actor at a path and all below it, those of runners included.
@@ -56,15 +57,19 @@ pub async fn inspect(
     Query(query): Query<PathQuery>,
 ) -> Result<Json<Inspection>, ApiError> {
     authorize(&principal, Action::Read, &Object::Operations)?;
-    let path = parse(query.path.as_deref().unwrap_or("/"))?;
-    if let Some(seen) = state.system.directory().inspect(&path) {
-        return Ok(Json(Inspection { row: row(seen.row), snapshot: seen.snapshot, age_ms: seen.age_ms }));
+    inspect_at(&state, &principal, &parse(query.path.as_deref().unwrap_or("/"))?).await.map(Json)
+}
+
+/// The row and the snapshot of the actor at `path`. The caller has authorized it.
+pub(in super::super) async fn inspect_at(state: &AppState, principal: &Principal, path: &ActorPath) -> Result<Inspection, ApiError> {
+    if let Some(seen) = state.system.directory().inspect(path) {
+        return Ok(Inspection { row: row(seen.row), snapshot: seen.snapshot, age_ms: seen.age_ms, may_restart: None });
     }
-    let Some((user, there)) = remote(&path) else { return Err(absent(&state, &path)) };
-    let found = ask(&state, &principal, &user, &RunnerQuestion::Inspect { path: there }, QUERY).await?;
-    let mut seen: Inspection = found_at(&state, &path, found)?;
+    let Some((user, there)) = remote(path) else { return Err(absent(state, path)) };
+    let found = ask(state, principal, &user, &RunnerQuestion::Inspect { path: there }, QUERY).await?;
+    let mut seen: Inspection = found_at(state, path, found)?;
     seen.row.path = path.to_string();
-    Ok(Json(seen))
+    Ok(seen)
 }
 
 /// Restarts an actor: gracefully, and without counting toward its intensity. One that is degraded comes back.
@@ -76,13 +81,16 @@ pub async fn restart(
     Body(ActorName { path }): Body<ActorName>,
 ) -> Result<Json<Restarted>, ApiError> {
     authorize(&principal, Action::Write, &Object::Operations)?;
-    let outcome = restart_at(&state, &principal, &path).await;
+    let outcome = match parse(&path) {
+        Ok(path) => restart_at(&state, &principal, &path).await,
+        Err(refused) => Err(refused),
+    };
     record(&state, &principal, "actor.restart", &path, &outcome).await;
     outcome.map(|()| Json(Restarted { what: path, pid_before: None, pid: None }))
 }
 
-async fn restart_at(state: &AppState, principal: &Principal, path: &str) -> Result<(), ApiError> {
-    let path = parse(path)?;
+/// Restarts the actor at `path`. The caller has authorized it.
+pub(in super::super) async fn restart_at(state: &AppState, principal: &Principal, path: &ActorPath) -> Result<(), ApiError> {
     let directory = state.system.directory();
     if path.is_root() {
         return Err(ApiError::new(
@@ -90,20 +98,25 @@ async fn restart_at(state: &AppState, principal: &Principal, path: &str) -> Resu
             "the root is octo itself and cannot be restarted from inside: restart the service (agents go on), or name an actor below it",
         ));
     }
-    match directory.restart(&path).await {
+    match directory.restart(path).await {
         Ok(()) => return Ok(()),
         Err(error @ RestartError::Lingers(_)) => return Err(ApiError::new(StatusCode::GATEWAY_TIMEOUT, error.to_string())),
         Err(RestartError::NotFound(_)) => {}
     }
-    let Some((user, there)) = remote(&path) else { return Err(absent(state, &path)) };
+    let Some((user, there)) = remote(path) else { return Err(absent(state, path)) };
+    if let Some(session) = session_of_agent(&there) {
+        let found = ask(state, principal, &user, &RunnerQuestion::Inspect { path: there }, QUERY).await?;
+        found_at::<Inspection>(state, path, found)?;
+        // Its session gives up what is under way, and hands the next one the conversation: it is asked to, also when the agent is degraded.
+        return command(state, principal, &user, &session, Command::SessionRestart).await.map(drop);
+    }
     let found = ask(state, principal, &user, &RunnerQuestion::Restart { path: there }, RESTART).await?;
-    found_at::<ActorRow>(state, &path, found).map(drop)
+    found_at::<ActorRow>(state, path, found).map(drop)
 }
 
-/// The rows at `path` and below, with those of every runner that can be asked.
-pub(super) async fn subtree(state: &AppState, principal: &Principal, path: &ActorPath) -> Result<Actors, ApiError> {
-    let mut left_out = state.users.mount_runners(principal).await;
-    left_out.retain(|left| ActorPath::parse(&left.path).is_ok_and(|at| at.is_under(path) || path.is_under(&at)));
+/// The rows at `path` and below, with those of every runner that can be asked. The caller has authorized it.
+pub(in super::super) async fn subtree(state: &AppState, principal: &Principal, path: &ActorPath) -> Result<Actors, ApiError> {
+    let mut left_out = state.users.mount_runners(principal, path).await;
     let rows: Vec<ActorRow> = state.system.directory().subtree(path).into_iter().map(row).collect();
     if rows.is_empty() && !path.is_root() {
         if let Some(left) = left_out.pop() {
@@ -119,7 +132,7 @@ pub(super) async fn subtree(state: &AppState, principal: &Principal, path: &Acto
     Ok(Actors { rows, at: now_ms(), left_out })
 }
 
-pub(super) fn parse(path: &str) -> Result<ActorPath, ApiError> {
+pub(in super::super) fn parse(path: &str) -> Result<ActorPath, ApiError> {
     ActorPath::parse(path).map_err(|error| ApiError::bad_request(format!("{error}; a path looks like /users/alice/runner")))
 }
 
@@ -127,6 +140,11 @@ pub(super) fn parse(path: &str) -> Result<ActorPath, ApiError> {
 pub(super) fn remote(path: &ActorPath) -> Option<(UserId, String)> {
     let (user, below) = path.as_str().strip_prefix("/users/")?.split_once("/runner/")?;
     Some((UserId::new(user).ok()?, format!("/{below}")))
+}
+
+/// Whose agent it is, when an agent lives at this path of a runner.
+fn session_of_agent(there: &str) -> Option<SessionId> {
+    SessionId::new(there.strip_prefix("/sessions/")?.strip_suffix("/agent")?).ok()
 }
 
 /// Asks the runner of a user who is awake.

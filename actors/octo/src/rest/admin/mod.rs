@@ -6,12 +6,12 @@
 pub mod actors;
 pub mod events;
 pub mod logs;
-mod record;
+pub(super) mod record;
 pub mod runners;
 pub mod sessions;
 pub mod status;
 pub mod store;
-mod stream;
+pub(super) mod stream;
 pub mod trace;
 pub mod users;
 
@@ -21,6 +21,6 @@ use serde::Deserialize;
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct PathQuery {
-    /// Absolute path in the tree; `/` when absent.
-    path: Option<String>,
+    /// Absolute path in the tree; all that the account may see when absent.
+    pub(super) path: Option<String>,
 }

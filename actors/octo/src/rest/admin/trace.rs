@@ -10,7 +10,7 @@ use std::time::Duration;
 use axum::Extension;
 use axum::extract::State;
 use axum::response::Response;
-use futures_util::stream;
+use futures_util::{Stream, stream};
 use http::StatusCode;
 use octo_actors::{ActorPath, Trace};
 use octo_protocol::admin::{LeftOut, Outcome, RunnerQuestion, TraceBatch, TraceLine, TraceOpened, Traced};
@@ -55,16 +55,25 @@ pub async fn trace(
     let path = parse(query.path.as_deref().unwrap_or("/"))?;
     let opened = open(&state, &principal, &path).await;
     record(&state, &principal, "actor.trace", path.as_str(), &opened).await;
-    let lines = stream::unfold(opened?, |mut lines| async move {
+    Ok(respond(&state, lines(opened?)))
+}
+
+/// The lines of a trace, and one now and then when nothing happens.
+pub(in super::super) fn lines(opened: mpsc::Receiver<TraceLine>) -> impl Stream<Item = TraceLine> + Send + 'static {
+    stream::unfold(opened, |mut lines| async move {
         match tokio::time::timeout(QUIET, lines.recv()).await {
             Err(_) => Some((TraceLine::Quiet, lines)),
             Ok(line) => line.map(|line| (line, lines)),
         }
-    });
-    Ok(respond(&state, lines))
+    })
 }
 
-async fn open(state: &AppState, principal: &Principal, path: &ActorPath) -> Result<mpsc::Receiver<TraceLine>, ApiError> {
+/// Begins to trace the actor at `path` and all below it. The caller has authorized it.
+pub(in super::super) async fn open(
+    state: &AppState,
+    principal: &Principal,
+    path: &ActorPath,
+) -> Result<mpsc::Receiver<TraceLine>, ApiError> {
     // Whether there is anything at all.
     subtree(state, principal, path).await?;
     let full = |error: octo_actors::TooManyTaps| ApiError::new(StatusCode::TOO_MANY_REQUESTS, error.to_string());

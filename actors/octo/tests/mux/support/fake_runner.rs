@@ -48,7 +48,7 @@ impl Drop for Served {
 #[derive(Default)]
 struct State {
     sessions: HashMap<SessionId, Session>,
-    /// Commands that are not answered before [`FakeRunner::release`].
+    /// Commands, and the question for its `actors`, that are not answered before [`FakeRunner::release`].
     held: Vec<String>,
     seen: Vec<CommandFrame>,
     actors: Vec<String>,
@@ -445,6 +445,7 @@ fn cmd(request: &Request) -> Option<String> {
             let frame: CommandFrame = serde_json::from_slice(json).unwrap();
             Some(frame.command.name().to_owned())
         }
+        RequestBody::Actors => Some("actors".to_owned()),
         _ => None,
     }
 }
