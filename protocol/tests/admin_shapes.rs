@@ -57,6 +57,7 @@ fn what_operators_read_stays_what_it_is() {
         RunnerQuestion::TraceNext { trace: 1, wait_ms: 5000 },
         RunnerQuestion::TraceClose { trace: 1 },
         RunnerQuestion::VerifyJournal,
+        RunnerQuestion::Spans { wait_ms: 5000 },
     ] {
         golden(out, "question", &question);
     }

@@ -18,6 +18,7 @@ use crate::config::{Catalog, ConfigError};
 use crate::demo::Demo;
 use crate::limits::MAX_STREAMS;
 use crate::registry::Registry;
+use crate::trace::Spans;
 use crate::upstream::{ClientError, Upstream};
 
 /// Version of the admin and LLM interface; octo compares it.
@@ -49,6 +50,8 @@ pub struct App {
     pub registry: Arc<Registry>,
     /// The demonstration model's memory.
     pub demo: Demo,
+    /// What octo has not fetched of the traces.
+    pub spans: Arc<Spans>,
     /// Places for requests under way.
     pub streams: Arc<Semaphore>,
     live: ArcSwap<Live>,
@@ -67,6 +70,7 @@ impl App {
         Ok(Self {
             registry: Arc::new(registry),
             demo: Demo::default(),
+            spans: Arc::default(),
             streams: Arc::new(Semaphore::new(MAX_STREAMS)),
             live: ArcSwap::from_pointee(live),
             config,

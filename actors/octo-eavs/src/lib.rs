@@ -39,6 +39,7 @@ pub mod server;
 pub mod sniff;
 pub mod store;
 pub mod succession;
+pub mod trace;
 pub mod upstream;
 pub mod usage;
 

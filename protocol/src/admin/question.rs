@@ -23,6 +23,8 @@ pub enum RunnerQuestion {
     TraceClose { trace: u64 },
     /// Reads the whole journal and checks it → [`super::JournalReport`].
     VerifyJournal,
+    /// Waits up to `wait_ms` for finished spans of traces that are sampled, and takes them → [`crate::trace::SpanBatch`].
+    Spans { wait_ms: u32 },
 }
 
 /// A trace has begun.

@@ -27,6 +27,7 @@ pub mod retention;
 pub mod runner;
 pub mod session;
 pub mod shared;
+pub mod trace;
 pub mod upgrade;
 
 pub use kinds::kinds;

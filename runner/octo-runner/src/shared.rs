@@ -4,6 +4,7 @@ use crate::agent::Host;
 use crate::agents::Finder;
 use crate::journal::Journal;
 use crate::options::Options;
+use crate::trace::Spans;
 use std::sync::Arc;
 
 /// The journal, the host of agents and the options of one runner.
@@ -16,4 +17,6 @@ pub struct Shared {
     pub boot_id: String,
     /// Unix milliseconds.
     pub started_at: i64,
+    /// What octo has not fetched of the traces.
+    pub spans: Spans,
 }

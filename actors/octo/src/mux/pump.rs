@@ -6,6 +6,7 @@
 use super::follower::{Follower, Standing};
 use super::outbox::{Closing, Out, Queued, text};
 use super::socket::Socket;
+use crate::telemetry::Hop;
 use bytes::Bytes;
 use futures_util::future::{AbortHandle, Abortable, Aborted, BoxFuture};
 use futures_util::stream::{FuturesUnordered, SplitSink};
@@ -137,6 +138,7 @@ impl Pump {
             }
         }
         self.sink.flush().await?;
+        batch.traced.drain(..).for_each(Hop::written);
         self.stats.sent_frames.fetch_add(batch.frames as u64, Relaxed);
         self.stats.sent_bytes.fetch_add(batch.bytes as u64, Relaxed);
         Ok(None)
@@ -181,6 +183,7 @@ impl Pump {
         }
         for frame in frames {
             batch.urgent |= frame.urgent;
+            batch.traced.extend(follower.traced(&frame));
             // From the runner's JSON, checked to be UTF-8 when it was wrapped.
             if let Ok(text) = Utf8Bytes::try_from(frame.bytes) {
                 self.feed(text, batch).await?;
@@ -246,6 +249,7 @@ struct Batch {
     frames: usize,
     bytes: usize,
     urgent: bool,
+    traced: Vec<Hop>,
 }
 
 impl Batch {

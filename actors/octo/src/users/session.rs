@@ -7,8 +7,11 @@ use super::feed::{Feed, Journal};
 use super::payload::wrap;
 use super::user::Shared;
 use crate::link::{Item, Link, Subscription};
+use crate::telemetry::now_ns;
 use octo_actors::{Actor, Backoff, Ctx, Failure, Kind};
 use octo_protocol::link::{EndReason, Event, SUBSCRIPTION_CREDIT};
+use octo_protocol::trace::may_be_traced;
+use octo_protocol::{EventKind, TraceContext};
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -126,6 +129,7 @@ async fn pump(link: &Link, feed: &Feed, journal: &Journal, subscription: &mut Su
         let mut item = subscription.next().await;
         // Made anew each time: an idle session keeps no room for a batch.
         let mut batch = Vec::new();
+        let mut traced = None;
         let over = loop {
             match item {
                 Some(Item::Event(event)) => {
@@ -133,6 +137,9 @@ async fn pump(link: &Link, feed: &Feed, journal: &Journal, subscription: &mut Su
                         break Some(Over::Restarted);
                     }
                     last = last.max(event.seq);
+                    if feed.hops().is_on() && event.kind == EventKind::Delta && may_be_traced(&event.payload) {
+                        traced = TraceContext::stamped_on(&event.payload).map(|context| (event.seq, context, now_ns()));
+                    }
                     batch.extend(frame(feed, journal, &event));
                 }
                 Some(Item::Ended(reason)) => break Some(over(reason)),
@@ -148,6 +155,9 @@ async fn pump(link: &Link, feed: &Feed, journal: &Journal, subscription: &mut Su
             }
         };
         journal.log.append_all(batch);
+        if let Some((seq, context, received)) = traced {
+            feed.hops().received(feed.session().as_str(), seq, context, received);
+        }
         if let Some(over) = over {
             return over;
         }

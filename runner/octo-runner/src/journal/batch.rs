@@ -4,7 +4,7 @@ use super::{Packed, SessionKey, SessionLog};
 use crate::clock::now_ms;
 use octo_protocol::event::InputKind;
 use octo_protocol::part::KnownPart;
-use octo_protocol::{Epoch, Event, EventKind, EventPayload, Message, Part, Role, SessionConfig, SessionStatus, Usage};
+use octo_protocol::{Epoch, Event, EventKind, EventPayload, Message, Part, Role, SessionConfig, SessionStatus, TraceContext, Usage};
 use std::sync::Arc;
 
 /// Most text of one message that the full-text index takes, in bytes.
@@ -76,13 +76,21 @@ impl Entry {
     /// # Errors
     /// When the event does not serialize.
     pub fn new(event: Event, turn_id: Option<String>) -> Result<Self, serde_json::Error> {
+        Self::traced(event, turn_id, None)
+    }
+
+    /// As [`Entry::new`], with the context of the trace that the event is of.
+    ///
+    /// # Errors
+    /// When the event does not serialize.
+    pub fn traced(event: Event, turn_id: Option<String>, traceparent: Option<TraceContext>) -> Result<Self, serde_json::Error> {
         let (name, kind) = (event.name(), event.kind());
         let item = item_of(&event);
         let message = match &event {
             Event::MessageEnd { message } => Some(FinishedMessage::of(message, turn_id.clone())),
             _ => None,
         };
-        let payload = serde_json::to_vec(&EventPayload { event, turn_id })?;
+        let payload = serde_json::to_vec(&EventPayload { event, turn_id, traceparent })?;
         Ok(Self { packed: Packed::new(now_ms(), kind, &payload), name, kind, item, message, prune: None })
     }
 

@@ -3,8 +3,8 @@
 //! Nothing here asks the actor in question: its row and its snapshot lie beside it, so a stuck one answers as well. Traces are this connection's
 //! and end with it, or when nobody asks for them any more.
 
-use crate::journal::Journal;
 use crate::session::{Answer, Answered, json};
+use crate::shared::Shared;
 use octo_actors::{ActorPath, Directory, RestartError, Trace};
 use octo_protocol::admin::{Found, Inspection, Outcome, RunnerQuestion, TRACE_LAPSES_AFTER, TraceBatch, TraceOpened, Traced};
 use octo_protocol::mux::system::ActorRow;
@@ -27,15 +27,15 @@ const MAX_WAIT: Duration = Duration::from_secs(10);
 /// Answers operators on one connection.
 pub(super) struct Admin {
     directory: Directory,
-    journal: Journal,
+    shared: Arc<Shared>,
     traces: Traces,
     /// One check of the journal at a time.
     verifying: Arc<Semaphore>,
 }
 
 impl Admin {
-    pub fn new(directory: Directory, journal: Journal) -> Self {
-        Self { directory, journal, traces: Traces::default(), verifying: Arc::new(Semaphore::new(1)) }
+    pub fn new(directory: Directory, shared: Arc<Shared>) -> Self {
+        Self { directory, shared, traces: Traces::default(), verifying: Arc::new(Semaphore::new(1)) }
     }
 
     /// Answers the question in `text`, asked by the account `actor`. What takes time does so elsewhere.
@@ -54,7 +54,10 @@ impl Admin {
             RunnerQuestion::Restart { .. } | RunnerQuestion::TraceOpen { .. } | RunnerQuestion::VerifyJournal => {
                 tracing::info!(%actor, ?question, "an operator asks");
             }
-            RunnerQuestion::Inspect { .. } | RunnerQuestion::TraceNext { .. } | RunnerQuestion::TraceClose { .. } => {}
+            RunnerQuestion::Inspect { .. }
+            | RunnerQuestion::TraceNext { .. }
+            | RunnerQuestion::TraceClose { .. }
+            | RunnerQuestion::Spans { .. } => {}
         }
         match question {
             RunnerQuestion::Inspect { path } => drop(answer.send(self.inspect(&path))),
@@ -72,12 +75,23 @@ impl Admin {
                 self.traces.lock().remove(&trace);
                 let _ = answer.send(json(&()));
             }
+            RunnerQuestion::Spans { wait_ms } => {
+                let shared = Arc::clone(&self.shared);
+                let mut answer = answer;
+                tokio::spawn(async move {
+                    tokio::select! {
+                        // Whoever asked has gone: the spans are for the next one.
+                        () = answer.closed() => {}
+                        batch = shared.spans.take(Duration::from_millis(u64::from(wait_ms))) => drop(answer.send(json(&batch))),
+                    }
+                });
+            }
             RunnerQuestion::VerifyJournal => {
                 let Ok(permit) = Arc::clone(&self.verifying).try_acquire_owned() else {
                     let busy = ProtocolError::new(ErrorCode::Busy, "the journal is being checked already; wait for that one's answer");
                     return drop(answer.send(Err(busy)));
                 };
-                let journal = self.journal.clone();
+                let journal = self.shared.journal.clone();
                 tokio::spawn(async move {
                     let report = journal.verify().await.map_err(ProtocolError::from);
                     let _ = answer.send(report.and_then(|report| json(&report)));

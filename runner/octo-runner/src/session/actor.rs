@@ -6,6 +6,7 @@ use super::lifecycle::AgentSlot;
 use super::probe::Probe;
 use super::registry::{Entry, Registry, summary_of};
 use super::sleep::Repose;
+use super::tracing::Tracing;
 use super::{Answer, SessionMsg, Tick, refuse};
 use crate::agent::{Plan, Vitals};
 use crate::journal::{Change, SessionRow};
@@ -81,6 +82,7 @@ pub(super) struct Session {
     pub heard_again: Option<tokio::time::Instant>,
     /// Since when nothing goes on, and when somebody last wanted something.
     pub repose: Repose,
+    pub tracing: Tracing,
     /// The journal has no such session any more.
     pub deleted: bool,
 }
@@ -252,6 +254,7 @@ impl Session {
             probe: Probe::default(),
             heard_again: None,
             repose: Repose::new(),
+            tracing: Tracing::default(),
             deleted: false,
             row,
         })
@@ -272,6 +275,9 @@ impl Session {
             SessionMsg::Agent(news) => self.news(news, ctx).await?,
             SessionMsg::Stdout { incarnation, bytes, done } => {
                 if self.agent.is_current(incarnation) {
+                    if let Some(turn) = &mut self.tracing.turn {
+                        turn.reads();
+                    }
                     self.harness.stdout(&bytes, crate::clock::now_ms(), &mut self.outbox);
                     self.unread = Some(done);
                     self.outputs(ctx).await?;
@@ -327,6 +333,7 @@ impl Session {
         }
         let stalled = self.ledger.is_stalled();
         if self.ledger.flush().await? {
+            self.trace_written();
             if stalled {
                 // It could not be heard meanwhile.
                 self.probe.asked_anew();

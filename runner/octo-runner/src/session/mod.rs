@@ -26,6 +26,7 @@ mod recovery;
 mod registry;
 mod sleep;
 mod state;
+mod tracing;
 
 pub use actor::SessionActor;
 pub use handover::{HandedSession, NotNow, RestMsg, SavedSession};
