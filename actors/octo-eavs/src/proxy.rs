@@ -48,8 +48,11 @@ async fn end_turn(State(app): State<Arc<App>>, headers: HeaderMap) -> Response {
 fn told(app: &App, headers: &HeaderMap, act: impl FnOnce(&Key, TraceContext)) -> Response {
     let context = trace::of_headers(headers)
         .ok_or_else(|| Refusal::new(StatusCode::BAD_REQUEST, "invalid_traceparent", "a traceparent is needed, as the W3C has it"));
-    match authenticate(app, headers).and_then(|key| Ok(act(&key, context?))) {
-        Ok(()) => StatusCode::NO_CONTENT.into_response(),
+    match authenticate(app, headers).and_then(|key| Ok((key, context?))) {
+        Ok((key, context)) => {
+            act(&key, context);
+            StatusCode::NO_CONTENT.into_response()
+        }
         Err(refusal) => refusal.response(Api::guess("")),
     }
 }

@@ -113,7 +113,16 @@ impl Runner {
         let finder = Finder::from_env(&options.agents_dir);
         let rows = journal.sessions().await?;
         let unfinished = journal.unfinished_sessions().await?;
-        let shared = Arc::new(Shared { options, journal, host, finder, boot_id, started_at: now_ms(), spans: Spans::default() });
+        let shared = Arc::new(Shared {
+            options,
+            journal,
+            host,
+            finder,
+            boot_id,
+            started_at: now_ms(),
+            spans: Spans::default(),
+            watching: Arc::default(),
+        });
         let registry = Registry::new(Arc::clone(&shared), &rows);
         let at_work: BTreeSet<String> = handed.iter().map(|session| session.saved.id.clone()).chain(unfinished).collect();
         registry.hand(handed);

@@ -7,9 +7,9 @@
 use crate::auth::Principal;
 use crate::link::{Item, Subscription};
 use crate::telemetry::Hop;
-use crate::users::{Attached, Journal, Reach, User, own_event, wrap};
+use crate::users::{Attached, Journal, Reach, Taken, User, own_event, wrap};
 use bytes::Bytes;
-use octo_actors::{Frame, Read};
+use octo_actors::{Frame, Read, monotonic_ns};
 use octo_protocol::link::{EndReason, RequestBody};
 use octo_protocol::session::Snapshot;
 use octo_protocol::trace::may_be_traced;
@@ -194,6 +194,15 @@ impl Follower {
     pub fn traced(&self, frame: &Frame) -> Option<Hop> {
         let hops = self.feed.hops();
         if !hops.is_on() || !may_be_traced(&frame.bytes) { None } else { hops.take(frame.seq) }
+    }
+
+    /// These frames of this one are taken now, when somebody looks at them.
+    pub fn taken(&self, frames: &[Frame]) -> Option<Taken> {
+        let watchers = self.feed.watchers();
+        watchers.are_here().then(|| {
+            let seqs = frames.iter().map(|frame| frame.seq).filter(|seq| *seq > 0).collect();
+            Taken::new(Arc::clone(watchers), seqs, monotonic_ns())
+        })
     }
 
     fn own(&self, journal: &Journal, event: Event, seq: Option<u64>) -> Vec<Frame> {

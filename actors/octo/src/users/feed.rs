@@ -1,5 +1,6 @@
 //! A session's fan-out: what every connection attached to it shares.
 
+use super::passing::Watchers;
 use super::payload::own_event;
 use crate::telemetry::Hops;
 use bytes::Bytes;
@@ -54,6 +55,7 @@ pub struct Feed {
     view: watch::Sender<View>,
     attached: AtomicU32,
     hops: Hops,
+    watchers: Watchers,
     idle_since: Mutex<Instant>,
 }
 
@@ -65,6 +67,7 @@ impl Feed {
             view: watch::Sender::new(view),
             attached: AtomicU32::new(0),
             hops,
+            watchers: Watchers::default(),
             idle_since: Mutex::new(Instant::now()),
         })
     }
@@ -79,6 +82,12 @@ impl Feed {
     #[must_use]
     pub fn hops(&self) -> &Hops {
         &self.hops
+    }
+
+    /// Those who look at its events on their way.
+    #[must_use]
+    pub fn watchers(&self) -> &Watchers {
+        &self.watchers
     }
 
     /// What is known, as it changes.

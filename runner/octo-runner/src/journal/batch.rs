@@ -2,6 +2,8 @@
 
 use super::{Packed, SessionKey, SessionLog};
 use crate::clock::now_ms;
+use octo_actors::monotonic_ns;
+use octo_protocol::admin::RunnerHop;
 use octo_protocol::event::InputKind;
 use octo_protocol::part::KnownPart;
 use octo_protocol::{Epoch, Event, EventKind, EventPayload, Message, Part, Role, SessionConfig, SessionStatus, TraceContext, Usage};
@@ -231,6 +233,15 @@ impl Batch {
     #[must_use]
     pub fn journalled(&self) -> u64 {
         self.entries.iter().filter(|e| e.is_journalled()).count() as u64
+    }
+
+    /// It is in the journal, and nobody has heard of it but those who look at events on their way.
+    pub(super) fn is_committed(&self) {
+        let events = self.journalled();
+        if events > 0 && self.log.watchers.are_here() {
+            let (from, to) = (self.first_seq, self.first_seq + events - 1);
+            self.log.watchers.tell(&RunnerHop::Committed { from, to, at: monotonic_ns() });
+        }
     }
 
     pub(super) fn is_only_announced(&self) -> bool {

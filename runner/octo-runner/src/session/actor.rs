@@ -3,6 +3,7 @@
 use super::accept::Waiting;
 use super::ledger::{Ledger, LedgerError};
 use super::lifecycle::AgentSlot;
+use super::passing::Passing;
 use super::probe::Probe;
 use super::registry::{Entry, Registry, summary_of};
 use super::sleep::Repose;
@@ -83,6 +84,7 @@ pub(super) struct Session {
     /// Since when nothing goes on, and when somebody last wanted something.
     pub repose: Repose,
     pub tracing: Tracing,
+    pub passing: Passing,
     /// The journal has no such session any more.
     pub deleted: bool,
 }
@@ -255,6 +257,7 @@ impl Session {
             heard_again: None,
             repose: Repose::new(),
             tracing: Tracing::default(),
+            passing: Passing::default(),
             deleted: false,
             row,
         })
@@ -264,6 +267,7 @@ impl Session {
         if !matches!(message, SessionMsg::Tick(_) | SessionMsg::Rest(_)) {
             self.repose.wanted();
         }
+        self.passes(if let SessionMsg::Stdout { read, .. } = &message { *read } else { None });
         match message {
             SessionMsg::Command { frame, actor, answer } => self.command(*frame, &actor, answer, ctx).await?,
             SessionMsg::Open { provision, answer, .. } => self.attach_or_wait(*provision, answer)?,
@@ -273,7 +277,7 @@ impl Session {
                 let _ = answer.send(renamed.and_then(|()| super::nothing()));
             }
             SessionMsg::Agent(news) => self.news(news, ctx).await?,
-            SessionMsg::Stdout { incarnation, bytes, done } => {
+            SessionMsg::Stdout { incarnation, bytes, done, .. } => {
                 if self.agent.is_current(incarnation) {
                     if let Some(turn) = &mut self.tracing.turn {
                         turn.reads();
@@ -281,6 +285,7 @@ impl Session {
                     self.harness.stdout(&bytes, crate::clock::now_ms(), &mut self.outbox);
                     self.unread = Some(done);
                     self.outputs(ctx).await?;
+                    self.translated();
                 }
             }
             SessionMsg::Beside { command, new, answer } => self.beside(*command, new, answer, ctx)?,
@@ -334,6 +339,7 @@ impl Session {
         let stalled = self.ledger.is_stalled();
         if self.ledger.flush().await? {
             self.trace_written();
+            self.passed();
             if stalled {
                 // It could not be heard meanwhile.
                 self.probe.asked_anew();
