@@ -237,8 +237,11 @@ impl Batch {
 
     /// It is in the journal, and nobody has heard of it but those who look at events on their way.
     pub(super) fn is_committed(&self) {
+        if !self.log.watchers.are_here() {
+            return;
+        }
         let events = self.journalled();
-        if events > 0 && self.log.watchers.are_here() {
+        if events > 0 {
             let (from, to) = (self.first_seq, self.first_seq + events - 1);
             self.log.watchers.tell(&RunnerHop::Committed { from, to, at: monotonic_ns() });
         }
