@@ -283,6 +283,10 @@ pub struct CommandFrame {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[ts(optional)]
     pub runner_id: Option<String>,
+    /// W3C trace context of whoever sends an input (`prompt`, `steer`, `follow_up`). A text that is none counts as none: octo begins a trace then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[ts(optional)]
+    pub traceparent: Option<String>,
     #[serde(flatten)]
     pub command: Command,
 }

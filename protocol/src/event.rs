@@ -8,6 +8,7 @@ use crate::input::InputRequest;
 use crate::message::{ImageInput, Message, Role, StopReason, Usage};
 use crate::model::ThinkingLevel;
 use crate::session::SessionState;
+use crate::trace::TraceContext;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -448,7 +449,7 @@ pub enum EventKind {
     Ephemeral,
 }
 
-/// The payload of an event: the event itself and the turn it belongs to.
+/// The payload of an event: the event itself, and the turn and the trace it belongs to.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema, TS)]
 pub struct EventPayload {
     #[serde(flatten)]
@@ -456,13 +457,19 @@ pub struct EventPayload {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[ts(optional)]
     pub turn_id: Option<String>,
+    /// W3C trace context: on `input.accepted` that of the input, on the first delta of a turn and on its `agent.idle` or `agent.error` that of the turn.
+    /// Always the last member, see [`TraceContext::stamped_on`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
+    #[ts(optional, type = "string")]
+    pub traceparent: Option<TraceContext>,
 }
 
 impl EventPayload {
     /// A payload outside any turn.
     #[must_use]
     pub fn new(event: Event) -> Self {
-        Self { event, turn_id: None }
+        Self { event, turn_id: None, traceparent: None }
     }
 }
 

@@ -23,6 +23,7 @@ pub mod part;
 pub mod provision;
 pub mod response;
 pub mod session;
+pub mod trace;
 
 pub use command::{Command, CommandFrame, SessionConfig};
 pub use event::{Event, EventKind, EventPayload};
@@ -33,6 +34,7 @@ pub use model::{Model, ThinkingLevel};
 pub use part::Part;
 pub use response::{ErrorCode, ProtocolError, Response};
 pub use session::{SessionState, SessionStatus, SessionSummary};
+pub use trace::TraceContext;
 
 /// Version of the mux protocol, announced in the greeting.
 pub const MUX_PROTOCOL: u32 = 1;

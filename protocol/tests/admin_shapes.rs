@@ -58,10 +58,35 @@ fn what_operators_read_stays_what_it_is() {
         RunnerQuestion::TraceNext { trace: 1, wait_ms: 5000 },
         RunnerQuestion::TraceClose { trace: 1 },
         RunnerQuestion::VerifyJournal,
+        RunnerQuestion::Spans { wait_ms: 5000 },
+        RunnerQuestion::PathOpen { session: "s".parse().unwrap() },
+        RunnerQuestion::PathNext { path: 1, wait_ms: 5000 },
+        RunnerQuestion::PathClose { path: 1 },
     ] {
         golden(out, "question", &question);
     }
     golden(out, "trace.opened", &TraceOpened { trace: 1 });
+    golden(out, "path.opened", &PathOpened { path: 1, boot_id: "b".into() });
+    let made = RunnerHop::Made { from: 3, to: 4, read: 1, translated: 2 };
+    let committed = RunnerHop::Committed { from: 3, to: 4, at: 3 };
+    golden(out, "path.hops", &RunnerHops { hops: vec![made, committed, RunnerHop::Sent { seq: 3, at: 5 }], dropped: 1 });
+    let socket = SocketPath { connection: "7".into(), taken_us: 6, written_us: 7 };
+    let event = EventPath {
+        seq: 3,
+        event: "stream.text_delta".into(),
+        translated_us: Some(1),
+        committed_us: Some(2),
+        sent_us: Some(3),
+        received_us: Some(4),
+        queued_us: 5,
+        sockets: vec![socket],
+        more_sockets: 1,
+        total_us: Some(28),
+    };
+    golden(out, "path.begun", &PathLine::Begun { user: "alice".into(), session: "s".into(), one_clock: true });
+    golden(out, "path.event", &PathLine::Event(event));
+    golden(out, "path.dropped", &PathLine::Dropped(9));
+    golden(out, "path.quiet", &PathLine::Quiet);
     golden(out, "found.here", &Found::Here(1));
     golden(out, "found.ended", &Found::<u8>::Ended(Box::new(row())));
     golden(out, "found.unknown", &Found::<u8>::Unknown);

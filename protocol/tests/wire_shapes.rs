@@ -7,6 +7,9 @@ use octo_protocol::{Command, Epoch, Event, EventPayload, Part};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
+/// The example of the W3C's page.
+const TRACEPARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+
 /// Every command of the protocol page with all its members, as a client writes it.
 fn commands() -> Vec<Value> {
     let cursor = json!({"epoch": "e1", "seq": 41});
@@ -15,7 +18,7 @@ fn commands() -> Vec<Value> {
         json!({"cmd": "session.attach", "cursor": cursor}),
         json!({"cmd": "session.new", "parent_session": "ses_0"}),
         json!({"cmd": "session.switch", "session_path": "/s.jsonl"}),
-        json!({"cmd": "prompt", "message": "hello", "images": [{"data": "AA==", "media_type": "image/png"}], "client_id": "c-1"}),
+        json!({"cmd": "prompt", "message": "hello", "images": [{"data": "AA==", "media_type": "image/png"}], "client_id": "c-1", "traceparent": TRACEPARENT}),
         json!({"cmd": "steer", "message": "left", "client_id": "c-2"}),
         json!({"cmd": "follow_up", "message": "then right", "client_id": "c-3"}),
         json!({"cmd": "input_response", "request_id": "q1", "value": "v", "confirmed": true, "cancelled": false, "option_id": "o"}),
@@ -137,7 +140,7 @@ fn payloads() -> Vec<Value> {
         json!({"event": "session.restarted", "attempt": 1, "reason": "killed by signal 9"}),
         json!({"event": "session.unreachable", "reason": "the runner does not answer"}),
         json!({"event": "session.reachable"}),
-        json!({"event": "input.accepted", "kind": "prompt", "client_id": "c-1", "message": "hello", "images": [{"data": "AA==", "media_type": "image/png"}]}),
+        json!({"event": "input.accepted", "kind": "prompt", "client_id": "c-1", "message": "hello", "images": [{"data": "AA==", "media_type": "image/png"}], "traceparent": TRACEPARENT}),
         json!({"event": "queue.changed", "steering": [{"kind": "steer", "message": "m", "client_id": "c"}], "follow_up": []}),
         json!({"event": "session.title_changed", "title": "t", "readable_id": "calm-otter"}),
         json!({"event": "session.heartbeat", "process": {"alive": true, "pid": 4711, "rss_bytes": 1, "cpu_pct": 0.5, "uptime_s": 9}, "head": 41}),
@@ -429,8 +432,9 @@ fn any_event() -> impl Strategy<Value = Event> {
 
 proptest! {
     #[test]
-    fn any_event_survives_its_payload_and_its_envelope(event in any_event(), turn_id in proptest::option::of(any_text()), session in any_text(), seq in proptest::option::of(0..1_u64 << 53), ts in any::<i64>()) {
-        let payload = EventPayload { event, turn_id };
+    fn any_event_survives_its_payload_and_its_envelope(event in any_event(), turn_id in proptest::option::of(any_text()), traced in any::<bool>(), session in any_text(), seq in proptest::option::of(0..1_u64 << 53), ts in any::<i64>()) {
+        let traceparent = traced.then(|| TRACEPARENT.parse().unwrap());
+        let payload = EventPayload { event, turn_id, traceparent };
         let bytes = serde_json::to_vec(&payload).unwrap();
         prop_assert_eq!(&serde_json::from_slice::<EventPayload>(&bytes).unwrap(), &payload);
         let epoch = Epoch::new("e1").unwrap();

@@ -8,6 +8,7 @@
 //! | `DELETE /admin/keys/{name}` | | 204; refused and cut from now on |
 //! | `GET /admin/providers` | | providers, models, whether there is a key; never a key |
 //! | `GET /admin/end` | | `{ending}`: true as soon as this octo-eavs ends and the next one may start; false after 10 s |
+//! | `GET /admin/spans?wait_ms=N` | | finished spans of requests in traced turns, each once; waits for the first, 10 s at most |
 //! | `GET /admin/actors` | | the supervision tree: rows and snapshots |
 //! | `POST /admin/actors/restart` | `{path}` | 204; requests under way go on |
 //! | `POST /admin/reload` | `{env?: {NAME: value}}` or nothing | the providers |
@@ -16,14 +17,16 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::Bytes;
-use axum::extract::{DefaultBodyLimit, Path, State};
+use axum::extract::{DefaultBodyLimit, Path, Query, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use http::StatusCode;
 use octo_actors::{ActorPath, Directory, Inspection, RestartError};
+use octo_protocol::trace::SpanBatch;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
@@ -48,6 +51,7 @@ pub fn router(app: Arc<App>, directory: Directory) -> Router {
         .route("/admin/failing", get(failing))
         .route("/admin/reload", post(reload))
         .route("/admin/end", get(end))
+        .route("/admin/spans", get(spans))
         .route(
             "/admin/actors",
             get({
@@ -241,6 +245,16 @@ fn unknown(name: &KeyName) -> AdminError {
 async fn end(State(app): State<Arc<App>>) -> Json<Value> {
     let ending = tokio::time::timeout(ATTENTION, app.gone().cancelled()).await.is_ok();
     Json(json!({"ending": ending}))
+}
+
+#[derive(Deserialize)]
+struct Wait {
+    #[serde(default)]
+    wait_ms: u64,
+}
+
+async fn spans(State(app): State<Arc<App>>, Query(wait): Query<Wait>) -> Json<SpanBatch> {
+    Json(app.spans.take(Duration::from_millis(wait.wait_ms).min(ATTENTION)).await)
 }
 
 async fn providers(State(app): State<Arc<App>>) -> Json<Value> {

@@ -19,6 +19,7 @@ use crate::demo::Demo;
 use crate::limits::MAX_STREAMS;
 use crate::registry::Registry;
 use crate::standing::Standings;
+use crate::trace::Spans;
 use crate::upstream::{ClientError, Upstream};
 
 /// Version of the admin and LLM interface; octo compares it.
@@ -52,6 +53,8 @@ pub struct App {
     pub demo: Demo,
     /// How providers stand.
     pub standings: Standings,
+    /// What octo has not fetched of the traces.
+    pub spans: Arc<Spans>,
     /// Places for requests under way.
     pub streams: Arc<Semaphore>,
     live: ArcSwap<Live>,
@@ -71,6 +74,7 @@ impl App {
             registry: Arc::new(registry),
             demo: Demo::default(),
             standings: Standings::default(),
+            spans: Arc::default(),
             streams: Arc::new(Semaphore::new(MAX_STREAMS)),
             live: ArcSwap::from_pointee(live),
             config,

@@ -40,6 +40,7 @@ pub mod sniff;
 pub mod standing;
 pub mod store;
 pub mod succession;
+pub mod trace;
 pub mod upstream;
 pub mod usage;
 

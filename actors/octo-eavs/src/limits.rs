@@ -41,6 +41,15 @@ pub const ERROR_BODY_BYTES: usize = 1024 * 1024;
 /// How long a question whether this octo-eavs ends stays unanswered while it does not.
 pub const ATTENTION: Duration = Duration::from_secs(10);
 
+/// Spans of requests that wait for octo; one more is lost, and counted.
+pub const MAX_SPANS: usize = 4096;
+
+/// Spans in one answer; the rest comes with the next.
+pub const MAX_SPANS_AT_ONCE: usize = 512;
+
+/// Spans are recorded for so long after somebody has asked for some.
+pub const SPANS_WANTED_FOR: Duration = Duration::from_secs(60);
+
 /// Virtual keys in the store; a further one is refused with 507.
 pub const MAX_KEYS: usize = 100_000;
 

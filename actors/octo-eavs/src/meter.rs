@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use crate::config::{Cost, Model};
 use crate::registry::{Settlement, Ticket};
 use crate::sniff::Sniffer;
+use crate::trace::RequestSpan;
 use crate::usage::{Tokens, UsageReader};
 
 /// Output that is assumed to be possible when neither the request nor the model's entry says so.
@@ -33,6 +34,11 @@ pub struct Bill {
 }
 
 impl Bill {
+    /// The requested model, if it is one of the provider's: any other name is whatever somebody wrote.
+    fn known_model(&self) -> Option<String> {
+        self.model().and_then(|(id, entry)| entry.map(|_| id))
+    }
+
     fn model(&self) -> Option<(String, Option<&Model>)> {
         let id = self.request.lock().unwrap_or_else(PoisonError::into_inner).found().model()?.to_owned();
         let entry = self.models.iter().find(|m| m.id == id);
@@ -70,6 +76,7 @@ struct Meter {
     length: Option<u64>,
     ended: bool,
     label: Label,
+    span: Option<RequestSpan>,
 }
 
 /// What the log says about a request; no secret and no query.
@@ -112,6 +119,18 @@ impl Drop for Meter {
             input = s.tokens.input, output = s.tokens.output, cache_read = s.tokens.cache_read, cache_write = s.tokens.cache_write,
             estimated = s.estimated, "request"
         );
+        if let Some(span) = &mut self.span {
+            if let Some(model) = self.bill.known_model() {
+                span.set("gen_ai.request.model", model.as_str());
+            }
+            span.set("gen_ai.usage.input_tokens", s.tokens.input);
+            span.set("gen_ai.usage.output_tokens", s.tokens.output);
+            span.outcome(match () {
+                () if !whole => Some("the answer was cut"),
+                () if self.status.as_u16() >= 400 => Some("the provider refused"),
+                () => None,
+            });
+        }
         ticket.settle(s);
     }
 }
@@ -144,6 +163,8 @@ pub struct Metering {
     pub idle: Duration,
     /// The request's place among all requests.
     pub permit: OwnedSemaphorePermit,
+    /// Its span, when it is traced.
+    pub span: Option<RequestSpan>,
 }
 
 /// Passes an answer on, piece by piece as it comes. An error ends the client's connection as the provider's ended.
@@ -161,6 +182,7 @@ pub fn metered(
             length: m.length,
             ended: false,
             label: m.label,
+            span: m.span,
         },
         revoked: m.revoked,
         idle: m.idle,
@@ -181,6 +203,9 @@ pub fn metered(
         };
         match next {
             Some(Ok(piece)) => {
+                if let Some(span) = &mut p.meter.span {
+                    span.first_byte();
+                }
                 p.meter.reader.feed(&piece);
                 Some((Ok(piece), Some(p)))
             }

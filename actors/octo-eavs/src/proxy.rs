@@ -7,11 +7,12 @@ use std::time::Instant;
 use axum::Router;
 use axum::body::{Body, BodyDataStream};
 use axum::extract::State;
-use axum::response::Response;
-use axum::routing::get;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, put};
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
 use http::{HeaderMap, Method, Request, StatusCode, header};
+use octo_protocol::TraceContext;
 use time::OffsetDateTime;
 
 use crate::app::App;
@@ -22,12 +23,38 @@ use crate::key::KEY_PREFIX;
 use crate::limits::{BODY_IDLE_TIMEOUT, BODY_LIMIT_BYTES, REFUSED_BODY_DRAIN_BYTES, REFUSED_BODY_DRAIN_TIME};
 use crate::meter::{Bill, Label, Metering, metered};
 use crate::registry::Key;
+use crate::trace::{self, RequestSpan};
 use crate::upstream::{Answer, KEY_HEADERS};
 use crate::usage::UsageReader;
 
 /// Routes of the LLM listener.
 pub fn router(app: Arc<App>) -> Router {
-    Router::new().route("/health", get(crate::app::health)).fallback(entry).with_state(app)
+    Router::new()
+        .route("/health", get(crate::app::health))
+        .route("/octo/trace", put(begin_turn).delete(end_turn))
+        .fallback(entry)
+        .with_state(app)
+}
+
+/// A runner says which turn is under way in the session of this key.
+async fn begin_turn(State(app): State<Arc<App>>, headers: HeaderMap) -> Response {
+    told(&app, &headers, Key::begin_turn)
+}
+
+async fn end_turn(State(app): State<Arc<App>>, headers: HeaderMap) -> Response {
+    told(&app, &headers, Key::end_turn)
+}
+
+fn told(app: &App, headers: &HeaderMap, act: impl FnOnce(&Key, TraceContext)) -> Response {
+    let context = trace::of_headers(headers)
+        .ok_or_else(|| Refusal::new(StatusCode::BAD_REQUEST, "invalid_traceparent", "a traceparent is needed, as the W3C has it"));
+    match authenticate(app, headers).and_then(|key| Ok((key, context?))) {
+        Ok((key, context)) => {
+            act(&key, context);
+            StatusCode::NO_CONTENT.into_response()
+        }
+        Err(refusal) => refusal.response(Api::guess("")),
+    }
 }
 
 async fn entry(State(app): State<Arc<App>>, request: Request<Body>) -> Response {
@@ -62,6 +89,7 @@ async fn forward(
     let began = Instant::now();
     let key = authenticate(app, &parts.headers)?;
     check_path(path)?;
+    let mut span = RequestSpan::begin(&app.spans, key.turn(), &parts.headers, provider);
     let record = key.record();
     let live = app.live();
     let target = live.catalog.providers.get(provider);
@@ -124,6 +152,9 @@ async fn forward(
             answer_of(app, target, sent).await?
         }
     };
+    if let Some(span) = &mut span {
+        span.set("http.response.status_code", u64::from(answer.head.status.as_u16()));
+    }
     let text = |name| answer.head.headers.get(name).and_then(|v| v.to_str().ok()).unwrap_or_default();
     let encoded = !matches!(text(header::CONTENT_ENCODING), "" | "identity");
     let metering = Metering {
@@ -136,6 +167,7 @@ async fn forward(
         revoked: key.revoked().clone(),
         idle: live.upstream.idle(),
         permit,
+        span,
     };
     Ok(Answer::respond(answer.head, metered(answer.body, metering)))
 }

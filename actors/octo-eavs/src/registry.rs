@@ -9,8 +9,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use http::StatusCode;
+use octo_protocol::TraceContext;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use time::OffsetDateTime;
@@ -54,6 +55,8 @@ pub struct Key {
     record: ArcSwap<KeyRecord>,
     revoked: CancellationToken,
     state: Mutex<State>,
+    /// The turn under way in its session, when that is traced.
+    turn: ArcSwapOption<TraceContext>,
 }
 
 #[derive(Debug)]
@@ -70,12 +73,28 @@ impl Key {
             state: Mutex::new(State { usage, bucket: f64::from(record.permissions.rpm.unwrap_or(0)), filled: Instant::now(), streams: 0 }),
             record: ArcSwap::from_pointee(record),
             revoked: CancellationToken::new(),
+            turn: ArcSwapOption::empty(),
         })
     }
 
     /// Its record as of now.
     pub fn record(&self) -> Arc<KeyRecord> {
         self.record.load_full()
+    }
+
+    /// The turn that requests with it are made in, when that is traced.
+    pub fn turn(&self) -> Option<TraceContext> {
+        self.turn.load().as_deref().copied()
+    }
+
+    /// A turn has begun.
+    pub fn begin_turn(&self, turn: TraceContext) {
+        self.turn.store(Some(Arc::new(turn)));
+    }
+
+    /// That turn is over; another one that has begun meanwhile goes on.
+    pub fn end_turn(&self, turn: TraceContext) {
+        self.turn.rcu(|now| now.as_ref().filter(|now| ***now != turn).map(Arc::clone));
     }
 
     /// Fires when the key is deleted or gets another secret; streams under way end then.

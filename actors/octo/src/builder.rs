@@ -27,6 +27,7 @@ use crate::paths::PathsError;
 use crate::server::{AdminSocket, AdminSocketError, Limits, Listener};
 use crate::state::{AppState, Inner};
 use crate::store::{Store, StoreError};
+use crate::telemetry::{self, Exporter, TELEMETRY, Telemetry};
 use crate::users::{Users, UsersConfig};
 
 /// How long sockets and requests get to end when an instance stops.
@@ -58,6 +59,9 @@ pub enum BuildError {
     /// The tree of actors.
     #[error("the tree could not be started: {0}")]
     Tree(#[from] octo_actors::StartError),
+    /// The collector's client.
+    #[error(transparent)]
+    Telemetry(#[from] telemetry::BuildError),
     /// Password hashing.
     #[error("{0}")]
     Passwords(String),
@@ -150,9 +154,14 @@ impl Builder {
             };
             system.root().start_group(SERVICES, "services", plant).await?;
         }
+        let telemetry = Telemetry::new(settings.telemetry.clone(), &instance);
+        if let Some(args) = telemetry::Args::new(&telemetry, settings.eavs.enabled.then(|| eavs.clone()))? {
+            system.root().start_child::<Exporter>(TELEMETRY, "telemetry", move || args.clone()).await?;
+        }
         let users = Users::start(UsersConfig {
             launch: launch.clone(),
             dial: None,
+            telemetry: telemetry.clone(),
             system: system.clone(),
             instance: instance.clone(),
             shutdown: shutdown.clone(),
@@ -166,6 +175,7 @@ impl Builder {
             store,
             users,
             eavs,
+            telemetry,
             launch,
             system,
             shutdown,
@@ -268,6 +278,7 @@ impl Octo {
         if tokio::time::timeout(STOP_GRACE, self.state.connections.wait()).await.is_err() {
             tracing::warn!("some connections did not close in time");
         }
+        self.state.telemetry.flush().await;
         self.state.system.shutdown(STOP_GRACE).await;
         if let Err(error) = self.state.store.flush().await {
             tracing::error!(%error, "the store could not be flushed at the end");

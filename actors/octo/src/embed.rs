@@ -16,6 +16,7 @@ use crate::mux::follower::Follower;
 use crate::mux::policy;
 use crate::sessions;
 use crate::state::AppState;
+use crate::telemetry::now_ns;
 
 /// How long the rights of an embedding program last: as long as it does.
 const LIFETIME: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
@@ -124,9 +125,18 @@ impl EmbeddedUser {
     async fn command(&self, session: &SessionId, command: Command) -> Result<Value, ProtocolError> {
         policy::Scope::resolve(&self.principal, session.as_str(), policy::action(&command))?;
         let deadline = policy::patience(&command);
-        let json =
-            serde_json::to_vec(&frame(session, command)).map_err(|error| ProtocolError::new(ErrorCode::Internal, error.to_string()))?;
-        self.state.users.request(&self.principal, &self.principal.user_id, RequestBody::Command { json }, deadline).await
+        let mut frame = frame(session, command);
+        let owner = &self.principal.user_id;
+        let mut trace = self.state.telemetry.input(&mut frame, now_ns(), owner);
+        let json = serde_json::to_vec(&frame).map_err(|error| ProtocolError::new(ErrorCode::Internal, error.to_string()))?;
+        if let Some(trace) = &mut trace {
+            trace.sent();
+        }
+        let answer = self.state.users.request(&self.principal, owner, RequestBody::Command { json }, deadline).await;
+        if let Some(trace) = trace {
+            trace.answered(answer.as_ref().err().map(|error| error.code));
+        }
+        answer
     }
 }
 
@@ -187,5 +197,5 @@ impl Session {
 }
 
 fn frame(session: &SessionId, command: Command) -> CommandFrame {
-    CommandFrame { id: None, session_id: session.to_string(), runner_id: None, command }
+    CommandFrame { id: None, session_id: session.to_string(), runner_id: None, traceparent: None, command }
 }

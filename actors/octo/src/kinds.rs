@@ -1,6 +1,6 @@
 //! Every kind of actor of octo and where it lives: the whole policy in one place to read.
 
-use crate::{eavs, mux, users};
+use crate::{eavs, mux, telemetry, users};
 use octo_actors::Kind;
 
 /// Where each kind lives, and its policy.
@@ -9,6 +9,7 @@ pub fn kinds() -> Vec<(&'static str, Kind)> {
     vec![
         ("/services", eavs::SERVICES),
         ("/services/eavs", eavs::SERVICE),
+        ("/telemetry", telemetry::TELEMETRY),
         ("/users", users::USERS),
         ("/users/<u>", users::USER),
         ("/users/<u>/runner", users::RUNNER),

@@ -25,6 +25,7 @@ pub mod server;
 pub mod sessions;
 pub mod state;
 pub mod store;
+pub mod telemetry;
 pub mod users;
 pub mod web;
 

@@ -13,6 +13,7 @@ use crate::config::Settings;
 use crate::eavs::EavsClient;
 use crate::launch::Launch;
 use crate::store::Store;
+use crate::telemetry::Telemetry;
 use crate::users::Users;
 
 /// One running instance. Clones share it.
@@ -35,6 +36,8 @@ pub struct Inner {
     pub users: Users,
     /// Keys for sessions.
     pub eavs: EavsClient,
+    /// Traces.
+    pub telemetry: Telemetry,
     /// octo's own daemons.
     pub launch: Launch,
     /// The tree of actors; `system.directory()` lists them.

@@ -172,6 +172,27 @@ fn every_key_of_an_existing_configuration_is_known() {
 }
 
 #[test]
+fn a_collector_is_named_as_it_is_reached_and_its_headers_are_not_sent_in_the_clear_unsaid() {
+    let text = |endpoint: &str| format!("[telemetry]\notlp_endpoint = {endpoint:?}\notlp_headers = \"env:HEADERS\"\nsample_ratio = 0.25\n");
+    let env = [("HEADERS", "authorization=Bearer of-the-collector")];
+    assert!(load("", &[]).unwrap().settings().unwrap().telemetry.is_none());
+    let config = load(&text("http://127.0.0.1:4318"), &env).unwrap();
+    let telemetry = config.settings().unwrap().telemetry.unwrap();
+    assert_eq!((telemetry.endpoint.as_str(), telemetry.sample_ratio), ("http://127.0.0.1:4318/v1/traces", 0.25));
+    assert!(!format!("{telemetry:?}").contains("of-the-collector"));
+    assert_eq!(start(&text("http://127.0.0.1:4318"), &env, false), Ok(vec![]));
+    let notes = start(&text("http://192.0.2.7:4318"), &env, false).unwrap();
+    assert!(notes.iter().any(|note| note.contains("in the clear")), "{notes:?}");
+    assert_eq!(start(&text("https://192.0.2.7"), &env, false), Ok(vec![]));
+    for (bad, what) in [("collector:4317", "http"), ("http://me:secret@127.0.0.1", "must not hold a password")] {
+        let said = start(&text(bad), &env, false).unwrap_err();
+        assert!(said.contains(what) && !said.contains("secret@"), "{said}");
+    }
+    let said = start("[telemetry]\nsample_ratio = 1.5\n", &[], false).unwrap_err();
+    assert!(said.contains("from 0 to 1"), "{said}");
+}
+
+#[test]
 fn documents_are_made_from_the_table() {
     let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs");
     for (name, want) in [("configuration.md", configuration_md()), ("examples/config.toml", example_toml())] {

@@ -301,6 +301,20 @@ pub enum Events {
         #[arg(long)]
         once: bool,
     },
+    /// Each event as it comes, with the time it took from hop to hop: agent, runner, journal, link, octo, sockets
+    #[command(
+        after_help = "A hop's time is that since the hop before it; TAKEN and WRITTEN are those of the slowest of SOCKETS. It is bounded and loses rather than slows: what was lost is said.\n\nExamples:\n  octoctl events path admin/ses_1\n  octoctl events path admin/ses_1 -n 20 --json"
+    )]
+    Path {
+        #[command(flatten)]
+        name: SessionName,
+        /// End after so many events
+        #[arg(short = 'n', long, value_name = "N")]
+        limit: Option<u64>,
+        /// End after so many seconds
+        #[arg(long, value_name = "S")]
+        seconds: Option<u64>,
+    },
 }
 
 #[derive(Subcommand)]

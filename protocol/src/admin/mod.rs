@@ -5,11 +5,13 @@
 
 mod actor;
 mod door;
+mod path;
 mod question;
 mod report;
 
 pub use actor::{Actors, Inspection, LeftOut, Outcome, TraceBatch, TraceLine, Traced};
 pub use door::{DOOR_FILE, Door, FAILED_START_FILE, FailedStart};
+pub use path::{EventPath, MAX_SOCKETS, PathLine, PathOpened, RunnerHop, RunnerHops, SocketPath};
 pub use question::{Found, RunnerQuestion, TRACE_LAPSES_AFTER, TraceOpened};
 pub use report::{
     AdminSession, AdminSessions, AdminUser, AdminUsers, Component, Damaged, Imported, JournalReport, LogFile, LogFiles, LogText,

@@ -1,5 +1,6 @@
 //! What octo asks a runner on behalf of an operator: the JSON of [`crate::link::RequestBody::Admin`].
 
+use crate::ids::SessionId;
 use crate::mux::system::ActorRow;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -25,6 +26,14 @@ pub enum RunnerQuestion {
     VerifyJournal,
     /// What is wrong with the runner beside what its actors show → a list of [`super::Trouble`], named by what they are about: `journal`, `descriptors`.
     Trouble,
+    /// Waits up to `wait_ms` for finished spans of traces that are sampled, and takes them → [`crate::trace::SpanBatch`].
+    Spans { wait_ms: u32 },
+    /// Begins to look at the session's events on their way → [`super::PathOpened`]. It lapses after [`TRACE_LAPSES_AFTER`].
+    PathOpen { session: SessionId },
+    /// Waits up to `wait_ms` for hops → [`super::RunnerHops`].
+    PathNext { path: u64, wait_ms: u32 },
+    /// → null.
+    PathClose { path: u64 },
 }
 
 /// A trace has begun.

@@ -27,6 +27,7 @@ pub mod retention;
 pub mod runner;
 pub mod session;
 pub mod shared;
+pub mod trace;
 mod trouble;
 pub mod upgrade;
 

@@ -5,6 +5,9 @@ use clap::Args;
 use std::path::PathBuf;
 use std::time::Duration;
 
+/// octo-eavs' socket in its directory.
+pub const EAVS_SOCKET: &str = "eavs.sock";
+
 /// The arguments of `octo-runner serve`. None of them is a secret.
 #[derive(Debug, Clone, Args)]
 pub struct Options {
@@ -93,6 +96,12 @@ impl Options {
             nofile: Some(self.agent_open_files),
             ..octo_sandbox::Limits::default()
         }
+    }
+
+    /// Where octo-eavs takes the agents' requests, if there is one.
+    #[must_use]
+    pub fn eavs_socket(&self) -> Option<PathBuf> {
+        self.eavs_dir.is_dir().then(|| self.eavs_dir.join(EAVS_SOCKET))
     }
 
     /// For how long the journal keeps things, and how much of them.

@@ -11,6 +11,7 @@ use crate::options::Options;
 use crate::retention::{RETENTION, Retention};
 use crate::session::{HandedSession, Registry, RestMsg, SESSIONS, SessionMsg};
 use crate::shared::Shared;
+use crate::trace::Spans;
 use crate::upgrade::{Asked, Handover, MAX_WAITING, Program, Replaced, UpgradeError};
 use futures_util::future::join_all;
 use octo_actors::{Address, StartError, System};
@@ -112,7 +113,16 @@ impl Runner {
         let finder = Finder::from_env(&options.agents_dir);
         let rows = journal.sessions().await?;
         let unfinished = journal.unfinished_sessions().await?;
-        let shared = Arc::new(Shared { options, journal, host, finder, boot_id, started_at: now_ms() });
+        let shared = Arc::new(Shared {
+            options,
+            journal,
+            host,
+            finder,
+            boot_id,
+            started_at: now_ms(),
+            spans: Spans::default(),
+            watching: Arc::default(),
+        });
         let registry = Registry::new(Arc::clone(&shared), &rows);
         let at_work: BTreeSet<String> = handed.iter().map(|session| session.saved.id.clone()).chain(unfinished).collect();
         registry.hand(handed);

@@ -4,7 +4,9 @@ use crate::agent::Host;
 use crate::agents::Finder;
 use crate::journal::Journal;
 use crate::options::Options;
+use crate::trace::Spans;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 
 /// The journal, the host of agents and the options of one runner.
 pub struct Shared {
@@ -16,4 +18,8 @@ pub struct Shared {
     pub boot_id: String,
     /// Unix milliseconds.
     pub started_at: i64,
+    /// What octo has not fetched of the traces.
+    pub spans: Spans,
+    /// How many look at some session's events on their way.
+    pub watching: Arc<AtomicUsize>,
 }

@@ -37,6 +37,8 @@ async fn every_command_that_looks_says_what_there_is() {
         ("runner_restart_unknown", &["runner", "restart", "nobody"]),
         ("runner_upgrade_relative", &["runner", "upgrade", "admin", "--binary", "octo-runner"]),
         ("events_tail_beyond", &["events", "tail", "s1", "--from", "1000000"]),
+        ("events_path_unknown", &["events", "path", "admin/nothing"]),
+        ("events_path_quiet", &["events", "path", "s1", "--seconds", "1"]),
         ("journal_verify", &["journal", "verify", "admin"]),
         ("logs_unknown", &["logs", "nothing"]),
         ("store_import_without_yes", &["store", "import", ".config/octo/config.toml"]),
@@ -79,6 +81,68 @@ async fn events_are_told_from_the_first_to_the_newest() {
     assert_eq!(seqs.last(), listed["sessions"][0]["seq"].as_u64().as_ref(), "to the newest");
     let human = stdout(&run(&instance, &["events", "tail", "admin/s1", "--from", "1", "--once"]));
     assert!(human.lines().any(|line| line.contains("input.accepted")), "{human}");
+}
+
+/// Starts `events path`, and gives it something to look at once it looks.
+async fn paths(instance: &Instance, client: &mut Client, arguments: &[&str]) -> std::process::Output {
+    use std::io::{BufRead as _, Read as _};
+    let piped = std::process::Stdio::piped;
+    let mut looking = octoctl(instance, arguments).stdout(piped()).stderr(piped()).spawn().unwrap();
+    let mut reader = std::io::BufReader::new(looking.stdout.take().unwrap());
+    let (first, mut reader) = tokio::task::spawn_blocking(move || {
+        let mut first = String::new();
+        reader.read_line(&mut first).unwrap();
+        (first, reader)
+    })
+    .await
+    .unwrap();
+    let script = octo_e2e::Script { tools: 1, ..octo_e2e::Script::deltas(5).paced(50.0) };
+    client.command("s1", serde_json::json!({ "cmd": "prompt", "message": script.prompt("Again.") })).await;
+    client.event("s1", |frame| frame["event"] == "agent.idle").await.unwrap();
+    let status = until("the command has seen enough", || looking.try_wait().unwrap()).await;
+    let mut stdout = first.into_bytes();
+    reader.read_to_end(&mut stdout).unwrap();
+    let mut stderr = Vec::new();
+    looking.stderr.take().unwrap().read_to_end(&mut stderr).unwrap();
+    std::process::Output { status, stdout, stderr }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_path_of_an_event_leads_from_the_agent_to_the_sockets_with_a_time_for_each_hop() {
+    let (instance, mut client) = instance().await;
+    let arguments = ["events", "path", "s1", "--limit", "1"];
+    let output = paths(&instance, &mut client, &arguments).await;
+    let shown = text(&instance, &arguments, &output);
+    // Which number it has depends on how the first turn was cut into events.
+    let numbered = shown
+        .lines()
+        .map(|line| if line.contains("input.accepted") { line.trim_start().split_once(' ').map_or(line, |(_, rest)| rest) } else { line });
+    same("events_path", &numbered.collect::<Vec<_>>().join("\n"));
+
+    let arguments = ["events", "path", "s1", "--seconds", "5", "--json"];
+    let output = paths(&instance, &mut client, &arguments).await;
+    assert!(output.status.success(), "{}", text(&instance, &arguments, &output));
+    let lines: Vec<Value> = stdout(&output).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(lines[0]["begun"], serde_json::json!({ "user": "admin", "session": "s1", "one_clock": true }));
+    let events: Vec<&Value> = lines.iter().filter_map(|line| line.get("event")).collect();
+    let seqs: Vec<u64> = events.iter().map(|event| event["seq"].as_u64().unwrap()).collect();
+    assert!(seqs.windows(2).all(|two| two[0] < two[1]), "each once, in order: {seqs:?}");
+    let deltas: Vec<&&Value> = events.iter().filter(|event| event["event"] == "stream.text_delta").collect();
+    assert!(deltas.len() >= 5, "{events:?}");
+    for delta in deltas {
+        let hops = ["translated_us", "committed_us", "sent_us", "received_us", "queued_us"].map(|hop| delta[hop].as_u64().unwrap());
+        let socket = &delta["sockets"][0];
+        let sum = hops.iter().sum::<u64>() + socket["taken_us"].as_u64().unwrap() + socket["written_us"].as_u64().unwrap();
+        let total = delta["total_us"].as_u64().unwrap();
+        // Each hop is cut to whole microseconds.
+        assert!(sum <= total && total <= sum + 8, "the hops are the whole way: {delta}");
+        assert_eq!(delta["sockets"].as_array().unwrap().len(), 1, "one client is attached: {delta}");
+        assert!(socket["connection"].as_str().unwrap().parse::<u64>().is_ok(), "{delta}");
+    }
+    let accepted = events.iter().find(|event| event["event"] == "input.accepted").unwrap();
+    assert!(accepted["translated_us"].is_null() && accepted["sent_us"].is_u64(), "it is not the agent's: {accepted}");
+    let audit = std::fs::read_to_string(instance.home().join(".local/state/octo/audit.log.jsonl")).unwrap();
+    assert!(audit.contains("\"action\":\"session.path\""));
 }
 
 #[tokio::test(flavor = "multi_thread")]

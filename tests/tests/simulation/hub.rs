@@ -9,6 +9,7 @@ use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
 use octo::auth::Surface;
 use octo::state::{AppState, Inner};
+use octo::telemetry::Telemetry;
 use octo::users::{Users, UsersConfig};
 use octo_actors::System;
 use octo_e2e::sim::{Over, Plan};
@@ -74,6 +75,7 @@ impl Hub {
         let users = Users::start(UsersConfig {
             launch: prepared.launch.clone(),
             dial: Some(Arc::new(self.0.runner.clone())),
+            telemetry: Telemetry::off(),
             system: system.clone(),
             instance: instance.clone(),
             shutdown: shutdown.clone(),
@@ -87,6 +89,7 @@ impl Hub {
             store: prepared.store.clone(),
             users: users.await.unwrap(),
             eavs: prepared.eavs.clone(),
+            telemetry: Telemetry::off(),
             launch: prepared.launch.clone(),
             system,
             shutdown,

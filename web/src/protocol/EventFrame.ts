@@ -36,7 +36,12 @@ epoch?: Epoch,
 /**
  * Absent on events that are not journalled (of these only `replay.end` carries one: where the client now stands).
  */
-seq?: number, turn_id?: string, } & ({ "event": "session.created", resumed: boolean, harness: string, } | { "event": "session.closed", reason?: string, } | { "event": "session.restarted", attempt: number, reason: string, } | { "event": "session.unreachable", reason: string, } | { "event": "session.reachable" } | { "event": "input.accepted", kind: InputKind, client_id?: ClientId, message: string, images?: Array<ImageInput>, } | { "event": "queue.changed", steering: Array<QueuedInput>, follow_up: Array<QueuedInput>, } | { "event": "session.title_changed", title: string, readable_id?: string, } | { "event": "session.heartbeat", process: ProcessInfo, head?: number, } | { "event": "agent.idle", message_version?: MessageVersion, } | { "event": "agent.working", phase: Phase, 
+seq?: number, turn_id?: string, 
+/**
+ * W3C trace context: on `input.accepted` that of the input, on the first delta of a turn and on its `agent.idle` or `agent.error` that of the turn.
+ * Always the last member, see [`TraceContext::stamped_on`].
+ */
+traceparent?: string, } & ({ "event": "session.created", resumed: boolean, harness: string, } | { "event": "session.closed", reason?: string, } | { "event": "session.restarted", attempt: number, reason: string, } | { "event": "session.unreachable", reason: string, } | { "event": "session.reachable" } | { "event": "input.accepted", kind: InputKind, client_id?: ClientId, message: string, images?: Array<ImageInput>, } | { "event": "queue.changed", steering: Array<QueuedInput>, follow_up: Array<QueuedInput>, } | { "event": "session.title_changed", title: string, readable_id?: string, } | { "event": "session.heartbeat", process: ProcessInfo, head?: number, } | { "event": "agent.idle", message_version?: MessageVersion, } | { "event": "agent.working", phase: Phase, 
 /**
  * For `tool_running` the tool's name.
  */

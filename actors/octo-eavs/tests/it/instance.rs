@@ -163,6 +163,11 @@ impl Instance {
         self.llm.get(format!("http://eavs{path}")).header("authorization", format!("Bearer {key}"))
     }
 
+    pub fn request(&self, method: &str, key: &str, path: &str) -> reqwest::RequestBuilder {
+        let method = method.parse::<reqwest::Method>().unwrap();
+        self.llm.request(method, format!("http://eavs{path}")).header("authorization", format!("Bearer {key}"))
+    }
+
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.path("log/eavs.log")).unwrap()
     }

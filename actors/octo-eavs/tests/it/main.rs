@@ -8,3 +8,4 @@ mod lifecycle;
 mod passing;
 mod provider;
 mod succession;
+mod traces;

@@ -94,6 +94,13 @@ impl Config {
         if settings.auth.query_token {
             notes.push("auth.query_token is set: tokens in URLs end up in the logs of proxies and browsers".to_owned());
         }
+        if let Some(telemetry) = &settings.telemetry
+            && telemetry.endpoint.scheme() == "http"
+            && !telemetry.headers.is_empty()
+            && let Some(host) = telemetry.endpoint.host_str().filter(|host| !is_loopback(host))
+        {
+            notes.push(format!("telemetry.otlp_headers go to {host} in the clear: use https, or a collector on this machine"));
+        }
         Ok(notes)
     }
 }

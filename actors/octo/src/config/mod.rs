@@ -14,6 +14,7 @@ mod load;
 mod settings;
 mod show;
 mod table;
+mod telemetry;
 mod value;
 
 pub use check::Standing;
@@ -26,4 +27,5 @@ pub use settings::{
 };
 pub use show::{Shown, show};
 pub use table::{Section, find, keys, nearest, sections};
+pub use telemetry::TelemetrySettings;
 pub use value::{Origin, Value};

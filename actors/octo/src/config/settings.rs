@@ -7,6 +7,7 @@ use secrecy::SecretString;
 
 use super::environment::Environment;
 use super::load::{Config, ConfigError, Problem};
+use super::telemetry::TelemetrySettings;
 use crate::auth::UserId;
 use crate::paths::Paths;
 
@@ -37,6 +38,8 @@ pub struct Settings {
     pub sessions: SessionSettings,
     /// What runners keep.
     pub journal: JournalSettings,
+    /// Where traces go; `None` = nowhere.
+    pub telemetry: Option<TelemetrySettings>,
 }
 
 /// `[journal]`: for how long a user's runner keeps what.
@@ -201,6 +204,7 @@ impl Config {
         let log_file = self.path("logging.file", &mut problems);
         let admin_socket = self.path("server.admin_socket", &mut problems);
         let pi_sessions_dir = self.path("runner.pi_sessions_dir", &mut problems);
+        let telemetry = self.telemetry(&mut problems);
         let jwt_secret = self.secret("auth.jwt_secret", &mut problems);
         let text = |key: &str| self.text(key).unwrap_or_default().to_owned();
         let count = |key: &str| self.integer(key).and_then(|n| usize::try_from(n).ok());
@@ -273,6 +277,7 @@ impl Config {
                 max_bytes: self.integer("journal.max_size_mb").map(|mb| mb.unsigned_abs() * 1024 * 1024),
                 check_every: seconds("journal.check_interval_seconds", 1).unwrap_or(Duration::from_secs(600)),
             },
+            telemetry,
         };
         if octo_protocol::RunnerId::new(settings.runner.runner_id.as_str()).is_err() {
             problems.push(self.problem("runner.runner_id", "takes letters, digits, . _ and -"));
@@ -293,7 +298,7 @@ impl Config {
         Some(path)
     }
 
-    fn secret(&self, key: &str, problems: &mut Vec<Problem>) -> Option<SecretString> {
+    pub(super) fn secret(&self, key: &str, problems: &mut Vec<Problem>) -> Option<SecretString> {
         let text = self.text(key)?;
         let Some(variable) = text.strip_prefix("env:") else { return Some(text.to_owned().into()) };
         let value = self.env.get(variable);
@@ -303,7 +308,7 @@ impl Config {
         value.map(|v| v.to_owned().into())
     }
 
-    fn problem(&self, key: &str, what: &str) -> Problem {
+    pub(super) fn problem(&self, key: &str, what: &str) -> Problem {
         Problem { place: self.origin(key).to_string(), what: format!("{key} {what}") }
     }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 use http::{Method, StatusCode};
 use octo_protocol::SessionId;
 use octo_protocol::provision::Provision;
+use octo_protocol::trace::SpanBatch;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
@@ -197,6 +198,20 @@ impl EavsClient {
             return Err(failed(status, &answer));
         }
         Ok(answer.get("ending").and_then(Value::as_bool).unwrap_or_default())
+    }
+
+    /// Finished spans of requests; waits up to `wait` for the first. Nothing when it is from before there were any.
+    ///
+    /// # Errors
+    /// [`EavsError`].
+    pub async fn spans(&self, wait: Duration) -> Result<Option<SpanBatch>, EavsError> {
+        let path = format!("/admin/spans?wait_ms={}", wait.as_millis());
+        let (status, answer) = self.call(Method::GET, &path, None).await?;
+        match status {
+            StatusCode::NOT_FOUND => Ok(None),
+            status if !status.is_success() => Err(failed(status, &answer)),
+            _ => serde_json::from_value(answer).map(Some).map_err(|e| EavsError::Failed(format!("its spans cannot be read: {e}"))),
+        }
     }
 
     /// Has it read the configuration again, with the providers' keys out of octo's environment.

@@ -9,6 +9,7 @@ use super::pump::Stats;
 use crate::auth::{Action, Principal};
 use crate::sessions;
 use crate::state::AppState;
+use crate::telemetry::{InputTrace, now_ns};
 use crate::users::{User, depth, now_ms};
 use octo_protocol::link::RequestBody;
 use octo_protocol::mux::MAX_FRAME_BYTES;
@@ -227,13 +228,13 @@ impl Commands {
         if self.lanes.len() > LANES {
             self.lanes.retain(|_, start| matches!(start.try_recv(), Err(oneshot::error::TryRecvError::Empty)));
         }
-        let context = Arc::clone(&self.context);
+        let (context, received) = (Arc::clone(&self.context), now_ns());
         tasks.spawn(async move {
             if let Some(before) = before {
                 // Its sender is dropped when it has started.
                 let _ = before.await;
             }
-            let result = Box::pin(carry_out(&context, frame, started)).await;
+            let result = Box::pin(carry_out(&context, frame, received, started)).await;
             drop(room);
             owed.pay(result).await;
         });
@@ -257,8 +258,8 @@ impl Commands {
     }
 }
 
-/// Carries out one command. `started` is dropped as soon as the next one of its session may start.
-async fn carry_out(context: &Context, mut frame: CommandFrame, started: oneshot::Sender<()>) -> Result<Done, ProtocolError> {
+/// Carries out one command that was received at `received`. `started` is dropped as soon as the next one of its session may start.
+async fn carry_out(context: &Context, mut frame: CommandFrame, received: u64, started: oneshot::Sender<()>) -> Result<Done, ProtocolError> {
     let Context { state, principal, .. } = context;
     let scope = Scope::resolve(principal, &frame.session_id, action(&frame.command))?;
     let runner = &state.settings.runner.runner_id;
@@ -269,6 +270,7 @@ async fn carry_out(context: &Context, mut frame: CommandFrame, started: oneshot:
     }
     let alias = (scope.owner != principal.user_id).then(|| frame.session_id.clone());
     frame.session_id = scope.session.as_ref().map_or_else(String::new, |s| s.as_str().to_owned());
+    let trace = state.telemetry.input(&mut frame, received, &scope.owner);
     let named = || {
         let needs = format!("{} needs a session_id", frame.command.name());
         scope.session.clone().ok_or_else(|| ProtocolError::new(ErrorCode::InvalidRequest, needs))
@@ -294,7 +296,8 @@ async fn carry_out(context: &Context, mut frame: CommandFrame, started: oneshot:
             let user = state.users.user(&scope.owner).await?;
             // Without what is this client's own, so that it can be asked for many at once.
             let command = Command::SessionAttach { cursor: None };
-            let question = encode(&CommandFrame { id: None, session_id: frame.session_id.clone(), runner_id: None, command })?;
+            let question =
+                encode(&CommandFrame { id: None, session_id: frame.session_id.clone(), runner_id: None, traceparent: None, command })?;
             let answer = {
                 let mut asking = std::pin::pin!(user.attaching(principal, &session, &question, deadline));
                 // Under way once it was looked at.
@@ -334,17 +337,33 @@ async fn carry_out(context: &Context, mut frame: CommandFrame, started: oneshot:
         }
         _ => {
             named()?;
-            forward(context, &scope, &frame, started).await
+            forward(context, &scope, &frame, trace, started).await
         }
     }
 }
 
-async fn forward(context: &Context, scope: &Scope, frame: &CommandFrame, started: oneshot::Sender<()>) -> Result<Done, ProtocolError> {
-    let user = context.state.users.user(&scope.owner).await?;
-    let body = RequestBody::Command { json: encode(frame)? };
-    let answer = user.start(&context.principal, body, patience(&frame.command)).await?;
-    drop(started);
-    answer.answer().await.map(Done::Answer)
+async fn forward(
+    context: &Context,
+    scope: &Scope,
+    frame: &CommandFrame,
+    mut trace: Option<InputTrace>,
+    started: oneshot::Sender<()>,
+) -> Result<Done, ProtocolError> {
+    let ask = async {
+        let user = context.state.users.user(&scope.owner).await?;
+        let body = RequestBody::Command { json: encode(frame)? };
+        let answer = user.start(&context.principal, body, patience(&frame.command)).await?;
+        drop(started);
+        if let Some(trace) = &mut trace {
+            trace.sent();
+        }
+        answer.answer().await
+    };
+    let result = ask.await;
+    if let Some(trace) = trace {
+        trace.answered(result.as_ref().err().map(|error| error.code));
+    }
+    result.map(Done::Answer)
 }
 
 /// The session is open: from the response on, its events follow.

@@ -82,7 +82,8 @@ impl Actor for Connection {
             outbox.frame(&greeting).await;
         }
         let (sink, stream) = socket.split();
-        let pump = Pump::new(sink, out, outbox.closing(), Arc::clone(&stats));
+        let name = ctx.path().as_str().rsplit('/').next().unwrap_or_default();
+        let pump = Pump::new(name.into(), sink, out, outbox.closing(), Arc::clone(&stats));
         let context =
             Context { state: args.state.clone(), principal: args.principal.clone(), outbox: outbox.clone(), stats: Arc::clone(&stats) };
         let reader = Reader::new(stream, context, heard.clone(), args.user.parsing());

@@ -6,11 +6,13 @@
 
 use crate::auth::Principal;
 use crate::link::{Item, Subscription};
-use crate::users::{Attached, Journal, Reach, User, own_event, wrap};
+use crate::telemetry::Hop;
+use crate::users::{Attached, Journal, Reach, Taken, User, own_event, wrap};
 use bytes::Bytes;
-use octo_actors::{Frame, Read};
+use octo_actors::{Frame, Read, monotonic_ns};
 use octo_protocol::link::{EndReason, RequestBody};
 use octo_protocol::session::Snapshot;
+use octo_protocol::trace::may_be_traced;
 use octo_protocol::{Cursor, Epoch, ErrorCode, Event};
 use std::future::poll_fn;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -186,6 +188,21 @@ impl Follower {
                 };
             }
         }
+    }
+
+    /// What traces the frame `seq` that this one gave, when it is traced and nobody else has it.
+    pub fn traced(&self, frame: &Frame) -> Option<Hop> {
+        let hops = self.feed.hops();
+        if !hops.is_on() || !may_be_traced(&frame.bytes) { None } else { hops.take(frame.seq) }
+    }
+
+    /// These frames of this one are taken now, when somebody looks at them.
+    pub fn taken(&self, frames: &[Frame]) -> Option<Taken> {
+        let watchers = self.feed.watchers();
+        watchers.are_here().then(|| {
+            let seqs = frames.iter().map(|frame| frame.seq).filter(|seq| *seq > 0).collect();
+            Taken::new(Arc::clone(watchers), seqs, monotonic_ns())
+        })
     }
 
     fn own(&self, journal: &Journal, event: Event, seq: Option<u64>) -> Vec<Frame> {

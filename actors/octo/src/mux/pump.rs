@@ -6,11 +6,13 @@
 use super::follower::{Follower, Standing};
 use super::outbox::{Closing, Out, Queued, text};
 use super::socket::Socket;
+use crate::telemetry::Hop;
+use crate::users::Taken;
 use bytes::Bytes;
 use futures_util::future::{AbortHandle, Abortable, Aborted, BoxFuture};
 use futures_util::stream::{FuturesUnordered, SplitSink};
 use futures_util::{FutureExt as _, SinkExt as _, StreamExt as _};
-use octo_actors::Frame;
+use octo_actors::{Frame, monotonic_ns};
 use octo_protocol::mux::ServerFrame;
 use octo_protocol::mux::session::ServerSession;
 use std::collections::BTreeMap;
@@ -70,6 +72,8 @@ type Turn = (String, Box<Follower>, Vec<Frame>);
 
 /// The writer of one connection.
 pub struct Pump {
+    /// The connection's name among those of its user.
+    connection: Arc<str>,
     sink: SplitSink<Socket, Message>,
     out: mpsc::Receiver<Box<Queued>>,
     closing: watch::Receiver<Option<Closing>>,
@@ -91,12 +95,13 @@ impl From<tungstenite::Error> for Broken {
 
 impl Pump {
     pub fn new(
+        connection: Arc<str>,
         sink: SplitSink<Socket, Message>,
         out: mpsc::Receiver<Box<Queued>>,
         closing: watch::Receiver<Option<Closing>>,
         stats: Arc<Stats>,
     ) -> Self {
-        Self { sink, out, closing, turns: FuturesUnordered::new(), followed: BTreeMap::new(), orders: BTreeMap::new(), stats }
+        Self { connection, sink, out, closing, turns: FuturesUnordered::new(), followed: BTreeMap::new(), orders: BTreeMap::new(), stats }
     }
 
     /// Writes until the connection is closed, by us or by the peer. `look`: the client has fallen behind, or has caught up.
@@ -162,6 +167,11 @@ impl Pump {
             }
         }
         self.sink.flush().await?;
+        batch.traced.drain(..).for_each(Hop::written);
+        if !batch.taken.is_empty() {
+            let written = monotonic_ns();
+            batch.taken.drain(..).for_each(|taken| taken.written(&self.connection, written));
+        }
         self.stats.sent_frames.fetch_add(batch.frames as u64, Relaxed);
         self.stats.sent_bytes.fetch_add(batch.bytes as u64, Relaxed);
         Ok(None)
@@ -204,8 +214,10 @@ impl Pump {
             self.let_go(&key);
             return Ok(());
         }
+        batch.taken.extend(follower.taken(&frames));
         for frame in frames {
             batch.urgent |= frame.urgent;
+            batch.traced.extend(follower.traced(&frame));
             // From the runner's JSON, checked to be UTF-8 when it was wrapped.
             if let Ok(text) = Utf8Bytes::try_from(frame.bytes) {
                 self.feed(text, batch).await?;
@@ -271,6 +283,8 @@ struct Batch {
     frames: usize,
     bytes: usize,
     urgent: bool,
+    traced: Vec<Hop>,
+    taken: Vec<Taken>,
 }
 
 impl Batch {

@@ -20,7 +20,7 @@ use super::{account, actors, admin, chat, features, health, login, search, sessi
         admin::status::status,
         admin::actors::list, admin::actors::inspect, admin::actors::restart, admin::trace::trace,
         admin::sessions::list, admin::sessions::one, admin::sessions::remove, admin::sessions::stop, admin::sessions::restart,
-        admin::events::events,
+        admin::events::events, admin::path::path,
         admin::users::list, admin::users::one, admin::users::sleep,
         admin::runners::list, admin::runners::restart, admin::runners::upgrade, admin::runners::verify,
         admin::logs::list, admin::logs::one,

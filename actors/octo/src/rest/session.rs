@@ -140,6 +140,7 @@ pub async fn create(
         id: None,
         session_id: wanted.id.unwrap_or_else(|| format!("ses_{}", &uuid::Uuid::now_v7().simple().to_string()[..20])),
         runner_id: None,
+        traceparent: None,
         command: Command::SessionCreate { config: config.clone(), cursor: None },
     };
     let data = sessions::open_with(&state, &principal, &owner, &frame, wanted.env).await?;
@@ -175,7 +176,7 @@ pub async fn remove(
     Segment(id): Segment<String>,
 ) -> Result<StatusCode, ApiError> {
     let owner = principal.user_id.clone();
-    let frame = CommandFrame { id: None, session_id: id, runner_id: None, command: Command::SessionDelete };
+    let frame = CommandFrame { id: None, session_id: id, runner_id: None, traceparent: None, command: Command::SessionDelete };
     // A name that no session can have is one that there is no session of.
     octo_protocol::SessionId::new(frame.session_id.as_str()).map_err(|_| ApiError::not_found("session"))?;
     sessions::delete(&state, &principal, &owner, &frame).await?;

@@ -71,6 +71,7 @@ pub fn table() -> Vec<Route> {
         route(Method::POST, "/admin/sessions/{user}/{id}/stop", Admin, post(admin::sessions::stop)),
         route(Method::POST, "/admin/sessions/{user}/{id}/restart", Admin, post(admin::sessions::restart)),
         route(Method::GET, "/admin/sessions/{user}/{id}/events", Admin, get(admin::events::events)),
+        route(Method::GET, "/admin/sessions/{user}/{id}/path", Admin, get(admin::path::path)),
         route(Method::GET, "/admin/users", Admin, get(admin::users::list)),
         route(Method::GET, "/admin/users/{id}", Admin, get(admin::users::one)),
         route(Method::POST, "/admin/users/{id}/sleep", Admin, post(admin::users::sleep)),

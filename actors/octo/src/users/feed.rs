@@ -1,6 +1,8 @@
 //! A session's fan-out: what every connection attached to it shares.
 
+use super::passing::Watchers;
 use super::payload::own_event;
+use crate::telemetry::Hops;
 use bytes::Bytes;
 use octo_actors::{EventLog, Frame, LogLimits};
 use octo_protocol::link::Subscribed;
@@ -52,19 +54,40 @@ pub struct Feed {
     session: SessionId,
     view: watch::Sender<View>,
     attached: AtomicU32,
+    hops: Hops,
+    watchers: Watchers,
     idle_since: Mutex<Instant>,
 }
 
 impl Feed {
-    pub(super) fn new(session: SessionId) -> Arc<Self> {
+    pub(super) fn new(session: SessionId, hops: Hops) -> Arc<Self> {
         let view = View { journal: None, reach: Reach::Waiting, gone: None };
-        Arc::new(Self { session, view: watch::Sender::new(view), attached: AtomicU32::new(0), idle_since: Mutex::new(Instant::now()) })
+        Arc::new(Self {
+            session,
+            view: watch::Sender::new(view),
+            attached: AtomicU32::new(0),
+            hops,
+            watchers: Watchers::default(),
+            idle_since: Mutex::new(Instant::now()),
+        })
     }
 
     /// The session's id within its user.
     #[must_use]
     pub fn session(&self) -> &SessionId {
         &self.session
+    }
+
+    /// What its deltas are traced with.
+    #[must_use]
+    pub fn hops(&self) -> &Hops {
+        &self.hops
+    }
+
+    /// Those who look at its events on their way.
+    #[must_use]
+    pub fn watchers(&self) -> &Watchers {
+        &self.watchers
     }
 
     /// What is known, as it changes.

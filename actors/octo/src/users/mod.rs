@@ -15,6 +15,7 @@
 
 mod attach;
 mod feed;
+mod passing;
 mod payload;
 mod registry;
 mod runner;
@@ -29,6 +30,7 @@ pub(crate) use session::KIND as SESSION;
 pub(crate) use user::KIND as USER;
 
 pub use feed::{Attached, Feed, Journal, LOG_LIMITS, Reach, View};
+pub use passing::{MAX_WATCHERS, Passed, Taken, Watchers, watch};
 pub use payload::{MAX_EVENT_BYTES, MAX_EVENT_DEPTH, own_event, wrap};
 pub(crate) use payload::{depth, now_ms};
 pub use registry::{Users, UsersConfig};

@@ -7,6 +7,7 @@ use super::watch::{Lookout, Tree, Watch, Watchers};
 use crate::auth::{Principal, UserId, subtree_of};
 use crate::launch::Launch;
 use crate::link::Dial;
+use crate::telemetry::Telemetry;
 use octo_actors::{Actor, ActorPath, Address, Ctx, Directory, Failure, Kind, Reply, StartError, StopError, Stopped, System};
 use octo_protocol::admin::LeftOut;
 use octo_protocol::link::RequestBody;
@@ -38,6 +39,8 @@ pub struct UsersConfig {
     pub launch: Launch,
     /// Reaches runners in place of those that `launch` finds or starts.
     pub dial: Option<Arc<dyn Dial>>,
+    /// Traces.
+    pub telemetry: Telemetry,
     /// The tree to live in.
     pub system: System,
     /// Names this control plane in `Hello`.
@@ -86,7 +89,7 @@ impl Users {
     /// When the branch cannot be started.
     pub async fn start(config: UsersConfig) -> Result<Self, StartError> {
         let (awake, system) = (Awake::default(), config.system.clone());
-        let way = Way { launch: config.launch, dial: config.dial, instance: config.instance };
+        let way = Way { launch: config.launch, dial: config.dial, telemetry: config.telemetry, instance: config.instance };
         let args = (way, awake.clone());
         let address = system.root().start_child::<UsersActor>(KIND, "users", move || args.clone()).await?;
         Ok(Self { address, awake, directory: system.directory().clone(), traces: OwnTraces::default() })

@@ -6,6 +6,7 @@
 use super::user::{Reached, Shared};
 use crate::launch::{Launch, LaunchError};
 use crate::link::{self, ConnectError, Dial, HANDSHAKE_WITHIN, Link, Target};
+use crate::telemetry::{self, Telemetry};
 use octo_actors::{Actor, Ctx, Failure, Kind};
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -21,6 +22,8 @@ pub(super) struct Way {
     pub launch: Launch,
     /// In place of what `launch` finds or starts.
     pub dial: Option<Arc<dyn Dial>>,
+    /// Gets what the runner has recorded.
+    pub telemetry: Telemetry,
     /// Names this control plane.
     pub instance: String,
 }
@@ -59,6 +62,9 @@ impl Actor for Runner {
             }
         };
         ctx.spawn_task(async move { Msg::Lost(driver.run().await) })?;
+        if way.telemetry.is_on() {
+            ctx.spawn_quiet(telemetry::of_runner(way.telemetry.clone(), link.clone(), shared.id().clone()))?;
+        }
         let welcome = link.welcome();
         tracing::info!(user = %shared.id(), runner = welcome.runner_id, pid = welcome.pid, software = welcome.software, "runner linked");
         shared.reach(Reached::Up(link.clone()));

@@ -4,11 +4,15 @@
 //! after the last `seq` when it is back.
 
 use super::feed::{Feed, Journal};
+use super::passing::{Passed, name_of};
 use super::payload::wrap;
 use super::user::Shared;
 use crate::link::{Item, Link, Subscription};
-use octo_actors::{Actor, Backoff, Ctx, Failure, Kind};
+use crate::telemetry::now_ns;
+use octo_actors::{Actor, Backoff, Ctx, Failure, Kind, monotonic_ns};
 use octo_protocol::link::{EndReason, Event, SUBSCRIPTION_CREDIT};
+use octo_protocol::trace::may_be_traced;
+use octo_protocol::{EventKind, TraceContext};
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -126,6 +130,9 @@ async fn pump(link: &Link, feed: &Feed, journal: &Journal, subscription: &mut Su
         let mut item = subscription.next().await;
         // Made anew each time: an idle session keeps no room for a batch.
         let mut batch = Vec::new();
+        let mut traced = None;
+        // Of those that somebody looks at: number, name, and when it came.
+        let mut passing = Vec::new();
         let over = loop {
             match item {
                 Some(Item::Event(event)) => {
@@ -133,6 +140,12 @@ async fn pump(link: &Link, feed: &Feed, journal: &Journal, subscription: &mut Su
                         break Some(Over::Restarted);
                     }
                     last = last.max(event.seq);
+                    if feed.hops().is_on() && event.kind == EventKind::Delta && may_be_traced(&event.payload) {
+                        traced = TraceContext::stamped_on(&event.payload).map(|context| (event.seq, context, now_ns()));
+                    }
+                    if event.seq != 0 && feed.watchers().are_here() {
+                        passing.push((event.seq, name_of(&event.payload), monotonic_ns()));
+                    }
                     batch.extend(frame(feed, journal, &event));
                 }
                 Some(Item::Ended(reason)) => break Some(over(reason)),
@@ -148,6 +161,15 @@ async fn pump(link: &Link, feed: &Feed, journal: &Journal, subscription: &mut Su
             }
         };
         journal.log.append_all(batch);
+        if !passing.is_empty() {
+            let queued = monotonic_ns();
+            for (seq, event, received) in passing {
+                feed.watchers().tell(&Passed::Queued { seq, event, received, queued });
+            }
+        }
+        if let Some((seq, context, received)) = traced {
+            feed.hops().received(feed.session().as_str(), seq, context, received);
+        }
         if let Some(over) = over {
             return over;
         }

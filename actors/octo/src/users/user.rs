@@ -6,6 +6,7 @@ use super::runner::{self, Runner, Way};
 use super::session::{self, Session};
 use crate::auth::{Principal, UserId};
 use crate::link::{Link, Started};
+use crate::telemetry::{Hops, Telemetry};
 use arc_swap::ArcSwapOption;
 use octo_actors::{Actor, ActorState, Address, AskError, Ctx, Directory, Failure, Kind, Reply, Supervisor};
 use octo_protocol::link::RequestBody;
@@ -367,6 +368,7 @@ impl Drop for Connected {
 
 pub(super) struct UserActor {
     shared: Arc<Shared>,
+    telemetry: Telemetry,
 }
 
 pub(super) struct Args {
@@ -389,11 +391,12 @@ impl Actor for UserActor {
     async fn start(Args { shared, way }: Args, ctx: &Ctx<Msg>) -> Result<Self, Failure> {
         // Those of an earlier incarnation ended with it.
         shared.feeds().clear();
+        let telemetry = way.telemetry.clone();
         let args = (Arc::clone(&shared), way);
         ctx.children().start_child::<Runner>(runner::KIND, "runner", move || args.clone()).await?;
         ctx.tell_every(SWEEP, || Msg::Sweep)?;
         shared.children.store(Some(Arc::new(ctx.children().clone())));
-        Ok(Self { shared })
+        Ok(Self { shared, telemetry })
     }
 
     async fn handle(&mut self, message: Msg, ctx: &Ctx<Msg>) -> Result<(), Failure> {
@@ -447,7 +450,7 @@ impl UserActor {
             }
             None => {}
         }
-        let feed = Feed::new(session.clone());
+        let feed = Feed::new(session.clone(), Hops::new(self.telemetry.clone()));
         let args = (Arc::clone(&self.shared), Arc::clone(&feed));
         let name = format!("sessions/{session}");
         ctx.children().start_child::<Session>(session::KIND, &name, move || args.clone()).await?;

@@ -2,7 +2,7 @@
 
 use super::pi_home;
 use crate::agents::{Finder, NotFound};
-use crate::options::Options;
+use crate::options::{EAVS_SOCKET, Options};
 use octo_harness::{Harness, StartOptions, pi};
 use octo_protocol::ThinkingLevel;
 use octo_protocol::provision::Provision;
@@ -15,8 +15,6 @@ use std::sync::Arc;
 const EXTENSIONS_INSIDE: &str = "/run/octo/ext";
 /// Where the directory of octo-eavs's socket is shown in a sandbox.
 const EAVS_INSIDE: &str = "/run/octo/llm";
-/// The socket in it.
-const EAVS_SOCKET: &str = "eavs.sock";
 /// Environment of the runner that agents get as it is.
 const INHERITED: [&str; 5] = ["LANG", "LC_ALL", "LC_CTYPE", "TZ", "SHELL"];
 

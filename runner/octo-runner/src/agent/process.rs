@@ -8,13 +8,13 @@ use crate::kill_point::{self, Point};
 use crate::session::{SessionAddress, SessionMsg, deliver};
 use crate::shared::Shared;
 use bytes::{Buf, Bytes, BytesMut};
-use octo_actors::{Actor, Ctx, Failure};
+use octo_actors::{Actor, Ctx, Failure, monotonic_ns};
 use octo_harness::ExitReport;
 use octo_sandbox::Exit;
 use serde_json::{Value, json};
 use std::collections::VecDeque;
 use std::os::fd::RawFd;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -72,6 +72,8 @@ pub struct AgentProcess {
     /// Why octo ended it.
     cause: Option<String>,
     hold: Hold,
+    /// How many want to know when its output is read.
+    watching: Arc<AtomicUsize>,
 }
 
 type Reader = Pipe<dyn AsyncRead + Send + Unpin>;
@@ -117,6 +119,7 @@ impl Actor for AgentProcess {
             stop: watch::Sender::new(false),
             cause: None,
             hold: Hold::default(),
+            watching: Arc::clone(&start.shared.watching),
         };
         let placed = start.adopted.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(placed) = placed {
@@ -229,10 +232,10 @@ impl AgentProcess {
         self.controller = Some(Arc::clone(&control));
         let (incarnation, session) = (self.incarnation, self.session.clone());
         let (read_all, all_read) = oneshot::channel();
-        let (hold, mut member) = (self.hold.clone(), self.hold.output.member());
+        let (hold, mut member, watching) = (self.hold.clone(), self.hold.output.member(), Arc::clone(&self.watching));
         ctx.spawn_quiet(async move {
             if let Some(stdout) = pipes.stdout {
-                pump(stdout, &session, incarnation, &hold, &mut member).await;
+                pump(stdout, &session, incarnation, &hold, &mut member, &watching).await;
             }
             let _ = read_all.send(());
         })?;
@@ -298,7 +301,7 @@ impl AgentProcess {
 }
 
 /// One chunk at a time: the next is read when the session has the events of this one in the journal.
-async fn pump(mut stdout: Reader, session: &SessionAddress, incarnation: u64, hold: &Hold, member: &mut Member) {
+async fn pump(mut stdout: Reader, session: &SessionAddress, incarnation: u64, hold: &Hold, member: &mut Member, watching: &AtomicUsize) {
     let (mut buffer, mut room) = (BytesMut::new(), LITTLE);
     loop {
         if buffer.capacity() > 2 * room {
@@ -322,12 +325,13 @@ async fn pump(mut stdout: Reader, session: &SessionAddress, incarnation: u64, ho
             Ok(read) if read < room / 4 => room = (room / 2).max(LITTLE),
             Ok(_) => {}
         }
+        let read = (watching.load(Relaxed) > 0).then(monotonic_ns);
         let bytes = buffer.split().freeze();
         let mut taken = None;
         let delivered = deliver(session, || {
             let (done, wait) = oneshot::channel();
             taken = Some(wait);
-            SessionMsg::Stdout { incarnation, bytes: bytes.clone(), done }
+            SessionMsg::Stdout { incarnation, bytes: bytes.clone(), read, done }
         });
         if !delivered.await {
             return;

@@ -2,9 +2,11 @@
 
 use super::{Packed, SessionKey, SessionLog};
 use crate::clock::now_ms;
+use octo_actors::monotonic_ns;
+use octo_protocol::admin::RunnerHop;
 use octo_protocol::event::InputKind;
 use octo_protocol::part::KnownPart;
-use octo_protocol::{Epoch, Event, EventKind, EventPayload, Message, Part, Role, SessionConfig, SessionStatus, Usage};
+use octo_protocol::{Epoch, Event, EventKind, EventPayload, Message, Part, Role, SessionConfig, SessionStatus, TraceContext, Usage};
 use std::sync::Arc;
 
 /// Most text of one message that the full-text index takes, in bytes.
@@ -76,13 +78,21 @@ impl Entry {
     /// # Errors
     /// When the event does not serialize.
     pub fn new(event: Event, turn_id: Option<String>) -> Result<Self, serde_json::Error> {
+        Self::traced(event, turn_id, None)
+    }
+
+    /// As [`Entry::new`], with the context of the trace that the event is of.
+    ///
+    /// # Errors
+    /// When the event does not serialize.
+    pub fn traced(event: Event, turn_id: Option<String>, traceparent: Option<TraceContext>) -> Result<Self, serde_json::Error> {
         let (name, kind) = (event.name(), event.kind());
         let item = item_of(&event);
         let message = match &event {
             Event::MessageEnd { message } => Some(FinishedMessage::of(message, turn_id.clone())),
             _ => None,
         };
-        let payload = serde_json::to_vec(&EventPayload { event, turn_id })?;
+        let payload = serde_json::to_vec(&EventPayload { event, turn_id, traceparent })?;
         Ok(Self { packed: Packed::new(now_ms(), kind, &payload), name, kind, item, message, prune: None })
     }
 
@@ -223,6 +233,18 @@ impl Batch {
     #[must_use]
     pub fn journalled(&self) -> u64 {
         self.entries.iter().filter(|e| e.is_journalled()).count() as u64
+    }
+
+    /// It is in the journal, and nobody has heard of it but those who look at events on their way.
+    pub(super) fn is_committed(&self) {
+        if !self.log.watchers.are_here() {
+            return;
+        }
+        let events = self.journalled();
+        if events > 0 {
+            let (from, to) = (self.first_seq, self.first_seq + events - 1);
+            self.log.watchers.tell(&RunnerHop::Committed { from, to, at: monotonic_ns() });
+        }
     }
 
     pub(super) fn is_only_announced(&self) -> bool {

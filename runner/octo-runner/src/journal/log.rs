@@ -1,8 +1,10 @@
 //! A session's ring of events, as subscriptions read it.
 
 use bytes::{BufMut, Bytes, BytesMut};
-use octo_actors::{EventLog, Frame, LogLimits};
+use octo_actors::{EventLog, Frame, Listeners, LogLimits};
+use octo_protocol::admin::RunnerHop;
 use octo_protocol::{Epoch, EventKind};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use tokio_util::sync::CancellationToken;
 
@@ -86,6 +88,8 @@ pub struct SessionLog {
     pub life: i64,
     /// Cancelled when the session was deleted.
     pub gone: CancellationToken,
+    /// Those who look at the events on their way.
+    pub watchers: Arc<Listeners<RunnerHop>>,
     /// Events up to this `seq` are not kept any more, except messages. Raised before they are removed.
     floor: AtomicU64,
 }
@@ -100,7 +104,14 @@ impl SessionLog {
     /// As [`SessionLog::new`], with another ring.
     #[must_use]
     pub fn with_ring(epoch: Epoch, life: i64, head: u64, limits: LogLimits) -> Self {
-        Self { ring: EventLog::following(limits, head), epoch, life, gone: CancellationToken::new(), floor: AtomicU64::new(0) }
+        Self {
+            ring: EventLog::following(limits, head),
+            epoch,
+            life,
+            gone: CancellationToken::new(),
+            watchers: Arc::default(),
+            floor: AtomicU64::new(0),
+        }
     }
 
     /// The same, whose events up to `floor` are not kept any more.

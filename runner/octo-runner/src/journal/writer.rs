@@ -352,6 +352,7 @@ impl Operation {
     fn succeed(self, applied: Applied) {
         match self {
             Self::Commit { batch, reply } => {
+                batch.is_committed();
                 let mut seq = batch.first_seq;
                 batch.log.ring.append_all(batch.entries.iter().map(|entry| {
                     let number = if entry.is_journalled() { seq } else { 0 };

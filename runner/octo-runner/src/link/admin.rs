@@ -3,22 +3,24 @@
 //! Nothing here asks the actor in question: its row and its snapshot lie beside it, so a stuck one answers as well. Traces are this connection's
 //! and end with it, or when nobody asks for them any more.
 
-use crate::journal::Journal;
-use crate::session::{Answer, Answered, json};
-use octo_actors::{ActorPath, Directory, RestartError, Trace};
-use octo_protocol::admin::{Found, Inspection, Outcome, RunnerQuestion, TRACE_LAPSES_AFTER, TraceBatch, TraceOpened, Traced};
+use super::open::Open;
+use crate::session::{Answer, Answered, Registry, json};
+use octo_actors::{ActorPath, Directory, Listener, RestartError, Trace};
+use octo_protocol::admin::{
+    Found, Inspection, Outcome, PathOpened, RunnerHop, RunnerHops, RunnerQuestion, TraceBatch, TraceOpened, Traced,
+};
 use octo_protocol::mux::system::ActorRow;
 use octo_protocol::{ErrorCode, ProtocolError};
 use serde_json::Value;
-use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 use tokio::sync::Semaphore;
-use tokio::time::Instant;
 
-/// Traces of one connection; one more is `limit_exceeded`.
-const MAX_TRACES: usize = 16;
+/// Those who look at the events of one session; one more is `limit_exceeded`.
+const MAX_WATCHERS: usize = 4;
+/// Hops that wait for one of them; more are lost to it.
+const MAX_HOPS: usize = 8192;
 /// Messages in one answer; the rest comes with the next.
 const MAX_BATCH: usize = 1024;
 /// The longest that an answer waits for messages.
@@ -27,15 +29,16 @@ const MAX_WAIT: Duration = Duration::from_secs(10);
 /// Answers operators on one connection.
 pub(super) struct Admin {
     directory: Directory,
-    journal: Journal,
-    traces: Traces,
+    registry: Registry,
+    traces: Open<Trace>,
+    watchers: Open<Watcher>,
     /// One check of the journal at a time.
     verifying: Arc<Semaphore>,
 }
 
 impl Admin {
-    pub fn new(directory: Directory, journal: Journal) -> Self {
-        Self { directory, journal, traces: Traces::default(), verifying: Arc::new(Semaphore::new(1)) }
+    pub fn new(directory: Directory, registry: Registry) -> Self {
+        Self { directory, registry, traces: Open::default(), watchers: Open::default(), verifying: Arc::new(Semaphore::new(1)) }
     }
 
     /// Answers the question in `text`, asked by the account `actor`. What takes time does so elsewhere.
@@ -51,12 +54,18 @@ impl Admin {
             }
         };
         match &question {
-            RunnerQuestion::Restart { .. } | RunnerQuestion::TraceOpen { .. } | RunnerQuestion::VerifyJournal => {
+            RunnerQuestion::Restart { .. }
+            | RunnerQuestion::TraceOpen { .. }
+            | RunnerQuestion::PathOpen { .. }
+            | RunnerQuestion::VerifyJournal => {
                 tracing::info!(%actor, ?question, "an operator asks");
             }
             RunnerQuestion::Inspect { .. }
             | RunnerQuestion::TraceNext { .. }
             | RunnerQuestion::TraceClose { .. }
+            | RunnerQuestion::PathNext { .. }
+            | RunnerQuestion::PathClose { .. }
+            | RunnerQuestion::Spans { .. }
             | RunnerQuestion::Trouble => {}
         }
         match question {
@@ -69,10 +78,12 @@ impl Admin {
             RunnerQuestion::TraceNext { trace, wait_ms } => {
                 let traces = self.traces.clone();
                 let wait = Duration::from_millis(u64::from(wait_ms)).min(MAX_WAIT);
-                tokio::spawn(async move { drop(answer.send(traces.next(trace, wait).await)) });
+                tokio::spawn(async move {
+                    drop(answer.send(traces.ask(trace, async |trace: &mut Trace| next_messages(trace, wait).await).await));
+                });
             }
             RunnerQuestion::TraceClose { trace } => {
-                self.traces.lock().remove(&trace);
+                self.traces.close(trace);
                 let _ = answer.send(json(&()));
             }
             RunnerQuestion::Trouble => {
@@ -80,12 +91,35 @@ impl Admin {
                 let journal = self.journal.clone();
                 tokio::task::spawn_blocking(move || drop(answer.send(json(&crate::trouble::trouble(&journal)))));
             }
+            RunnerQuestion::PathOpen { session } => drop(answer.send(self.watch(session.as_str()))),
+            RunnerQuestion::PathNext { path, wait_ms } => {
+                let watchers = self.watchers.clone();
+                let wait = Duration::from_millis(u64::from(wait_ms)).min(MAX_WAIT);
+                tokio::spawn(async move {
+                    drop(answer.send(watchers.ask(path, async |watcher: &mut Watcher| watcher.next(wait).await).await));
+                });
+            }
+            RunnerQuestion::PathClose { path } => {
+                self.watchers.close(path);
+                let _ = answer.send(json(&()));
+            }
+            RunnerQuestion::Spans { wait_ms } => {
+                let shared = Arc::clone(self.registry.shared());
+                let mut answer = answer;
+                tokio::spawn(async move {
+                    tokio::select! {
+                        // Whoever asked has gone: the spans are for the next one.
+                        () = answer.closed() => {}
+                        batch = shared.spans.take(Duration::from_millis(u64::from(wait_ms))) => drop(answer.send(json(&batch))),
+                    }
+                });
+            }
             RunnerQuestion::VerifyJournal => {
                 let Ok(permit) = Arc::clone(&self.verifying).try_acquire_owned() else {
                     let busy = ProtocolError::new(ErrorCode::Busy, "the journal is being checked already; wait for that one's answer");
                     return drop(answer.send(Err(busy)));
                 };
-                let journal = self.journal.clone();
+                let journal = self.registry.shared().journal.clone();
                 tokio::spawn(async move {
                     let report = journal.verify().await.map_err(ProtocolError::from);
                     let _ = answer.send(report.and_then(|report| json(&report)));
@@ -109,11 +143,23 @@ impl Admin {
     fn open(&self, path: &str) -> Answered {
         let path = parse(path)?;
         let limit = |message: String| ProtocolError::new(ErrorCode::LimitExceeded, message);
-        if self.traces.lock().len() >= MAX_TRACES {
-            return Err(limit(format!("{MAX_TRACES} traces of this runner are open already; end one first")));
-        }
+        self.traces.has_room()?;
         let trace = self.directory.trace(path).map_err(|error| limit(error.to_string()))?;
         json(&TraceOpened { trace: self.traces.add(trace) })
+    }
+
+    fn watch(&self, session: &str) -> Answered {
+        self.watchers.has_room()?;
+        let log = self.registry.get(session).and_then(|entry| entry.log()).ok_or_else(|| ProtocolError::session_not_found(session))?;
+        let listener = log.watchers.listen(MAX_WATCHERS, MAX_HOPS).ok_or_else(|| {
+            let message = format!("{MAX_WATCHERS} look at the events of {session} already; end one first");
+            ProtocolError::new(ErrorCode::LimitExceeded, message)
+        })?;
+        let shared = self.registry.shared();
+        let watching = Arc::clone(&shared.watching);
+        watching.fetch_add(1, Relaxed);
+        let path = self.watchers.add(Watcher { listener, watching });
+        json(&PathOpened { path, boot_id: shared.boot_id.clone() })
     }
 }
 
@@ -163,64 +209,36 @@ pub(super) fn row(row: octo_actors::ActorRow) -> ActorRow {
     }
 }
 
-/// The open traces of one connection.
-#[derive(Clone, Default)]
-struct Traces(Arc<Mutex<HashMap<u64, Slot>>>, Arc<AtomicU64>);
-
-struct Slot {
-    /// Absent while somebody waits for it.
-    trace: Option<Trace>,
-    /// When it was asked last.
-    asked: Instant,
+/// What came within `wait`.
+async fn next_messages(trace: &mut Trace, wait: Duration) -> Answered {
+    let mut messages = Vec::new();
+    if let Ok(Some(first)) = tokio::time::timeout(wait, trace.next()).await {
+        messages.push(traced(first));
+        while messages.len() < MAX_BATCH
+            && let Some(next) = trace.try_next()
+        {
+            messages.push(traced(next));
+        }
+    }
+    json(&TraceBatch { messages, dropped: trace.dropped() })
 }
 
-impl Traces {
-    fn lock(&self) -> MutexGuard<'_, HashMap<u64, Slot>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+/// Somebody who looks at a session's events.
+struct Watcher {
+    listener: Listener<RunnerHop>,
+    watching: Arc<AtomicUsize>,
+}
 
-    /// Keeps a trace until it is closed, lapses, or the connection ends.
-    fn add(&self, trace: Trace) -> u64 {
-        let number = self.1.fetch_add(1, Relaxed) + 1;
-        self.lock().insert(number, Slot { trace: Some(trace), asked: Instant::now() });
-        let open = Arc::downgrade(&self.0);
-        tokio::spawn(async move {
-            loop {
-                tokio::time::sleep(TRACE_LAPSES_AFTER).await;
-                let Some(open) = open.upgrade() else { return };
-                let mut open = open.lock().unwrap_or_else(PoisonError::into_inner);
-                let Some(slot) = open.get(&number) else { return };
-                if slot.trace.is_some() && slot.asked.elapsed() >= TRACE_LAPSES_AFTER {
-                    open.remove(&number);
-                    return;
-                }
-            }
-        });
-        number
+impl Watcher {
+    async fn next(&mut self, wait: Duration) -> Answered {
+        let (hops, dropped) = self.listener.take(MAX_BATCH, wait).await;
+        json(&RunnerHops { hops, dropped })
     }
+}
 
-    async fn next(&self, number: u64, wait: Duration) -> Answered {
-        let over = || ProtocolError::new(ErrorCode::InvalidState, "this trace is over; begin another one");
-        let mut trace = match self.lock().get_mut(&number).map(|slot| slot.trace.take()) {
-            None => return Err(over()),
-            Some(None) => return Err(ProtocolError::new(ErrorCode::Busy, "this trace is being waited for already")),
-            Some(Some(trace)) => trace,
-        };
-        let mut messages = Vec::new();
-        if let Ok(Some(first)) = tokio::time::timeout(wait, trace.next()).await {
-            messages.push(traced(first));
-            while messages.len() < MAX_BATCH
-                && let Some(next) = trace.try_next()
-            {
-                messages.push(traced(next));
-            }
-        }
-        let batch = TraceBatch { messages, dropped: trace.dropped() };
-        // Closed meanwhile, it ends here.
-        if let Some(slot) = self.lock().get_mut(&number) {
-            *slot = Slot { trace: Some(trace), asked: Instant::now() };
-        }
-        json(&batch)
+impl Drop for Watcher {
+    fn drop(&mut self) {
+        self.watching.fetch_sub(1, Relaxed);
     }
 }
 

@@ -14,6 +14,7 @@ mod connection;
 mod credit;
 mod handshake;
 mod listener;
+mod open;
 mod outbound;
 mod requests;
 mod subscription;

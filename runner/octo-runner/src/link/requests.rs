@@ -28,7 +28,7 @@ pub(super) struct Requests {
 
 impl Requests {
     pub fn new(serving: Serving, out: mpsc::Sender<Frame>) -> Self {
-        let admin = Admin::new(serving.directory.clone(), serving.registry.shared().journal.clone());
+        let admin = Admin::new(serving.directory.clone(), serving.registry.clone());
         Self { serving, admin, out, free: Arc::new(Semaphore::new(MAX_REQUESTS)) }
     }
 

@@ -3,8 +3,9 @@
 use super::credit::Credit;
 use crate::journal::{Journal, Packed, SessionLog};
 use crate::session::{Entry, SubscriberGuard};
-use octo_actors::Read;
+use octo_actors::{Read, monotonic_ns};
 use octo_protocol::EventKind;
+use octo_protocol::admin::RunnerHop;
 use octo_protocol::link::{EndReason, Ended, Event, Frame, Subscribe, Subscribed};
 use std::sync::Arc;
 use tokio::sync::mpsc::{self, error::TrySendError};
@@ -105,6 +106,9 @@ impl Subscription {
                         }
                         if !self.send(frame.seq, &Packed::of(frame)).await {
                             return self.gone_or(Step::Gone);
+                        }
+                        if frame.seq > 0 && self.log.watchers.are_here() {
+                            self.log.watchers.tell(&RunnerHop::Sent { seq: frame.seq, at: monotonic_ns() });
                         }
                         cursor = cursor.max(frame.seq);
                         if self.until.is_some_and(|until| cursor >= until) {

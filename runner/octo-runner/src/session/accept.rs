@@ -6,12 +6,13 @@ use super::{Answer, SessionMsg, nothing, refuse};
 use crate::clock::now_ms;
 use crate::journal::{Change, InputRow};
 use crate::kill_point::{self, Point};
+use crate::trace::InputTrace;
 use octo_actors::{Ctx, Failure};
 use octo_harness::Input;
 use octo_protocol::event::{Event, InputKind, Phase, QueuedInput};
 use octo_protocol::message::{ImageInput, Sender, SenderKind};
 use octo_protocol::part::{KnownPart, MediaSource};
-use octo_protocol::{ClientId, ErrorCode, Message, Part, ProtocolError, Role};
+use octo_protocol::{ClientId, ErrorCode, Message, Part, ProtocolError, Role, TraceContext};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -41,6 +42,9 @@ pub struct Content {
     pub client_id: Option<ClientId>,
     #[serde(default)]
     pub actor: String,
+    /// Its trace. No part of what makes two inputs the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trace: Option<InputTrace>,
 }
 
 impl Content {
@@ -79,10 +83,21 @@ fn hash(kind: InputKind, content: &Content) -> String {
 }
 
 impl Session {
-    /// Takes an input of a person. The answer comes when it is in the journal.
-    pub async fn accept(&mut self, asked: InputKind, content: Content, answer: Answer) -> Result<(), Failure> {
+    /// Takes an input of a person, which comes with the context `traced`. The answer comes when it is in the journal.
+    pub async fn accept(
+        &mut self,
+        asked: InputKind,
+        mut content: Content,
+        traced: Option<TraceContext>,
+        answer: Answer,
+    ) -> Result<(), Failure> {
+        let trace = traced.map(InputTrace::new);
+        content.trace = trace;
         match self.try_accept(asked, content).await? {
-            Ok(()) => {
+            Ok(fresh) => {
+                if let Some((trace, parent)) = trace.zip(traced).filter(|_| fresh) {
+                    trace.accepted(parent, &self.row.id, &self.shared.spans);
+                }
                 kill_point::reached(Point::Accepted);
                 let _ = answer.send(nothing());
                 kill_point::reached(Point::Answered);
@@ -92,7 +107,8 @@ impl Session {
         Ok(())
     }
 
-    async fn try_accept(&mut self, asked: InputKind, content: Content) -> Result<Result<(), ProtocolError>, Failure> {
+    /// True when it was not known already.
+    async fn try_accept(&mut self, asked: InputKind, content: Content) -> Result<Result<bool, ProtocolError>, Failure> {
         if content.message.len() > MAX_INPUT_BYTES {
             let message =
                 format!("a message of {} bytes is over the limit of {MAX_INPUT_BYTES}; put it into a file", content.message.len());
@@ -110,7 +126,7 @@ impl Session {
         let hash = hash(asked, &content);
         if let Some(client_id) = &content.client_id {
             match self.shared.journal.input(self.row.key.session, client_id.as_str()).await {
-                Ok(Some(known)) if known.hash == hash => return Ok(Ok(())),
+                Ok(Some(known)) if known.hash == hash => return Ok(Ok(false)),
                 Ok(Some(_)) => {
                     let message = format!("client_id {client_id} was used for another message; use a new one");
                     return Ok(Err(ProtocolError::new(ErrorCode::Conflict, message)));
@@ -137,15 +153,16 @@ impl Session {
         }
         let begins = self.ledger.turn.is_none();
         if begins {
-            self.ledger.turn = Some(new_turn());
+            self.begin_turn(content.trace);
         }
         let images = (!content.images.is_empty()).then(|| content.images.clone());
         let event = Event::InputAccepted { kind, client_id: content.client_id.clone(), message: content.message.clone(), images };
         let change = Change::InputAccepted { key: key.clone(), kind, hash, content: serde_json::to_string(&content)? };
         kill_point::reached(Point::Checked);
-        if let Err(error) = self.ledger.write_now(vec![event], vec![change]).await? {
+        if let Err(error) = self.ledger.write_traced_now(vec![event], content.trace.map(|trace| trace.context), vec![change]).await? {
             if begins {
                 self.ledger.turn = None;
+                self.trace_forget();
             }
             return Ok(Err(error.into()));
         }
@@ -157,7 +174,7 @@ impl Session {
         self.failed = false;
         self.closed = false;
         self.queue.push_back(Waiting { key, kind, content });
-        Ok(Ok(()))
+        Ok(Ok(true))
     }
 
     /// Gives the agent what it can take now, and starts it when something waits.
@@ -166,7 +183,7 @@ impl Session {
             return Ok(());
         }
         if self.agent.is_asleep() && !self.failed && !self.closed {
-            self.begin_turn()?;
+            self.begin_turn(self.queue.front().and_then(|first| first.content.trace));
             self.ledger.push(Event::AgentWorking { phase: Phase::Initializing, detail: None })?;
             self.start_agent(ctx);
             return Ok(());
@@ -193,7 +210,7 @@ impl Session {
     /// False when the journal does not take it for now: then the agent does not get it either.
     async fn hand(&mut self, at: usize, kind: InputKind, ctx: &Ctx<SessionMsg>) -> Result<bool, Failure> {
         let Some(waiting) = self.queue.get(at).cloned() else { return Ok(false) };
-        self.begin_turn()?;
+        self.begin_turn(waiting.content.trace);
         let events = if kind == InputKind::Steer { Vec::new() } else { vec![Event::MessageEnd { message: message_of(&waiting.content) }] };
         let change = Change::InputHanded { key: waiting.key.clone() };
         kill_point::reached(Point::Ready);
@@ -206,20 +223,26 @@ impl Session {
         }
         kill_point::reached(Point::Handed);
         self.queue.remove(at);
+        let trace = waiting.content.trace;
+        if kind != InputKind::Steer {
+            self.trace_ahead().await;
+        }
         let token = self.token();
         let input = Input { token, kind, message: waiting.content.message.clone(), images: waiting.content.images.clone() };
         self.handed.insert(token, Waiting { kind, ..waiting });
         self.harness.input(input, now_ms(), &mut self.outbox);
+        self.trace_handed(trace);
         Box::pin(self.outputs(ctx)).await?;
         kill_point::reached(Point::Given);
         Ok(true)
     }
 
-    pub fn begin_turn(&mut self) -> Result<(), Failure> {
+    /// A turn is under way from now on, if there was none; `input` begins it.
+    pub fn begin_turn(&mut self, input: Option<InputTrace>) {
         if self.ledger.turn.is_none() {
             self.ledger.turn = Some(new_turn());
+            self.trace_begin(input);
         }
-        Ok(())
     }
 
     /// What waits for the agent, as `queue.changed` shows it.
@@ -244,6 +267,7 @@ impl Session {
     pub fn park_queue(&mut self) -> Vec<QueuedInput> {
         let parked: Vec<Waiting> = self.queue.drain(..).collect();
         for waiting in &parked {
+            self.trace_parked(waiting.content.trace);
             self.ledger.change(Change::InputParked { key: waiting.key.clone() });
         }
         parked.iter().map(Waiting::queued).collect()

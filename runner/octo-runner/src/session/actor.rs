@@ -3,9 +3,11 @@
 use super::accept::Waiting;
 use super::ledger::{Ledger, LedgerError};
 use super::lifecycle::AgentSlot;
+use super::passing::Passing;
 use super::probe::Probe;
 use super::registry::{Entry, Registry, summary_of};
 use super::sleep::Repose;
+use super::tracing::Tracing;
 use super::{Answer, SessionMsg, Tick, refuse};
 use crate::agent::{Plan, Vitals};
 use crate::journal::{Change, SessionRow};
@@ -83,6 +85,8 @@ pub(super) struct Session {
     pub heard_again: Option<tokio::time::Instant>,
     /// Since when nothing goes on, and when somebody last wanted something.
     pub repose: Repose,
+    pub tracing: Tracing,
+    pub passing: Passing,
     /// The journal has no such session any more.
     pub deleted: bool,
 }
@@ -259,6 +263,8 @@ impl Session {
             probe: Probe::default(),
             heard_again: None,
             repose: Repose::new(),
+            tracing: Tracing::default(),
+            passing: Passing::default(),
             deleted: false,
             row,
         })
@@ -268,6 +274,7 @@ impl Session {
         if !matches!(message, SessionMsg::Tick(_) | SessionMsg::Rest(_)) {
             self.repose.wanted();
         }
+        self.passes(if let SessionMsg::Stdout { read, .. } = &message { *read } else { None });
         match message {
             SessionMsg::Command { frame, actor, answer } => self.command(*frame, &actor, answer, ctx).await?,
             SessionMsg::Open { provision, answer, .. } => self.attach_or_wait(*provision, answer)?,
@@ -277,11 +284,15 @@ impl Session {
                 let _ = answer.send(renamed.and_then(|()| super::nothing()));
             }
             SessionMsg::Agent(news) => self.news(news, ctx).await?,
-            SessionMsg::Stdout { incarnation, bytes, done } => {
+            SessionMsg::Stdout { incarnation, bytes, done, .. } => {
                 if self.agent.is_current(incarnation) {
+                    if let Some(turn) = &mut self.tracing.turn {
+                        turn.reads();
+                    }
                     self.harness.stdout(&bytes, crate::clock::now_ms(), &mut self.outbox);
                     self.unread = Some(done);
                     self.outputs(ctx).await?;
+                    self.translated();
                 }
             }
             SessionMsg::Beside { command, new, answer } => self.beside(*command, new, answer, ctx)?,
@@ -335,6 +346,8 @@ impl Session {
         }
         let stalled = self.ledger.is_stalled();
         if self.ledger.flush().await? {
+            self.trace_written();
+            self.passed();
             if stalled {
                 // It could not be heard meanwhile.
                 self.probe.asked_anew();

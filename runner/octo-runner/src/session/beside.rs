@@ -41,7 +41,7 @@ impl Session {
             ..self.row.config.clone()
         };
         let command = Command::SessionCreate { config, cursor: None };
-        let frame = Box::new(CommandFrame { id: None, session_id: id.to_string(), runner_id: None, command });
+        let frame = Box::new(CommandFrame { id: None, session_id: id.to_string(), runner_id: None, traceparent: None, command });
         let (registry, provision) = (self.registry.clone(), Box::new(provision));
         let wanted = self.repose.hold();
         ctx.spawn_quiet(async move {

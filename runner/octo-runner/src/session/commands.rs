@@ -25,20 +25,24 @@ impl Session {
     /// Carries a command out, or says why not. The answer may come later.
     pub async fn command(&mut self, frame: CommandFrame, actor: &str, answer: Answer, ctx: &Ctx<SessionMsg>) -> Result<(), Failure> {
         let actor = actor.to_owned();
+        // One that is none counts as none: what is done does not depend on it.
+        let traced = frame.traceparent.as_deref().and_then(|text| text.parse().ok());
         if let Some(error) = self.unwritable(&frame.command).await? {
             refuse(answer, error);
             return Ok(());
         }
         match frame.command {
             Command::Prompt { message, images, client_id } => {
-                let content = Content { message, images: images.unwrap_or_default(), client_id, actor };
-                self.accept(InputKind::Prompt, content, answer).await
+                let content = Content { message, images: images.unwrap_or_default(), client_id, actor, trace: None };
+                self.accept(InputKind::Prompt, content, traced, answer).await
             }
             Command::Steer { message, client_id } => {
-                self.accept(InputKind::Steer, Content { message, images: Vec::new(), client_id, actor }, answer).await
+                let content = Content { message, images: Vec::new(), client_id, actor, trace: None };
+                self.accept(InputKind::Steer, content, traced, answer).await
             }
             Command::FollowUp { message, client_id } => {
-                self.accept(InputKind::FollowUp, Content { message, images: Vec::new(), client_id, actor }, answer).await
+                let content = Content { message, images: Vec::new(), client_id, actor, trace: None };
+                self.accept(InputKind::FollowUp, content, traced, answer).await
             }
             Command::Abort => self.abort(answer, ctx).await,
             Command::SessionAttach { .. } => {

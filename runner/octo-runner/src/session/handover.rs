@@ -9,6 +9,7 @@ use super::commands::ABORT_PATIENCE;
 use super::ledger::saved::SavedLedger;
 use super::{SessionMsg, Tick};
 use crate::agent::{Adopted, AgentMsg, Vitals};
+use crate::trace::TurnTrace;
 use octo_actors::{Address, Ctx, Failure};
 use octo_protocol::event::QueuedInput;
 use octo_protocol::{Model, SessionStatus};
@@ -40,6 +41,9 @@ pub struct SavedSession {
     models: Vec<Model>,
     announced: (Vec<QueuedInput>, Vec<QueuedInput>),
     status: SessionStatus,
+    /// The trace of the turn under way. A program from before there were traces leaves none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    trace: Option<TurnTrace>,
 }
 
 /// The agent's place.
@@ -156,6 +160,7 @@ impl Session {
             models: self.models.clone(),
             announced: self.announced.clone(),
             status: self.status,
+            trace: self.tracing.turn.clone(),
         };
         Ok(Ok(Some(Box::new(saved))))
     }
@@ -184,6 +189,8 @@ impl Session {
         self.aborts = saved.aborts.into_iter().map(|(token, parked)| (token, (oneshot::channel().0, parked))).collect();
         self.cutting = saved.cutting.into_iter().collect();
         (self.is_new, self.failed, self.closed) = (saved.is_new, saved.failed, false);
+        self.ledger.trace = saved.trace.as_ref().map(TurnTrace::context);
+        self.tracing.turn = saved.trace;
         (self.models, self.announced) = (saved.models, saved.announced);
         (self.status, self.row.status) = (saved.status, saved.status);
         self.vitals = Some(Vitals::since(saved.agent.pid, Duration::from_secs(saved.agent.uptime_s)));

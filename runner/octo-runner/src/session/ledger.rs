@@ -2,7 +2,7 @@
 
 use crate::journal::{Batch, Change, Entry, Journal, JournalError, Prune, SessionKey, SessionLog};
 use octo_protocol::event::Event;
-use octo_protocol::{EventKind, InputRequest};
+use octo_protocol::{EventKind, InputRequest, TraceContext};
 use serde_json::Value;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -64,6 +64,8 @@ pub struct Ledger {
     next_idx: u64,
     /// The turn under way.
     pub turn: Option<String>,
+    /// The context of its trace; the turn's end carries it.
+    pub trace: Option<TraceContext>,
     /// The turn that the journal has, once what was given to it is written.
     kept_turn: Option<String>,
     /// Messages begun and not ended: id → `seq` of their start; 0 while that is not committed.
@@ -89,6 +91,7 @@ impl Ledger {
             head,
             next_idx,
             turn: None,
+            trace: None,
             kept_turn: turn,
             messages: HashMap::new(),
             tools: BTreeMap::new(),
@@ -145,10 +148,15 @@ impl Ledger {
 
     /// Adds an event; it is in the journal after the next successful [`Ledger::flush`].
     pub fn push(&mut self, event: Event) -> Result<(), LedgerError> {
+        self.push_traced(event, None)
+    }
+
+    /// As [`Ledger::push`], with the context of the trace that the event is of.
+    pub fn push_traced(&mut self, event: Event, traceparent: Option<TraceContext>) -> Result<(), LedgerError> {
         if self.pending.len() >= MAX_PENDING {
             return Err(LedgerError::Overflow);
         }
-        let entry = self.entry(event)?;
+        let entry = self.entry(event, traceparent)?;
         self.pending.push(entry);
         Ok(())
     }
@@ -224,11 +232,24 @@ impl Ledger {
     /// # Errors
     /// The journal's refusal inside `Ok`; nothing of it is kept then.
     pub async fn write_now(&mut self, events: Vec<Event>, changes: Vec<Change>) -> Result<Result<(), JournalError>, LedgerError> {
+        self.write_traced_now(events, None, changes).await
+    }
+
+    /// As [`Ledger::write_now`], with the context of the trace that the events are of.
+    ///
+    /// # Errors
+    /// The journal's refusal inside `Ok`; nothing of it is kept then.
+    pub async fn write_traced_now(
+        &mut self,
+        events: Vec<Event>,
+        traceparent: Option<TraceContext>,
+        changes: Vec<Change>,
+    ) -> Result<Result<(), JournalError>, LedgerError> {
         if !self.flush().await? {
             return Ok(Err(self.why_stalled()));
         }
         let (idx, kept_turn) = (self.next_idx, self.kept_turn.clone());
-        let entries = events.into_iter().map(|e| self.entry(e)).collect::<Result<Vec<_>, _>>()?;
+        let entries = events.into_iter().map(|e| self.entry(e, traceparent)).collect::<Result<Vec<_>, _>>()?;
         let batch = self.batch(entries, changes);
         match self.commit(batch).await {
             Ok(()) => Ok(Ok(())),
@@ -262,7 +283,7 @@ impl Ledger {
         }
     }
 
-    fn entry(&mut self, mut event: Event) -> Result<Entry, LedgerError> {
+    fn entry(&mut self, mut event: Event, traceparent: Option<TraceContext>) -> Result<Entry, LedgerError> {
         match &mut event {
             Event::MessageEnd { message } => {
                 message.idx = self.next_idx;
@@ -284,7 +305,9 @@ impl Ledger {
             }
             _ => {}
         }
-        Ok(Entry::new(event, self.turn.clone())?)
+        let ends_turn = self.turn.is_some() && matches!(&event, Event::AgentIdle { .. } | Event::AgentError { .. });
+        let traceparent = traceparent.or(self.trace.filter(|_| ends_turn));
+        Ok(Entry::traced(event, self.turn.clone(), traceparent)?)
     }
 
     /// Gives the entries their numbers, and with them the open items theirs. The turn that they begin or end goes with them: a kill in between

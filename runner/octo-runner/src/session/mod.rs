@@ -21,11 +21,13 @@ mod lifecycle;
 mod names;
 mod open;
 mod outputs;
+mod passing;
 mod probe;
 mod recovery;
 mod registry;
 mod sleep;
 mod state;
+mod tracing;
 mod trouble;
 
 pub use actor::SessionActor;
@@ -76,8 +78,8 @@ pub enum SessionMsg {
     Rename { title: String, answer: Answer },
     /// Its agent's process has news.
     Agent(News),
-    /// Output of its agent. `done` when the journal has what followed from it.
-    Stdout { incarnation: u64, bytes: Bytes, done: oneshot::Sender<()> },
+    /// Output of its agent. `done` when the journal has what followed from it. `read`: when it was read, where somebody looks.
+    Stdout { incarnation: u64, bytes: Bytes, read: Option<u64>, done: oneshot::Sender<()> },
     /// End the agent: the runner is ending.
     Shutdown { answer: oneshot::Sender<()> },
     /// `session.new` or `session.switch`.

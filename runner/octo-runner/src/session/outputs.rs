@@ -68,9 +68,9 @@ impl Session {
             Event::AgentIdle { .. } | Event::Done { .. } | Event::InputAccepted { .. } | Event::QueueChanged { .. } => return Ok(()),
             // The agent began by itself.
             Event::AgentWorking { .. } | Event::ToolStart { .. } | Event::RetryStart { .. } if self.harness.is_working() => {
-                self.begin_turn()?;
+                self.begin_turn(None);
             }
-            Event::MessageStart { role: Role::Assistant, .. } => self.begin_turn()?,
+            Event::MessageStart { role: Role::Assistant, .. } => self.begin_turn(None),
             Event::ModelChanged { provider, model_id } => {
                 let mut plan = self.agent.plan();
                 (plan.provider, plan.model) = (provider.clone(), model_id.clone());
@@ -88,7 +88,8 @@ impl Session {
             }
             _ => {}
         }
-        self.ledger.push(event)?;
+        let traceparent = self.tracing.turn.as_mut().and_then(|turn| turn.event(&event, &self.shared.spans));
+        self.ledger.push_traced(event, traceparent)?;
         Ok(())
     }
 
@@ -123,6 +124,7 @@ impl Session {
         let Some(waiting) = self.handed.remove(&token) else { return Ok(()) };
         if let Some((_, parked)) = self.aborts.values_mut().next() {
             parked.push(waiting.queued());
+            self.trace_parked(waiting.content.trace);
             self.ledger.change(Change::InputParked { key: waiting.key });
         } else if waiting.kind == InputKind::Steer {
             self.ledger.change(Change::InputReturned { key: waiting.key.clone() });
@@ -194,6 +196,7 @@ impl Session {
             }
         }
         self.ledger.turn = None;
+        self.trace_end(reason);
         Ok(())
     }
 

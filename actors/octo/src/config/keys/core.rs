@@ -150,6 +150,32 @@ pub(in crate::config) const SECTIONS: &[Section] = &[
         ],
     },
     Section {
+        name: "telemetry",
+        doc: "Traces of turns, for a collector of the operator's. Nothing is recorded while no collector is named.",
+        keys: &[
+            Key::new(
+                "telemetry.otlp_endpoint",
+                K::Text,
+                D::None,
+                "URL of a collector that takes OTLP over HTTP, for example `http://127.0.0.1:4318`; without a path, `/v1/traces` is meant. octo alone sends, also what runners and octo-eavs have recorded. Spans hold names of users, sessions, models and tools, and never what somebody wrote.",
+            ),
+            Key::new("telemetry.otlp_headers", K::Text, D::None, "Headers for the collector: `name=value` pairs with commas between them.")
+                .secret(),
+            Key::new(
+                "telemetry.sample_ratio",
+                K::Number(0.0),
+                D::Number(1.0),
+                "Which part of the traces that octo begins is recorded, from 0 to 1. A client that sends a `traceparent` decides for its own.",
+            ),
+            Key::new(
+                "telemetry.service_name",
+                K::Text,
+                D::Text("octo"),
+                "What octo is called at the collector; runners and octo-eavs are called that with `-runner` and `-eavs`.",
+            ),
+        ],
+    },
+    Section {
         name: "paths",
         doc: "Where octo keeps its things. Each is private to its user.",
         keys: &[

@@ -6,6 +6,7 @@
 pub mod actors;
 pub mod events;
 pub mod logs;
+pub mod path;
 pub(super) mod record;
 pub mod runners;
 pub mod sessions;

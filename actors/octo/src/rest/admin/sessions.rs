@@ -160,7 +160,7 @@ pub(super) async fn command(
 }
 
 fn frame(id: &SessionId, command: Command) -> CommandFrame {
-    CommandFrame { id: None, session_id: id.to_string(), runner_id: None, command }
+    CommandFrame { id: None, session_id: id.to_string(), runner_id: None, traceparent: None, command }
 }
 
 /// The sessions of `users`, as far as their runners run.
