@@ -12,6 +12,6 @@ pub use actor::{Actors, Inspection, LeftOut, Outcome, TraceBatch, TraceLine, Tra
 pub use door::{DOOR_FILE, Door};
 pub use question::{Found, RunnerQuestion, TRACE_LAPSES_AFTER, TraceOpened};
 pub use report::{
-    AdminSession, AdminSessions, AdminUser, AdminUsers, Component, Damaged, Imported, JournalReport, LogFile, LogFiles, LogText,
-    MAX_DAMAGED, Restarted, Runner, Runners, Slept, Standing, Status, StoreEntry, StoreHead, Trouble, Upgraded,
+    AdminSession, AdminSessions, AdminUser, AdminUsers, Component, Damaged, HIDDEN, Imported, JournalReport, LogFile, LogFiles, LogText,
+    MAX_DAMAGED, Restarted, Runner, Runners, ShownConfig, ShownKey, Slept, Standing, Status, StoreEntry, StoreHead, Trouble, Upgraded,
 };

@@ -23,6 +23,8 @@ pub enum RunnerQuestion {
     TraceClose { trace: u64 },
     /// Reads the whole journal and checks it → [`super::JournalReport`].
     VerifyJournal,
+    /// What the runner has counted → array of [`crate::metrics::Sample`].
+    Metrics,
 }
 
 /// A trace has begun.

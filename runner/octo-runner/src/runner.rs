@@ -112,7 +112,8 @@ impl Runner {
         let finder = Finder::from_env(&options.agents_dir);
         let rows = journal.sessions().await?;
         let unfinished = journal.unfinished_sessions().await?;
-        let shared = Arc::new(Shared { options, journal, host, finder, boot_id, started_at: now_ms() });
+        let figures = Arc::clone(journal.figures());
+        let shared = Arc::new(Shared { options, journal, figures, host, finder, boot_id, started_at: now_ms() });
         let registry = Registry::new(Arc::clone(&shared), &rows);
         let at_work: BTreeSet<String> = handed.iter().map(|session| session.saved.id.clone()).chain(unfinished).collect();
         registry.hand(handed);

@@ -2,6 +2,7 @@
 
 use crate::agent::Host;
 use crate::agents::Finder;
+use crate::figures::Figures;
 use crate::journal::Journal;
 use crate::options::Options;
 use std::sync::Arc;
@@ -10,6 +11,8 @@ use std::sync::Arc;
 pub struct Shared {
     pub options: Options,
     pub journal: Journal,
+    /// What is counted; the journal's writer counts in the same ones.
+    pub figures: Arc<Figures>,
     pub host: Arc<dyn Host>,
     pub finder: Finder,
     /// The kernel's boot id.

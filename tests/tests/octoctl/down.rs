@@ -4,7 +4,7 @@ use crate::run::{instance, run, same, stdout, whole};
 use octo_e2e::{Instance, Options, until};
 use serde_json::Value;
 
-const COMMANDS: [(&str, &[&str]); 16] = [
+const COMMANDS: [(&str, &[&str]); 17] = [
     ("status", &["status"]),
     ("actor_tree", &["actor", "tree"]),
     ("actor_inspect", &["actor", "inspect", "/users"]),
@@ -20,6 +20,7 @@ const COMMANDS: [(&str, &[&str]); 16] = [
     ("journal_verify", &["journal", "verify"]),
     ("store_export", &["store", "export", "kept.jsonl"]),
     ("logs", &["logs"]),
+    ("metrics", &["metrics"]),
     ("doctor", &["doctor"]),
 ];
 

@@ -7,10 +7,12 @@ use super::outbox::{Out, Outbox, text};
 use super::policy::{Scope, action, patience};
 use super::pump::Stats;
 use crate::auth::{Action, Principal};
+use crate::figures::Figures;
 use crate::sessions;
 use crate::state::AppState;
 use crate::users::{User, depth, now_ms};
 use octo_protocol::link::RequestBody;
+use octo_protocol::metrics::Limit;
 use octo_protocol::mux::MAX_FRAME_BYTES;
 use octo_protocol::session::{SessionList, SessionOpened};
 use octo_protocol::{Command, CommandFrame, Cursor, ErrorCode, ProtocolError, SessionId};
@@ -115,6 +117,7 @@ struct Owed {
     permit: Option<OwnedSemaphorePermit>,
     /// Its place among the commands of the connection.
     order: u64,
+    figures: Arc<Figures>,
     /// Nothing was changed by it: when the client has no room for the answer, it may as well ask again.
     repeatable: bool,
 }
@@ -128,6 +131,7 @@ impl Owed {
                 Done::Detach(_) => b"null",
             };
             if json.len() > MAX_ANSWER_BYTES {
+                self.figures.limits.hit(Limit::AnswerBytes);
                 return Err(ProtocolError::new(ErrorCode::LimitExceeded, "the answer is too large; ask for less at once"));
             }
             if depth(json) > MAX_ANSWER_DEPTH {
@@ -220,6 +224,7 @@ impl Commands {
             outbox: self.context.outbox.clone(),
             permit: Some(permit),
             order: self.taken,
+            figures: Arc::clone(&self.context.state.figures),
             repeatable,
         };
         let (started, start) = oneshot::channel();
@@ -245,11 +250,13 @@ impl Commands {
             return Err(ProtocolError::new(ErrorCode::InvalidRequest, format!("a session_id has at most {MAX_NAME_BYTES} bytes")));
         }
         let Ok(permit) = Arc::clone(&self.room).try_acquire_owned() else {
+            self.context.state.figures.limits.hit(Limit::Commands);
             let busy = format!("{MAX_IN_FLIGHT} commands of this connection are under way; wait for one of their responses");
             return Err(ProtocolError::new(ErrorCode::Busy, busy));
         };
         let bytes = u32::try_from(bytes.min(MAX_IN_FLIGHT_BYTES)).unwrap_or(u32::MAX);
         let Ok(room) = Arc::clone(&self.bytes).try_acquire_many_owned(bytes) else {
+            self.context.state.figures.limits.hit(Limit::CommandBytes);
             let busy = format!("{MAX_IN_FLIGHT_BYTES} bytes of commands of this connection are under way; wait for one of their responses");
             return Err(ProtocolError::new(ErrorCode::Busy, busy));
         };
@@ -360,6 +367,7 @@ async fn attach(
     let key = key(scope, &session);
     let cursors = context.stats.cursors();
     if cursors.len() >= MAX_ATTACHED && !cursors.contains_key(&key) {
+        context.state.figures.limits.hit(Limit::Attached);
         let text = format!("this connection is attached to {MAX_ATTACHED} sessions already; detach from some");
         return Err(ProtocolError::new(ErrorCode::LimitExceeded, text));
     }

@@ -3,7 +3,7 @@
 use axum::Json;
 use utoipa::OpenApi;
 
-use super::{account, admin, chat, features, health, login, search, session};
+use super::{account, admin, chat, features, health, login, metrics, search, session};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -16,7 +16,8 @@ use super::{account, admin, chat, features, health, login, search, session};
         session::list, session::create, session::one, session::remove,
         chat::list, chat::grouped, chat::one, chat::rename, chat::messages,
         search::search,
-        admin::status::status,
+        metrics::metrics,
+        admin::status::status, admin::config::config,
         admin::actors::list, admin::actors::inspect, admin::actors::restart, admin::trace::trace,
         admin::sessions::list, admin::sessions::one, admin::sessions::remove, admin::sessions::stop, admin::sessions::restart,
         admin::events::events,

@@ -7,6 +7,7 @@ use super::batch::{Batch, Sync};
 use super::fence::Fence;
 use super::witness::Witness;
 use super::writer::{Operation, Outcome, Writer};
+use crate::figures::Figures;
 use rusqlite::Connection;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -26,6 +27,7 @@ pub(super) struct Hand {
     queue: Option<mpsc::Sender<Operation>>,
     /// Operations that were given to the thread, or are about to be, and are not done. Nothing is committed past them.
     waiting: Arc<AtomicUsize>,
+    figures: Arc<Figures>,
 }
 
 impl Hand {
@@ -33,7 +35,7 @@ impl Hand {
     pub fn new(connection: Connection, witness: Witness, fence: Arc<Fence>) -> std::io::Result<(Self, std::thread::JoinHandle<()>)> {
         let writer = Writer::new(connection, witness, fence);
         let (queue, operations) = mpsc::channel(MAX_QUEUED);
-        let hand = Self { writer: Arc::new(Mutex::new(Some(writer))), queue: Some(queue), waiting: Arc::default() };
+        let hand = Self { queue: Some(queue), ..Self::threadless(writer) };
         let (writer, waiting) = (Arc::clone(&hand.writer), Arc::clone(&hand.waiting));
         let thread = std::thread::Builder::new().name("journal".to_owned()).spawn(move || run(&writer, operations, &waiting))?;
         Ok((hand, thread))
@@ -41,12 +43,13 @@ impl Hand {
 
     /// One that writes nothing.
     pub fn closed() -> Self {
-        Self { writer: Arc::default(), queue: None, waiting: Arc::default() }
+        Self { writer: Arc::default(), queue: None, waiting: Arc::default(), figures: Arc::default() }
     }
 
     /// One without a thread.
     pub fn threadless(writer: Writer) -> Self {
-        Self { writer: Arc::new(Mutex::new(Some(writer))), queue: None, waiting: Arc::default() }
+        let figures = Arc::clone(writer.figures());
+        Self { writer: Arc::new(Mutex::new(Some(writer))), queue: None, waiting: Arc::default(), figures }
     }
 
     /// Lets go of the file in the middle of everything; writes nothing from here on.
@@ -54,6 +57,10 @@ impl Hand {
         if let Some(writer) = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take() {
             writer.abandon();
         }
+    }
+
+    pub fn figures(&self) -> &Arc<Figures> {
+        &self.figures
     }
 
     /// Operations that wait for the thread right now.

@@ -3,10 +3,12 @@
 //! Nothing here asks the actor in question: its row and its snapshot lie beside it, so a stuck one answers as well. Traces are this connection's
 //! and end with it, or when nobody asks for them any more.
 
-use crate::journal::Journal;
+use crate::figures;
 use crate::session::{Answer, Answered, json};
+use crate::shared::Shared;
 use octo_actors::{ActorPath, Directory, RestartError, Trace};
 use octo_protocol::admin::{Found, Inspection, Outcome, RunnerQuestion, TRACE_LAPSES_AFTER, TraceBatch, TraceOpened, Traced};
+use octo_protocol::metrics::Limit;
 use octo_protocol::mux::system::ActorRow;
 use octo_protocol::{ErrorCode, ProtocolError};
 use serde_json::Value;
@@ -27,15 +29,15 @@ const MAX_WAIT: Duration = Duration::from_secs(10);
 /// Answers operators on one connection.
 pub(super) struct Admin {
     directory: Directory,
-    journal: Journal,
+    shared: Arc<Shared>,
     traces: Traces,
     /// One check of the journal at a time.
     verifying: Arc<Semaphore>,
 }
 
 impl Admin {
-    pub fn new(directory: Directory, journal: Journal) -> Self {
-        Self { directory, journal, traces: Traces::default(), verifying: Arc::new(Semaphore::new(1)) }
+    pub fn new(directory: Directory, shared: Arc<Shared>) -> Self {
+        Self { directory, shared, traces: Traces::default(), verifying: Arc::new(Semaphore::new(1)) }
     }
 
     /// Answers the question in `text`, asked by the account `actor`. What takes time does so elsewhere.
@@ -54,7 +56,10 @@ impl Admin {
             RunnerQuestion::Restart { .. } | RunnerQuestion::TraceOpen { .. } | RunnerQuestion::VerifyJournal => {
                 tracing::info!(%actor, ?question, "an operator asks");
             }
-            RunnerQuestion::Inspect { .. } | RunnerQuestion::TraceNext { .. } | RunnerQuestion::TraceClose { .. } => {}
+            RunnerQuestion::Inspect { .. }
+            | RunnerQuestion::TraceNext { .. }
+            | RunnerQuestion::TraceClose { .. }
+            | RunnerQuestion::Metrics => {}
         }
         match question {
             RunnerQuestion::Inspect { path } => drop(answer.send(self.inspect(&path))),
@@ -77,12 +82,16 @@ impl Admin {
                     let busy = ProtocolError::new(ErrorCode::Busy, "the journal is being checked already; wait for that one's answer");
                     return drop(answer.send(Err(busy)));
                 };
-                let journal = self.journal.clone();
+                let journal = self.shared.journal.clone();
                 tokio::spawn(async move {
                     let report = journal.verify().await.map_err(ProtocolError::from);
                     let _ = answer.send(report.and_then(|report| json(&report)));
                     drop(permit);
                 });
+            }
+            RunnerQuestion::Metrics => {
+                let (shared, directory) = (Arc::clone(&self.shared), self.directory.clone());
+                tokio::task::spawn_blocking(move || drop(answer.send(json(&figures::samples(&shared, &directory)))));
             }
         }
     }
@@ -96,7 +105,10 @@ impl Admin {
 
     fn open(&self, path: &str) -> Answered {
         let path = parse(path)?;
-        let limit = |message: String| ProtocolError::new(ErrorCode::LimitExceeded, message);
+        let limit = |message: String| {
+            self.shared.figures.limits.hit(Limit::Traces);
+            ProtocolError::new(ErrorCode::LimitExceeded, message)
+        };
         if self.traces.lock().len() >= MAX_TRACES {
             return Err(limit(format!("{MAX_TRACES} traces of this runner are open already; end one first")));
         }
