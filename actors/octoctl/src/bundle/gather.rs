@@ -29,7 +29,7 @@ const MAX_JOURNALS: usize = 16;
 /// Bytes of the configuration file.
 const CONFIG_BYTES: u64 = 1024 * 1024;
 /// States of an actor of which somebody wants to know more.
-const UNWELL: [&str; 4] = ["stuck", "degraded", "restarting", "stopping"];
+const UNWELL: [&str; 5] = ["stuck", "degraded", "restarting", "starting", "stopping"];
 
 /// Everything.
 ///
