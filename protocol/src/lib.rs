@@ -17,6 +17,7 @@ pub mod ids;
 pub mod input;
 pub mod link;
 pub mod message;
+pub mod metrics;
 pub mod model;
 pub mod mux;
 pub mod part;

@@ -195,6 +195,7 @@ impl<M: Send + 'static> Address<M> {
         let waiting = Waiting(Arc::clone(row));
         if row.depth.fetch_add(1, AcqRel) >= limit {
             drop(waiting);
+            row.tally.busy.fetch_add(1, Relaxed);
             return Err(SendError::Busy { path: row.path.clone(), limit });
         }
         self.deliver(message, waiting)

@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
+use crate::census::Tallies;
 use crate::inspect::Inspection;
 use crate::row::{Row, lock, millis};
 use crate::supervise::{Change, Lifecycle, RestartError, StopError, Stopped};
@@ -28,12 +29,20 @@ struct Inner {
     mounts: RwLock<BTreeMap<ActorPath, Arc<[ActorRow]>>>,
     ended: Mutex<VecDeque<ActorRow>>,
     taps: Arc<Taps>,
+    tallies: Tallies,
     hook: Option<Hook>,
 }
 
 impl Directory {
     pub(crate) fn new(hook: Option<Hook>) -> Self {
-        Self(Arc::new(Inner { rows: RwLock::default(), mounts: RwLock::default(), ended: Mutex::default(), taps: Arc::default(), hook }))
+        Self(Arc::new(Inner {
+            rows: RwLock::default(),
+            mounts: RwLock::default(),
+            ended: Mutex::default(),
+            taps: Arc::default(),
+            tallies: Tallies::default(),
+            hook,
+        }))
     }
 
     /// Every actor, mounted ones included, in order of path.
@@ -146,7 +155,7 @@ impl Directory {
         found.map(|(prefix, rows)| (prefix.clone(), Arc::clone(rows)))
     }
 
-    fn local_rows(&self, prefix: &ActorPath) -> Vec<Arc<Row>> {
+    pub(crate) fn local_rows(&self, prefix: &ActorPath) -> Vec<Arc<Row>> {
         let rows = read(&self.0.rows);
         let from = rows.range(prefix.clone()..).take_while(|(path, _)| path.as_str().starts_with(prefix.as_str()));
         from.filter(|(path, _)| path.is_under(prefix)).map(|(_, row)| Arc::clone(row)).collect()
@@ -154,6 +163,10 @@ impl Directory {
 
     fn row(&self, path: &ActorPath) -> Option<Arc<Row>> {
         read(&self.0.rows).get(path).cloned()
+    }
+
+    pub(crate) fn tallies(&self) -> &Tallies {
+        &self.0.tallies
     }
 
     pub(crate) fn taps(&self) -> &Arc<Taps> {
@@ -190,6 +203,7 @@ impl Directory {
     }
 
     pub(crate) fn tell_hook(&self, row: &Row, what: Lifecycle) {
+        row.tally.note(&what);
         if let Some(hook) = &self.0.hook {
             hook(&Change { path: row.path.clone(), kind: row.kind.name, what });
         }

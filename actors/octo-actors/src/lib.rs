@@ -51,6 +51,7 @@
 mod actor;
 mod address;
 mod backoff;
+mod census;
 mod child;
 mod closing;
 mod context;
@@ -71,10 +72,12 @@ mod row;
 mod supervise;
 mod system;
 mod trace;
+mod usage;
 
 pub use actor::{Actor, Failure};
 pub use address::{Address, AskError, ReadyError, Reply, SendError};
 pub use backoff::Backoff;
+pub use census::KindCensus;
 pub use context::{Ctx, MAX_TASKS, Task};
 pub use directory::{Directory, MAX_ENDED, MAX_REMOTE_ROWS};
 pub use event_log::{EventLog, Frame, LogLimits, Read};
@@ -90,3 +93,4 @@ pub use row::{ActorRow, ActorState, MAX_ERROR, MAX_NAME};
 pub use supervise::{Change, KILL_GRACE, Lifecycle, MAX_CHILDREN, RestartError, StartError, StopError, Stopped, Supervisor};
 pub use system::{System, SystemBuilder};
 pub use trace::{MAX_TAPS, Outcome, TRACE_BUFFER, TooManyTaps, Trace, Traced};
+pub use usage::ProcessUsage;

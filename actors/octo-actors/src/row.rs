@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use crate::census::Tally;
 use crate::inspect::SnapshotCell;
 use crate::supervise::Supervisor;
 use crate::{ActorPath, Kind};
@@ -36,6 +37,22 @@ pub enum ActorState {
     Stopping,
     /// Ended for good.
     Stopped,
+}
+
+impl ActorState {
+    /// As it is written in JSON and in labels.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Starting => "starting",
+            Self::Running => "running",
+            Self::Stuck => "stuck",
+            Self::Restarting => "restarting",
+            Self::Degraded => "degraded",
+            Self::Stopping => "stopping",
+            Self::Stopped => "stopped",
+        }
+    }
 }
 
 /// What the directory says of one actor, local or remote. Stable JSON: it travels over the runner link.
@@ -102,6 +119,8 @@ struct Busy {
 pub(crate) struct Row {
     pub path: ActorPath,
     pub kind: Kind,
+    /// What happens to actors of its kind.
+    pub tally: Arc<Tally>,
     pub depth: AtomicUsize,
     pub processed: AtomicU64,
     pub restarts: AtomicU32,
@@ -117,10 +136,11 @@ pub(crate) struct Row {
 }
 
 impl Row {
-    pub fn new(path: ActorPath, kind: Kind, supervisor: Supervisor) -> Arc<Self> {
+    pub fn new(path: ActorPath, kind: Kind, tally: Arc<Tally>, supervisor: Supervisor) -> Arc<Self> {
         Arc::new(Self {
             path,
             kind,
+            tally,
             depth: AtomicUsize::new(0),
             processed: AtomicU64::new(0),
             restarts: AtomicU32::new(0),
@@ -161,13 +181,22 @@ impl Row {
         lock(&self.last_error).clone()
     }
 
-    /// What to show now. A state only ever read here: `Stuck` is computed, the actor is not asked.
+    /// Its state as it is shown: `Stuck` is computed, the actor is not asked.
+    pub fn state_now(&self) -> ActorState {
+        self.state_after(lock(&self.busy).as_ref().map(|busy| busy.since.elapsed()))
+    }
+
+    fn state_after(&self, busy: Option<Duration>) -> ActorState {
+        match *self.state.borrow() {
+            ActorState::Running | ActorState::Starting if busy.is_some_and(|spent| spent > self.kind.stuck_after) => ActorState::Stuck,
+            state => state,
+        }
+    }
+
+    /// What to show now.
     pub fn view(&self) -> ActorRow {
         let busy = lock(&self.busy).as_ref().map(|b| (b.since.elapsed(), b.message));
-        let state = match *self.state.borrow() {
-            ActorState::Running | ActorState::Starting if busy.is_some_and(|(spent, _)| spent > self.kind.stuck_after) => ActorState::Stuck,
-            state => state,
-        };
+        let state = self.state_after(busy.map(|(spent, _)| spent));
         let runs = matches!(state, ActorState::Running | ActorState::Stuck);
         ActorRow {
             path: self.path.clone(),

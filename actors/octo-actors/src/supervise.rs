@@ -153,7 +153,7 @@ impl Supervisor {
         name: &str,
         factory: impl Fn() -> A::Args + Send + Sync + 'static,
     ) -> Result<Address<A::Msg>, StartError> {
-        let row = Row::new(self.path.join(name)?, kind, self.clone());
+        let row = Row::new(self.path.join(name)?, kind, self.directory.tallies().of(kind.name), self.clone());
         let slot = Arc::new(Slot { current: arc_swap::ArcSwapOption::empty(), row: Arc::clone(&row), directory: self.directory.clone() });
         let factory: Factory<A> = Arc::new(factory);
         let recipe = Box::new(Recipe::<A> { slot: Arc::clone(&slot), factory });

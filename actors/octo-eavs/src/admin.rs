@@ -10,6 +10,7 @@
 //! | `GET /admin/end` | | `{ending}`: true as soon as this octo-eavs ends and the next one may start; false after 10 s |
 //! | `GET /admin/spans?wait_ms=N` | | finished spans of requests in traced turns, each once; waits for the first, 10 s at most |
 //! | `GET /admin/actors` | | the supervision tree: rows and snapshots |
+//! | `GET /admin/metrics` | | what this process has counted: an array of samples |
 //! | `POST /admin/actors/restart` | `{path}` | 204; requests under way go on |
 //! | `POST /admin/reload` | `{env?: {NAME: value}}` or nothing | the providers |
 //!
@@ -26,6 +27,7 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 use http::StatusCode;
 use octo_actors::{ActorPath, Directory, Inspection, RestartError};
+use octo_protocol::metrics::Sample;
 use octo_protocol::trace::SpanBatch;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -34,6 +36,7 @@ use time::OffsetDateTime;
 
 use crate::app::{App, health};
 use crate::config::{Credential, DEMO};
+use crate::figures;
 use crate::key::{KeyHash, KeyName, Permissions, VirtualKey};
 use crate::limits::{ADMIN_BODY_LIMIT_BYTES, ATTENTION};
 use crate::record::KeyRecord;
@@ -52,6 +55,13 @@ pub fn router(app: Arc<App>, directory: Directory) -> Router {
         .route("/admin/reload", post(reload))
         .route("/admin/end", get(end))
         .route("/admin/spans", get(spans))
+        .route(
+            "/admin/metrics",
+            get({
+                let (app, directory) = (Arc::clone(&app), directory.clone());
+                move || async move { metrics(app, directory).await }
+            }),
+        )
         .route(
             "/admin/actors",
             get({
@@ -73,6 +83,12 @@ async fn failing(State(app): State<Arc<App>>) -> Json<Vec<Failing>> {
 /// Every actor's row and snapshot, as octoctl shows them.
 fn actors(directory: &Directory) -> Vec<Inspection> {
     directory.list().iter().filter_map(|row| directory.inspect(&row.path)).collect()
+}
+
+/// Off the threads that serve: it looks at files.
+async fn metrics(app: Arc<App>, directory: Directory) -> Result<Json<Vec<Sample>>, AdminError> {
+    let gathered = tokio::task::spawn_blocking(move || figures::samples(&app, &directory)).await;
+    gathered.map(Json).map_err(|e| AdminError(StatusCode::INTERNAL_SERVER_ERROR, "metrics_failed", e.to_string()))
 }
 
 struct AdminError(StatusCode, &'static str, String);
@@ -187,7 +203,8 @@ async fn put(State(app): State<Arc<App>>, Path(text): Path<String>, body: Bytes)
             permissions: given.permissions,
             metadata: given.metadata,
         })
-        .await?;
+        .await
+        .inspect_err(|error| app.figures.key_refused(error))?;
     tracing::info!(key = %key.record().name, new, "key registered");
     let status = if new { StatusCode::CREATED } else { StatusCode::OK };
     Ok((status, Json(key.view())).into_response())
@@ -211,7 +228,8 @@ async fn generate(State(app): State<Arc<App>>, body: Bytes) -> Result<Response, 
             permissions: given.permissions,
             metadata: given.metadata,
         })
-        .await?;
+        .await
+        .inspect_err(|error| app.figures.key_refused(error))?;
     tracing::info!(key = %key.record().name, "key made");
     let mut view = key.view();
     view["key"] = Value::from(secret.reveal());

@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::{Catalog, ConfigError};
 use crate::demo::Demo;
+use crate::figures::Figures;
 use crate::limits::MAX_STREAMS;
 use crate::registry::Registry;
 use crate::standing::Standings;
@@ -57,6 +58,8 @@ pub struct App {
     pub spans: Arc<Spans>,
     /// Places for requests under way.
     pub streams: Arc<Semaphore>,
+    /// What is counted.
+    pub figures: Figures,
     live: ArcSwap<Live>,
     config: PathBuf,
     /// What octo handed over, which wins over this process's own environment. Written by reloads, one at a time.
@@ -76,6 +79,7 @@ impl App {
             standings: Standings::default(),
             spans: Arc::default(),
             streams: Arc::new(Semaphore::new(MAX_STREAMS)),
+            figures: Figures::default(),
             live: ArcSwap::from_pointee(live),
             config,
             env: Mutex::default(),
@@ -99,6 +103,11 @@ impl App {
         self.live.store(Arc::new(live));
         *kept = merged;
         Ok(())
+    }
+
+    /// When this process began to serve, Unix seconds.
+    pub fn started_at(&self) -> f64 {
+        self.started.unix_timestamp() as f64
     }
 
     /// From now on health says `draining`.

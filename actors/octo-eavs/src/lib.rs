@@ -26,6 +26,7 @@ pub mod config;
 pub mod demo;
 pub mod dialect;
 pub mod door;
+pub mod figures;
 pub mod key;
 pub mod left;
 pub mod limits;

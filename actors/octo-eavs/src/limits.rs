@@ -53,6 +53,9 @@ pub const SPANS_WANTED_FOR: Duration = Duration::from_secs(60);
 /// Virtual keys in the store; a further one is refused with 507.
 pub const MAX_KEYS: usize = 100_000;
 
+/// Providers whose requests are counted apart; those of further ones are counted together.
+pub const MAX_COUNTED_PROVIDERS: usize = 64;
+
 /// Longest name of a virtual key, in bytes.
 pub const MAX_KEY_NAME_BYTES: usize = 200;
 

@@ -53,7 +53,7 @@ struct Serve {
     #[arg(long)]
     log_file: Option<PathBuf>,
     /// Form of the log
-    #[arg(long, default_value = "text")]
+    #[arg(long, default_value = "text", env = "OCTO_LOG_FORMAT")]
     log_format: LogFormat,
     /// Seconds that requests under way get at SIGTERM
     #[arg(long, default_value_t = DRAIN_TIME.as_secs())]
@@ -163,11 +163,11 @@ fn log(file: Option<&Path>, format: LogFormat) -> anyhow::Result<()> {
                 .with_context(|| format!("could not open the log file {}", path.display()))?;
             match format {
                 LogFormat::Text => builder.with_writer(Mutex::new(file)).init(),
-                LogFormat::Json => builder.json().with_writer(Mutex::new(file)).init(),
+                LogFormat::Json => builder.json().flatten_event(true).with_span_list(false).with_writer(Mutex::new(file)).init(),
             }
         }
         (None, LogFormat::Text) => builder.with_writer(std::io::stderr).init(),
-        (None, LogFormat::Json) => builder.json().with_writer(std::io::stderr).init(),
+        (None, LogFormat::Json) => builder.json().flatten_event(true).with_span_list(false).with_writer(std::io::stderr).init(),
     }
     Ok(())
 }

@@ -12,6 +12,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{Cost, Model};
+use crate::figures::{ProviderFigures, code_of};
 use crate::registry::{Settlement, Ticket};
 use crate::sniff::Sniffer;
 use crate::trace::RequestSpan;
@@ -75,6 +76,9 @@ struct Meter {
     status: StatusCode,
     length: Option<u64>,
     ended: bool,
+    /// A piece of the body has come.
+    begun: bool,
+    figures: Arc<ProviderFigures>,
     label: Label,
     span: Option<RequestSpan>,
 }
@@ -112,6 +116,10 @@ impl Drop for Meter {
                 Some(cost) => s.nano = s.tokens.nano_usd(&cost),
                 None => s.unpriced = true,
             }
+        }
+        self.figures.ended(self.label.began.elapsed(), s.tokens, s.nano);
+        if let Some(code) = code_of(self.status).or(if whole { None } else { Some("cut") }) {
+            self.figures.failed(code);
         }
         tracing::info!(
             key = %self.label.key, provider = %self.label.provider, target = %self.label.target, status = self.status.as_u16(),
@@ -155,6 +163,8 @@ pub struct Metering {
     pub status: StatusCode,
     /// The answer's length, if its head told it.
     pub length: Option<u64>,
+    /// Where the provider's requests are counted.
+    pub figures: Arc<ProviderFigures>,
     /// For the log.
     pub label: Label,
     /// Fires when the key is revoked.
@@ -181,6 +191,8 @@ pub fn metered(
             status: m.status,
             length: m.length,
             ended: false,
+            begun: false,
+            figures: m.figures,
             label: m.label,
             span: m.span,
         },
@@ -205,6 +217,9 @@ pub fn metered(
             Some(Ok(piece)) => {
                 if let Some(span) = &mut p.meter.span {
                     span.first_byte();
+                }
+                if !std::mem::replace(&mut p.meter.begun, true) {
+                    p.meter.figures.first_byte(p.meter.label.began.elapsed());
                 }
                 p.meter.reader.feed(&piece);
                 Some((Ok(piece), Some(p)))

@@ -71,6 +71,9 @@ async fn entry(State(app): State<Arc<App>>, request: Request<Body>) -> Response 
         Ok(response) => response,
         Err(refusal) => {
             tracing::info!(%provider, path = %rest, status = refusal.status.as_u16(), code = refusal.code, "refused");
+            let known = provider == DEMO || live.catalog.providers.contains_key(&provider);
+            app.figures.provider(&provider, known).failed(refusal.code);
+            app.figures.refused(refusal.code);
             if let (Some(body), false) = (body, expects) {
                 drain(body.into_data_stream()).await;
             }
@@ -122,6 +125,8 @@ async fn forward(
         check_model(&record.permissions, provider, &parts.headers, &bill, live.catalog.unpriced)?;
     }
     let ticket = app.registry.begin(&key, bill.reserve())?;
+    let figures = app.figures.provider(provider, true);
+    figures.begun();
 
     let answer = match target {
         None => {
@@ -163,6 +168,7 @@ async fn forward(
         bill,
         status: answer.head.status,
         length: content_length(&answer.head.headers),
+        figures,
         label: Label { key: record.name.to_string(), provider: provider.to_owned(), target: format!("{} {path}", parts.method), began },
         revoked: key.revoked().clone(),
         idle: live.upstream.idle(),

@@ -196,6 +196,11 @@ impl Registry {
         self.read(|index| index.by_name.get(name).cloned())
     }
 
+    /// How many keys there are.
+    pub fn count(&self) -> usize {
+        self.read(|index| index.by_name.len())
+    }
+
     /// All keys by name.
     pub fn list(&self) -> Vec<Arc<Key>> {
         let mut keys: Vec<_> = self.read(|index| index.by_name.values().cloned().collect());

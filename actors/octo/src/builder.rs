@@ -22,6 +22,7 @@ use crate::audit::Audit;
 use crate::auth::{Accounts, Authenticator, Browser, Clock, InitialAdmin, LoginError, Passwords, Revocations, Tickets, Tokens, random_hex};
 use crate::config::{Config, ConfigError, Settings, Standing};
 use crate::eavs::{EavsClient, EavsService, SERVICE, SERVICES};
+use crate::figures::Figures;
 use crate::launch::Launch;
 use crate::paths::PathsError;
 use crate::server::{AdminSocket, AdminSocketError, Limits, Listener};
@@ -123,9 +124,11 @@ impl Builder {
         let settings = Arc::new(config.settings()?);
         let mut notes = config.check(&settings, self.standing.unwrap_or_else(Standing::process))?;
         notes.extend(config.warnings());
+        let shown = crate::config::show(&config, false).into();
         settings.paths.prepare()?;
         let clock = self.clock.unwrap_or_else(Clock::system);
-        let store = Store::open(&settings.paths.store_dir()).await?;
+        let figures = Arc::new(Figures::default());
+        let store = Store::open(&settings.paths.store_dir()).await?.counted(Arc::clone(&figures));
         let auth = authenticator(&settings, &store, &clock).await?;
         let passwords = Passwords::new().map_err(|e| BuildError::Passwords(e.to_string()))?;
         let accounts = Accounts::new(store.clone(), passwords, auth.clone(), clock, settings.paths.initial_admin());
@@ -165,10 +168,12 @@ impl Builder {
             system: system.clone(),
             instance: instance.clone(),
             shutdown: shutdown.clone(),
+            figures: Arc::clone(&figures),
         });
         let users = users.await?;
         let inner = Inner {
             settings,
+            config: shown,
             auth,
             accounts,
             audit,
@@ -178,6 +183,7 @@ impl Builder {
             telemetry,
             launch,
             system,
+            figures,
             shutdown,
             connections: TaskTracker::new(),
             instance,
@@ -195,7 +201,8 @@ async fn authenticator(settings: &Settings, store: &Store, clock: &Clock) -> Res
     let tokens = Tokens::new(&secret, settings.auth.token_lifetime, clock.clone());
     let revocations = Revocations::new(store.revoked_tokens(clock.unix())?, &store.accounts()?, clock.clone());
     let browser = Browser::new(&settings.auth, &settings.server.host);
-    Ok(Authenticator::new(tokens, revocations, Tickets::new(clock.clone()), browser, settings.auth.query_token))
+    let authenticator = Authenticator::new(tokens, revocations, Tickets::new(clock.clone()), browser, settings.auth.query_token);
+    Ok(authenticator.with_metrics_token(settings.server.metrics_token.clone()))
 }
 
 /// A running instance.
@@ -225,7 +232,8 @@ impl Octo {
     /// Why the tree has failed.
     pub async fn serve_with(&self, listener: Listener, admin: Option<AdminSocket>) -> Result<(), String> {
         let limits = Limits::new(&self.state.settings.server, crate::server::room());
-        let serving = listener.serve(self.router(), limits, self.state.shutdown.clone(), STOP_GRACE);
+        let figures = Arc::clone(&self.state.figures);
+        let serving = listener.serve(self.router(), limits, figures, self.state.shutdown.clone(), STOP_GRACE);
         let administering = async {
             if let Some(admin) = admin {
                 admin.serve(self.router(), self.state.shutdown.clone(), STOP_GRACE).await;

@@ -15,6 +15,7 @@ pub mod config;
 pub mod door;
 pub mod eavs;
 mod embed;
+pub mod figures;
 mod kinds;
 pub mod launch;
 pub mod link;

@@ -107,7 +107,7 @@ pub async fn made_beside(state: &AppState, owner: &UserId, session: &SessionId, 
         Err(error) => !matches!(error.code, ErrorCode::Timeout | ErrorCode::RunnerUnavailable | ErrorCode::Internal),
     };
     if needless && let Err(error) = state.eavs.revoke(owner, session).await {
-        tracing::warn!(%owner, %session, %error, "a key that no session needs is revoked as soon as octo-eavs answers");
+        tracing::warn!(user = %owner, %session, %error, "a key that no session needs is revoked as soon as octo-eavs answers");
     }
 }
 
@@ -121,7 +121,7 @@ pub async fn delete(state: &AppState, principal: &Principal, owner: &UserId, fra
         .map_err(|_| ProtocolError::session_not_found(&session))?;
     let done = state.users.request(principal, owner, RequestBody::Command { json: encode(frame)? }, DELETE_DEADLINE).await?;
     if let Err(error) = state.eavs.revoke(owner, &session).await {
-        tracing::warn!(%owner, %session, %error, "the session is deleted; its key is revoked as soon as octo-eavs answers");
+        tracing::warn!(user = %owner, %session, %error, "the session is deleted; its key is revoked as soon as octo-eavs answers");
     }
     Ok(done)
 }

@@ -4,6 +4,7 @@ use std::ops::Deref;
 use std::sync::Arc;
 
 use octo_actors::System;
+use octo_protocol::admin::ShownKey;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -11,6 +12,7 @@ use crate::audit::Audit;
 use crate::auth::{Accounts, Authenticator};
 use crate::config::Settings;
 use crate::eavs::EavsClient;
+use crate::figures::Figures;
 use crate::launch::Launch;
 use crate::store::Store;
 use crate::telemetry::Telemetry;
@@ -24,6 +26,8 @@ pub struct AppState(Arc<Inner>);
 pub struct Inner {
     /// The configuration.
     pub settings: Arc<Settings>,
+    /// The keys that somebody has set, secrets hidden, for operators.
+    pub config: Arc<[ShownKey]>,
     /// Who asks.
     pub auth: Authenticator,
     /// Accounts, log in and out.
@@ -42,6 +46,8 @@ pub struct Inner {
     pub launch: Launch,
     /// The tree of actors; `system.directory()` lists them.
     pub system: System,
+    /// What is counted.
+    pub figures: Arc<Figures>,
     /// Cancelled when the instance stops: sockets close with 1012.
     pub shutdown: CancellationToken,
     /// Every upgraded connection; a stop waits for them.

@@ -103,9 +103,23 @@ pub enum Command {
     Logs(Logs),
     /// Every part of octo with its version: how it stands, what to do
     #[command(
-        after_help = "Ends with 6 when something is wrong.\n\nExample:\n  octoctl doctor || mail -s 'octo is unwell' ops < /dev/null"
+        after_help = "Ends with 6 when something is wrong. With --bundle it ends with 0 when the bundle is written, and with 69 when octo is down and the bundle has what there is without it.\n\nExamples:\n  octoctl doctor || mail -s 'octo is unwell' ops < /dev/null\n  octoctl doctor --bundle octo-bundle.tar.gz"
     )]
-    Doctor,
+    Doctor {
+        /// Write what somebody needs to help into this new file (.tar.gz): versions, configuration, actors, metrics, logs; no secrets, and nothing of
+        /// anybody's work
+        #[arg(long, value_name = "FILE")]
+        bundle: Option<PathBuf>,
+    },
+    /// What octo, its runners and octo-eavs have counted, in the text format of Prometheus; with --json one sample a line
+    #[command(
+        after_help = "Examples:\n  octoctl metrics\n  octoctl metrics --only octo_limit_hits_total\n  octoctl metrics --json | jq 'select(.name == \"octo_runner_up\")'"
+    )]
+    Metrics {
+        /// Only metrics whose name begins so
+        #[arg(long, value_name = "NAME")]
+        only: Option<String>,
+    },
     /// Completions for a shell, on standard output
     #[command(after_help = "Example:\n  octoctl completions bash > ~/.local/share/bash-completion/completions/octoctl")]
     Completions {

@@ -70,6 +70,12 @@ impl Client {
         self.ask::<Value>(Method::DELETE, path, None).await.map(drop)
     }
 
+    /// What is counted, as text.
+    pub async fn metrics(&self) -> Result<String, Failure> {
+        let request = self.http.request(Method::GET, format!("{}/api/metrics", self.base)).timeout(ANSWER);
+        self.response(request).await?.text().await.map_err(|error| self.broken(&error))
+    }
+
     /// An answer as it is, in pieces.
     pub async fn open(&self, path: &str) -> Result<Response, Failure> {
         self.response(self.http.request(Method::GET, self.url(path))).await

@@ -6,6 +6,7 @@
 //! It never opens a store or a journal, starts no process and signals none: what it changes, octo changes.
 
 mod arguments;
+mod bundle;
 mod client;
 mod commands;
 mod exit;

@@ -14,6 +14,6 @@ pub use door::{DOOR_FILE, Door, FAILED_START_FILE, FailedStart};
 pub use path::{EventPath, MAX_SOCKETS, PathLine, PathOpened, RunnerHop, RunnerHops, SocketPath};
 pub use question::{Found, RunnerQuestion, TRACE_LAPSES_AFTER, TraceOpened};
 pub use report::{
-    AdminSession, AdminSessions, AdminUser, AdminUsers, Component, Damaged, Imported, JournalReport, LogFile, LogFiles, LogText,
-    MAX_DAMAGED, Restarted, Runner, Runners, Slept, Standing, Status, StoreEntry, StoreHead, Trouble, Upgraded,
+    AdminSession, AdminSessions, AdminUser, AdminUsers, Component, Damaged, HIDDEN, Imported, JournalReport, LogFile, LogFiles, LogText,
+    MAX_DAMAGED, Restarted, Runner, Runners, ShownConfig, ShownKey, Slept, Standing, Status, StoreEntry, StoreHead, Trouble, Upgraded,
 };

@@ -34,6 +34,8 @@ pub enum RunnerQuestion {
     PathNext { path: u64, wait_ms: u32 },
     /// → null.
     PathClose { path: u64 },
+    /// What the runner has counted → array of [`crate::metrics::Sample`].
+    Metrics,
 }
 
 /// A trace has begun.

@@ -193,6 +193,30 @@ pub struct LogText {
     pub next: u64,
 }
 
+/// What stands for a secret.
+pub const HIDDEN: &str = "…";
+
+/// A key of the configuration as it is shown.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ShownKey {
+    /// `section.key`
+    pub key: String,
+    /// The value; [`HIDDEN`] for a secret.
+    pub value: Value,
+    /// `default`, `FILE:LINE`, `env NAME`, `flag NAME`.
+    pub origin: String,
+    /// Why it has no effect, if it has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_built: Option<String>,
+}
+
+/// The configuration that octo runs with.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct ShownConfig {
+    pub file: String,
+    pub keys: Vec<ShownKey>,
+}
+
 /// A row of a journal that is not as it was written.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Damaged {

@@ -16,6 +16,7 @@
 pub mod agent;
 pub mod agents;
 pub mod clock;
+pub mod figures;
 pub mod history;
 pub mod idle;
 pub mod journal;

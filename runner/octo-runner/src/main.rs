@@ -23,6 +23,8 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 const EXIT_FAILED: u8 = 70;
 /// Exit code when another runner has taken the journal over: this one was frozen, or its locks were removed.
 const EXIT_REPLACED: u8 = 76;
+/// The variable that says how the log is written: `json` is one object a line.
+const LOG_FORMAT: &str = "OCTO_LOG_FORMAT";
 /// Exit code when another runner still holds the socket or the journal: it may be on its way out, so another try may succeed.
 const EXIT_HELD: u8 = 75;
 
@@ -170,8 +172,14 @@ fn log_to(options: &Options) -> anyhow::Result<()> {
     let filter = tracing_subscriber::EnvFilter::try_from_env("OCTO_LOG").unwrap_or_else(|_| "info".into());
     // A log that cannot be written loses lines and nothing else: said on stderr, it would panic there on the same full disk.
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(false).log_internal_errors(false);
+    // Said in the environment, which a program that is executed in place keeps.
+    let json = std::env::var(LOG_FORMAT).is_ok_and(|format| format == "json");
     if options.foreground {
-        log.with_writer(std::io::stderr).init();
+        if json {
+            log.json().flatten_event(true).with_span_list(false).with_writer(std::io::stderr).init();
+        } else {
+            log.with_writer(std::io::stderr).init();
+        }
         return Ok(());
     }
     let directory = options.state_dir.join("logs");
@@ -183,6 +191,10 @@ fn log_to(options: &Options) -> anyhow::Result<()> {
     let path = directory.join(format!("octo-runner-{}.log", options.user));
     let file =
         OpenOptions::new().create(true).append(true).mode(0o600).open(&path).with_context(|| format!("opening {}", path.display()))?;
-    log.with_writer(std::sync::Mutex::new(file)).init();
+    if json {
+        log.json().flatten_event(true).with_span_list(false).with_writer(std::sync::Mutex::new(file)).init();
+    } else {
+        log.with_writer(std::sync::Mutex::new(file)).init();
+    }
     Ok(())
 }

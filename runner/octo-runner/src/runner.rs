@@ -113,9 +113,11 @@ impl Runner {
         let finder = Finder::from_env(&options.agents_dir);
         let rows = journal.sessions().await?;
         let unfinished = journal.unfinished_sessions().await?;
+        let figures = Arc::clone(journal.figures());
         let shared = Arc::new(Shared {
             options,
             journal,
+            figures,
             host,
             finder,
             boot_id,

@@ -2,6 +2,7 @@
 
 use crate::agent::Host;
 use crate::agents::Finder;
+use crate::figures::Figures;
 use crate::journal::Journal;
 use crate::options::Options;
 use crate::trace::Spans;
@@ -12,6 +13,8 @@ use std::sync::atomic::AtomicUsize;
 pub struct Shared {
     pub options: Options,
     pub journal: Journal,
+    /// What is counted; the journal's writer counts in the same ones.
+    pub figures: Arc<Figures>,
     pub host: Arc<dyn Host>,
     pub finder: Finder,
     /// The kernel's boot id.

@@ -4,7 +4,7 @@ use crate::run::{instance, run, same, stdout, whole};
 use octo_e2e::{Instance, Options, until};
 use serde_json::Value;
 
-const COMMANDS: [(&str, &[&str]); 17] = [
+const COMMANDS: [(&str, &[&str]); 18] = [
     ("status", &["status"]),
     ("actor_tree", &["actor", "tree"]),
     ("actor_inspect", &["actor", "inspect", "/users"]),
@@ -21,6 +21,7 @@ const COMMANDS: [(&str, &[&str]); 17] = [
     ("journal_verify", &["journal", "verify"]),
     ("store_export", &["store", "export", "kept.jsonl"]),
     ("logs", &["logs"]),
+    ("metrics", &["metrics"]),
     ("doctor", &["doctor"]),
 ];
 

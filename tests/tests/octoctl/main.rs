@@ -2,8 +2,10 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod access;
+mod bundle;
 mod down;
 mod help;
 mod inside;
+mod metrics;
 mod run;
 mod up;

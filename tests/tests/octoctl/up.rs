@@ -41,6 +41,7 @@ async fn every_command_that_looks_says_what_there_is() {
         ("events_path_quiet", &["events", "path", "s1", "--seconds", "1"]),
         ("journal_verify", &["journal", "verify", "admin"]),
         ("logs_unknown", &["logs", "nothing"]),
+        ("metrics_none", &["metrics", "--only", "octopus"]),
         ("store_import_without_yes", &["store", "import", ".config/octo/config.toml"]),
         ("doctor", &["doctor"]),
     ] {

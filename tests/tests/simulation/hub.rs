@@ -71,6 +71,7 @@ impl Hub {
             place.starts += 1;
             place.starts
         };
+        let figures = Arc::<octo::figures::Figures>::default();
         let (system, shutdown, instance) = (System::new(), CancellationToken::new(), format!("instance-{starts}"));
         let users = Users::start(UsersConfig {
             launch: prepared.launch.clone(),
@@ -79,10 +80,12 @@ impl Hub {
             system: system.clone(),
             instance: instance.clone(),
             shutdown: shutdown.clone(),
+            figures: figures.clone(),
         });
         let auth = prepared.authenticator();
         let state = AppState::new(Inner {
             settings: Arc::clone(&prepared.settings),
+            config: Arc::new([]),
             accounts: prepared.accounts(&auth),
             auth,
             audit: prepared.audit.clone(),
@@ -92,6 +95,7 @@ impl Hub {
             telemetry: Telemetry::off(),
             launch: prepared.launch.clone(),
             system,
+            figures,
             shutdown,
             connections: TaskTracker::new(),
             instance,

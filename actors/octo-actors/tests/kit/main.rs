@@ -1,6 +1,7 @@
 //! What the kit promises, each promise a test. Time is paused wherever it matters.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod census;
 mod event_log;
 mod inspection;
 mod lab;

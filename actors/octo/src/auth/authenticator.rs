@@ -5,6 +5,10 @@ use std::sync::Arc;
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
 
+use secrecy::{ExposeSecret, SecretString};
+use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
+
 use super::browser::{Browser, Page, cookie_token};
 use super::live::{Ended, Live, Revocations};
 use super::principal::Principal;
@@ -51,13 +55,30 @@ struct Inner {
     tickets: Tickets,
     browser: Browser,
     query_token: bool,
+    metrics_token: Option<SecretString>,
 }
 
 impl Authenticator {
     /// Puts the parts together.
     #[must_use]
     pub fn new(tokens: Tokens, revocations: Revocations, tickets: Tickets, browser: Browser, query_token: bool) -> Self {
-        Self(Arc::new(Inner { tokens, revocations, tickets, browser, query_token }))
+        Self(Arc::new(Inner { tokens, revocations, tickets, browser, query_token, metrics_token: None }))
+    }
+
+    /// With the token of those who may read what octo counts. Before there are clones.
+    #[must_use]
+    pub fn with_metrics_token(self, token: Option<SecretString>) -> Self {
+        Self(Arc::try_unwrap(self.0).map_or_else(|shared| shared, |inner| Arc::new(Inner { metrics_token: token, ..inner })))
+    }
+
+    /// Whoever shows the token for reading what octo counts; `None` when it is another one, or there is none.
+    #[must_use]
+    pub fn monitor(&self, headers: &HeaderMap) -> Option<Principal> {
+        let token = self.0.metrics_token.as_ref()?.expose_secret();
+        let shown = bearer(headers.get(AUTHORIZATION)?.to_str().ok()?)?;
+        // Takes as long for a wrong one, and tells nothing of its length.
+        let same = Sha256::digest(token.as_bytes()).ct_eq(&Sha256::digest(shown.as_bytes()));
+        bool::from(same).then(Principal::monitor).flatten()
     }
 
     /// Finds out who sends a request. `query` is the URI's query, for upgrades. Needs no I/O.
@@ -76,8 +97,7 @@ impl Authenticator {
         }
         if let Some(value) = headers.get(AUTHORIZATION) {
             let text = value.to_str().unwrap_or_default();
-            let bearer = text.split_once(' ').filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer")).map(|(_, token)| token.trim());
-            return self.verify(bearer.ok_or(AuthError::Unauthenticated("the Authorization header is not `Bearer TOKEN`"))?);
+            return self.verify(bearer(text).ok_or(AuthError::Unauthenticated("the Authorization header is not `Bearer TOKEN`"))?);
         }
         let cookie = cookie_token(headers)
             .map_err(|()| AuthError::Unauthenticated("several auth_token cookies were sent; clear this site's cookies and log in again"))?;
@@ -168,4 +188,9 @@ impl Authenticator {
             Err(Ended::Expired) => Err(AuthError::Unauthenticated("the log in has expired; log in again")),
         }
     }
+}
+
+/// The token in the text of an `Authorization` header.
+fn bearer(text: &str) -> Option<&str> {
+    text.split_once(' ').filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer")).map(|(_, token)| token.trim())
 }

@@ -3,7 +3,7 @@
 use octo_actors::ActorPath;
 
 use super::actors::{OwnersRight, below, owners_right};
-use super::{Principal, UserId};
+use super::{Principal, Role, UserId};
 
 /// What somebody wants to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -33,6 +33,8 @@ pub enum Object<'a> {
     Actor(&'a ActorPath),
     /// The inside of the server: the whole tree of actors, audit, other accounts.
     Operations,
+    /// What the server counts.
+    Figures,
 }
 
 /// Why not.
@@ -52,9 +54,11 @@ pub enum Denied {
 /// [`Denied`].
 pub fn authorize(principal: &Principal, action: Action, object: &Object<'_>) -> Result<(), Denied> {
     match object {
+        Object::Figures if principal.role == Role::Monitor && action == Action::Read => Ok(()),
+        _ if principal.role == Role::Monitor => Err(Denied::Forbidden),
         Object::Server if action == Action::Read => Ok(()),
         _ if principal.is_admin() => Ok(()),
-        Object::Server | Object::Operations => Err(Denied::Forbidden),
+        Object::Server | Object::Operations | Object::Figures => Err(Denied::Forbidden),
         Object::Account(owner) => match action {
             _ if *owner != &principal.user_id => Err(Denied::NotFound),
             Action::Read | Action::Write => Ok(()),

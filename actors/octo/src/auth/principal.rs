@@ -11,6 +11,8 @@ pub const MAX_USER_ID_BYTES: usize = 32;
 
 /// What those are called who come through the admin socket.
 const OPERATOR: &str = "operator";
+/// What those are called who show the token for reading figures.
+const MONITOR: &str = "monitor";
 /// Longer than any request.
 const OPERATOR_LIFETIME: Duration = Duration::from_secs(24 * 3600);
 
@@ -67,6 +69,9 @@ pub enum Role {
     User,
     /// Everything.
     Admin,
+    /// To read what octo counts, and nothing else. No account has it: only who shows `server.metrics_token`.
+    #[serde(skip)]
+    Monitor,
 }
 
 impl Role {
@@ -76,6 +81,7 @@ impl Role {
         match self {
             Self::User => "user",
             Self::Admin => "admin",
+            Self::Monitor => "monitor",
         }
     }
 }
@@ -120,11 +126,21 @@ impl Principal {
     /// Whoever comes through the admin socket and may: no account, so nothing can be revoked; the right ends with the connection.
     #[must_use]
     pub(super) fn operator() -> Option<Self> {
+        Self::without_account(OPERATOR, Role::Admin)
+    }
+
+    /// Whoever shows the token for reading figures.
+    #[must_use]
+    pub(super) fn monitor() -> Option<Self> {
+        Self::without_account(MONITOR, Role::Monitor)
+    }
+
+    fn without_account(name: &str, role: Role) -> Option<Self> {
         Some(Self {
-            user_id: UserId::new(OPERATOR).ok()?,
-            username: OPERATOR.to_owned(),
-            role: Role::Admin,
-            token_id: TokenId(OPERATOR.to_owned()),
+            user_id: UserId::new(name).ok()?,
+            username: name.to_owned(),
+            role,
+            token_id: TokenId(name.to_owned()),
             expires_at: SystemTime::now() + OPERATOR_LIFETIME,
             epoch: 0,
         })

@@ -44,7 +44,7 @@ fn show(file: Option<PathBuf>, all: bool, set: bool, output: Output) -> Result<(
     let mut text = String::new();
     for row in &rows {
         let setting = format!("{} = {}", row.key, shown(&row.value));
-        let effect = row.not_built.map(|sentence| format!("; no effect: {sentence}")).unwrap_or_default();
+        let effect = row.not_built.as_ref().map(|sentence| format!("; no effect: {sentence}")).unwrap_or_default();
         text.push_str(&format!("{setting:width$}  # {}{effect}\n", row.origin));
     }
     output.say(text.trim_end(), &json!({ "file": config.file(), "keys": rows }));

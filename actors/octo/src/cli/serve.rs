@@ -137,13 +137,20 @@ fn log(settings: &Settings) -> Result<(), Failure> {
     // A log that cannot be written loses lines and nothing else: said on stderr, it would panic there on the same full disk.
     let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_target(false).with_ansi(false).log_internal_errors(false);
     match &settings.logging.file {
+        None if settings.logging.json => {
+            subscriber.json().flatten_event(true).with_span_list(false).with_target(true).with_writer(std::io::stderr).init();
+        }
         None => subscriber.with_writer(std::io::stderr).init(),
         Some(path) => {
             use std::os::unix::fs::OpenOptionsExt;
             let file = std::fs::OpenOptions::new().create(true).append(true).mode(0o600).open(path);
             let file =
                 file.map_err(|e| Failure::other(format!("the log file {} cannot be written: {e}; change logging.file", path.display())))?;
-            subscriber.with_writer(Mutex::new(file)).init();
+            if settings.logging.json {
+                subscriber.json().flatten_event(true).with_span_list(false).with_target(true).with_writer(Mutex::new(file)).init();
+            } else {
+                subscriber.with_writer(Mutex::new(file)).init();
+            }
         }
     }
     Ok(())

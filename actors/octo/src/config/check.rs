@@ -38,17 +38,15 @@ impl Config {
         let mut notes = Vec::new();
         let host = &settings.server.host;
         let loopback = is_loopback(host);
-        if let Some(secret) = &settings.auth.jwt_secret {
-            let secret = secret.expose_secret();
-            let different = secret.bytes().collect::<std::collections::BTreeSet<_>>().len();
-            let lower = secret.to_ascii_lowercase();
-            let known =
-                ["changeme", "change-me", "change_me", "your-secret", "dev-secret", "example"].iter().any(|word| lower.contains(word));
-            if secret.len() < MIN_SECRET_BYTES || different < MIN_DIFFERENT || known {
-                return refuse(format!(
-                    "auth.jwt_secret is short or can be guessed, so anybody could log in: remove it and octo makes its own, or set {MIN_SECRET_BYTES} random characters (`openssl rand -hex 32`)"
-                ));
-            }
+        if settings.auth.jwt_secret.as_ref().is_some_and(|secret| can_be_guessed(secret.expose_secret())) {
+            return refuse(format!(
+                "auth.jwt_secret is short or can be guessed, so anybody could log in: remove it and octo makes its own, or set {MIN_SECRET_BYTES} random characters (`openssl rand -hex 32`)"
+            ));
+        }
+        if settings.server.metrics_token.as_ref().is_some_and(|secret| can_be_guessed(secret.expose_secret())) {
+            return refuse(format!(
+                "server.metrics_token is short or can be guessed, so anybody could read /metrics: set {MIN_SECRET_BYTES} random characters (`openssl rand -hex 32`), or remove it"
+            ));
         }
         if standing.root && !loopback {
             return refuse(format!(
@@ -103,6 +101,14 @@ impl Config {
         }
         Ok(notes)
     }
+}
+
+/// Whether a secret was typed, copied, or is short.
+fn can_be_guessed(secret: &str) -> bool {
+    let different = secret.bytes().collect::<std::collections::BTreeSet<_>>().len();
+    let lower = secret.to_ascii_lowercase();
+    let known = ["changeme", "change-me", "change_me", "your-secret", "dev-secret", "example"].iter().any(|word| lower.contains(word));
+    secret.len() < MIN_SECRET_BYTES || different < MIN_DIFFERENT || known
 }
 
 /// Whether agents do not see what lies at `path`: octo's own directories are masked, and of these system directories they have their own.

@@ -23,9 +23,10 @@ pub use environment::Environment;
 pub use key::{Capability, Key, Kind};
 pub use load::{Config, ConfigError, Overrides, Problem};
 pub use settings::{
-    AuthSettings, EavsSettings, LogSettings, PiSettings, RunnerSettings, SandboxSettings, ServerSettings, SessionSettings, Settings,
+    AuthSettings, EavsSettings, LOG_FORMAT, LogSettings, PiSettings, RunnerSettings, SandboxSettings, ServerSettings, SessionSettings,
+    Settings,
 };
-pub use show::{Shown, show};
+pub use show::show;
 pub use table::{Section, find, keys, nearest, sections};
 pub use telemetry::TelemetrySettings;
 pub use value::{Origin, Value};

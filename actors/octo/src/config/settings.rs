@@ -74,6 +74,8 @@ pub struct ServerSettings {
     pub admin_socket: PathBuf,
     /// Whose members may do so, besides octo's own user and root.
     pub admin_group: Option<String>,
+    /// With it `/metrics` may be read.
+    pub metrics_token: Option<SecretString>,
 }
 
 impl ServerSettings {
@@ -101,11 +103,16 @@ pub struct AuthSettings {
     pub allow_plain_http: bool,
 }
 
+/// The variable that says how octo and its daemons write their logs: `text` or `json`.
+pub const LOG_FORMAT: &str = "OCTO_LOG_FORMAT";
+
 /// `[logging]`
 #[derive(Debug, Clone)]
 pub struct LogSettings {
     /// `off` to `trace`.
     pub level: String,
+    /// One JSON object a line instead of text.
+    pub json: bool,
     /// Instead of standard error.
     pub file: Option<PathBuf>,
     /// Where the audit goes; `None` = nowhere.
@@ -206,6 +213,7 @@ impl Config {
         let pi_sessions_dir = self.path("runner.pi_sessions_dir", &mut problems);
         let telemetry = self.telemetry(&mut problems);
         let jwt_secret = self.secret("auth.jwt_secret", &mut problems);
+        let metrics_token = self.secret("server.metrics_token", &mut problems);
         let text = |key: &str| self.text(key).unwrap_or_default().to_owned();
         let count = |key: &str| self.integer(key).and_then(|n| usize::try_from(n).ok());
         let seconds = |key: &str, unit: u64| self.integer(key).map(|n| Duration::from_secs(n.unsigned_abs().saturating_mul(unit)));
@@ -225,6 +233,7 @@ impl Config {
                 ping_every: Duration::from_secs(self.integer("server.ping_seconds").unwrap_or(30).unsigned_abs()),
                 admin_socket,
                 admin_group: self.text("server.admin_group").map(str::to_owned),
+                metrics_token,
             },
             auth: AuthSettings {
                 jwt_secret,
@@ -236,6 +245,7 @@ impl Config {
             },
             logging: LogSettings {
                 level: text("logging.level"),
+                json: self.env.get(LOG_FORMAT).or_else(|| self.text("logging.format")) == Some("json"),
                 file: log_file,
                 audit: self.flag("logging.audit_enabled").then_some(audit),
             },

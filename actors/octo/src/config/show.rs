@@ -1,32 +1,15 @@
 //! `octo config show`: every key with its value and its origin, secrets hidden.
 
-use serde::Serialize;
+use octo_protocol::admin::{HIDDEN, ShownKey};
 
 use super::key::Capability;
 use super::load::Config;
 use super::table;
 use super::value::{Origin, Value};
 
-/// What stands for a secret.
-pub const HIDDEN: &str = "…";
-
-/// One line of `octo config show`.
-#[derive(Debug, Clone, Serialize)]
-pub struct Shown {
-    /// `section.key`
-    pub key: String,
-    /// The value; `…` for a secret.
-    pub value: serde_json::Value,
-    /// `default`, `FILE:LINE`, `env NAME`, `flag NAME`.
-    pub origin: String,
-    /// Why it has no effect, if it has none.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub not_built: Option<&'static str>,
-}
-
 /// Every key; only those that somebody set unless `all`.
 #[must_use]
-pub fn show(config: &Config, all: bool) -> Vec<Shown> {
+pub fn show(config: &Config, all: bool) -> Vec<ShownKey> {
     let mut rows = Vec::new();
     for key in table::keys() {
         let mut matching = config.entries().filter(|(path, ..)| key.matches(path)).peekable();
@@ -48,10 +31,10 @@ pub fn show(config: &Config, all: bool) -> Vec<Shown> {
                 value => value.to_json(),
             };
             let not_built = match key.capability {
-                Capability::NotBuilt(sentence) => Some(sentence),
+                Capability::NotBuilt(sentence) => Some(sentence.to_owned()),
                 Capability::Built => None,
             };
-            rows.push(Shown { key: path.to_owned(), value, origin: origin.to_string(), not_built });
+            rows.push(ShownKey { key: path.to_owned(), value, origin: origin.to_string(), not_built });
         }
     }
     rows

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use http::{Method, StatusCode};
 use octo_protocol::SessionId;
+use octo_protocol::metrics::Sample;
 use octo_protocol::provision::Provision;
 use octo_protocol::trace::SpanBatch;
 use serde_json::{Value, json};
@@ -181,6 +182,19 @@ impl EavsClient {
     pub async fn failing(&self) -> Result<Vec<Failing>, EavsError> {
         let (status, answer) = self.call(Method::GET, "/admin/failing", None).await?;
         if status.is_success() { Ok(serde_json::from_value(answer).unwrap_or_default()) } else { Ok(Vec::new()) }
+    }
+
+    /// What the octo-eavs that runs has counted. Starts none.
+    ///
+    /// # Errors
+    /// [`EavsError::Failed`].
+    pub async fn metrics(&self) -> Result<Vec<Sample>, EavsError> {
+        let socket = self.settings().paths.eavs_admin_socket();
+        let (status, answer) = transport::call(&socket, Method::GET, "/admin/metrics", None).await.map_err(EavsError::Failed)?;
+        if !status.is_success() {
+            return Err(failed(status, &answer));
+        }
+        serde_json::from_value(answer).map_err(|e| EavsError::Failed(format!("what it has counted cannot be read: {e}")))
     }
 
     /// Waits until the octo-eavs that answers now ends, or for some seconds if it does not; whether it ends.

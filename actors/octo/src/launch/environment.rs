@@ -1,6 +1,6 @@
 //! The environment of a daemon: what a program needs to find its way, and none of the server's secrets.
 
-use crate::config::Settings;
+use crate::config::{LOG_FORMAT, Settings};
 
 /// Variables that a daemon gets when they are set.
 const PASSED: &[&str] = &[
@@ -37,5 +37,7 @@ const PASSED: &[&str] = &[
 /// What a daemon of this instance gets.
 pub(super) fn for_daemon(settings: &Settings) -> Vec<(String, String)> {
     let wanted = |name: &str| PASSED.contains(&name) || name.starts_with("LC_");
-    settings.env.iter().filter(|(name, _)| wanted(name)).map(|(k, v)| (k.to_owned(), v.to_owned())).collect()
+    let format = if settings.logging.json { "json" } else { "text" };
+    let passed = settings.env.iter().filter(|(name, _)| wanted(name)).map(|(k, v)| (k.to_owned(), v.to_owned()));
+    passed.chain([(LOG_FORMAT.to_owned(), format.to_owned())]).collect()
 }

@@ -124,7 +124,7 @@ impl Reader<'_> {
                 Ok(list) => {
                     self.sessions.send_replace(Some(Arc::new(list)));
                 }
-                Err(error) => tracing::warn!(%error, "the runner's list of sessions cannot be read"),
+                Err(error) => tracing::warn!(user = %self.inner.welcome.user, %error, "the runner's list of sessions cannot be read"),
             },
             Frame::Ping(ping) => self.inner.control(Frame::Pong(ping)),
             Frame::Pong(_) => {}

@@ -244,6 +244,12 @@ impl Link {
         Arc::ptr_eq(&self.0, &other.0)
     }
 
+    /// Bytes of events that the runner may send, all subscriptions together; less than nothing where it has overdrawn.
+    #[must_use]
+    pub fn credit(&self) -> i64 {
+        self.0.state().subs.values().map(Entry::credit).fold(0, i64::saturating_add)
+    }
+
     /// Requests without an answer yet, and open subscriptions.
     #[must_use]
     pub fn load(&self) -> (usize, usize) {

@@ -89,6 +89,10 @@ pub(super) struct Entry {
 }
 
 impl Entry {
+    pub fn credit(&self) -> i64 {
+        self.credit
+    }
+
     pub fn grant(&mut self, bytes: u32) {
         self.credit += i64::from(bytes);
     }

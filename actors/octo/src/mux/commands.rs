@@ -7,11 +7,13 @@ use super::outbox::{Out, Outbox, text};
 use super::policy::{Scope, action, patience};
 use super::pump::Stats;
 use crate::auth::{Action, Principal};
+use crate::figures::Figures;
 use crate::sessions;
 use crate::state::AppState;
 use crate::telemetry::{InputTrace, now_ns};
 use crate::users::{User, depth, now_ms};
 use octo_protocol::link::RequestBody;
+use octo_protocol::metrics::Limit;
 use octo_protocol::mux::MAX_FRAME_BYTES;
 use octo_protocol::session::{SessionList, SessionOpened};
 use octo_protocol::{Command, CommandFrame, Cursor, ErrorCode, ProtocolError, SessionId};
@@ -116,6 +118,7 @@ struct Owed {
     permit: Option<OwnedSemaphorePermit>,
     /// Its place among the commands of the connection.
     order: u64,
+    figures: Arc<Figures>,
     /// Nothing was changed by it: when the client has no room for the answer, it may as well ask again.
     repeatable: bool,
 }
@@ -129,6 +132,7 @@ impl Owed {
                 Done::Detach(_) => b"null",
             };
             if json.len() > MAX_ANSWER_BYTES {
+                self.figures.limits.hit(Limit::AnswerBytes);
                 return Err(ProtocolError::new(ErrorCode::LimitExceeded, "the answer is too large; ask for less at once"));
             }
             if depth(json) > MAX_ANSWER_DEPTH {
@@ -221,6 +225,7 @@ impl Commands {
             outbox: self.context.outbox.clone(),
             permit: Some(permit),
             order: self.taken,
+            figures: Arc::clone(&self.context.state.figures),
             repeatable,
         };
         let (started, start) = oneshot::channel();
@@ -246,11 +251,13 @@ impl Commands {
             return Err(ProtocolError::new(ErrorCode::InvalidRequest, format!("a session_id has at most {MAX_NAME_BYTES} bytes")));
         }
         let Ok(permit) = Arc::clone(&self.room).try_acquire_owned() else {
+            self.context.state.figures.limits.hit(Limit::Commands);
             let busy = format!("{MAX_IN_FLIGHT} commands of this connection are under way; wait for one of their responses");
             return Err(ProtocolError::new(ErrorCode::Busy, busy));
         };
         let bytes = u32::try_from(bytes.min(MAX_IN_FLIGHT_BYTES)).unwrap_or(u32::MAX);
         let Ok(room) = Arc::clone(&self.bytes).try_acquire_many_owned(bytes) else {
+            self.context.state.figures.limits.hit(Limit::CommandBytes);
             let busy = format!("{MAX_IN_FLIGHT_BYTES} bytes of commands of this connection are under way; wait for one of their responses");
             return Err(ProtocolError::new(ErrorCode::Busy, busy));
         };
@@ -379,6 +386,7 @@ async fn attach(
     let key = key(scope, &session);
     let cursors = context.stats.cursors();
     if cursors.len() >= MAX_ATTACHED && !cursors.contains_key(&key) {
+        context.state.figures.limits.hit(Limit::Attached);
         let text = format!("this connection is attached to {MAX_ATTACHED} sessions already; detach from some");
         return Err(ProtocolError::new(ErrorCode::LimitExceeded, text));
     }

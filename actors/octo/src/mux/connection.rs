@@ -76,8 +76,9 @@ impl Actor for Connection {
     async fn start(args: Arc<Args>, ctx: &Ctx<Msg>) -> Result<Self, Failure> {
         let socket = args.socket.lock().unwrap_or_else(PoisonError::into_inner).take();
         let socket = socket.ok_or("the socket is gone")?;
-        let (outbox, out) = Outbox::new();
-        let (stats, heard) = (Arc::new(Stats::default()), args.heard.clone());
+        let figures = &args.state.figures;
+        let (outbox, out) = Outbox::new(Arc::clone(figures));
+        let (stats, heard) = (Arc::new(Stats::new(Arc::clone(figures))), args.heard.clone());
         for greeting in greeting(&args.connection_id) {
             outbox.frame(&greeting).await;
         }

@@ -5,12 +5,14 @@
 //! no cursor that holds; then the ring, live. Behind the ring it reads the journal again, in brackets again, and rejoins.
 
 use crate::auth::Principal;
+use crate::figures::CursorState;
 use crate::link::{Item, Subscription};
 use crate::telemetry::Hop;
 use crate::users::{Attached, Journal, Reach, Taken, User, own_event, wrap};
 use bytes::Bytes;
 use octo_actors::{Frame, Read, monotonic_ns};
 use octo_protocol::link::{EndReason, RequestBody};
+use octo_protocol::metrics::Limit;
 use octo_protocol::session::Snapshot;
 use octo_protocol::trace::may_be_traced;
 use octo_protocol::{Cursor, Epoch, ErrorCode, Event};
@@ -48,6 +50,8 @@ pub struct Follower {
     /// The journal followed last, for what is still to be said when it is no more.
     last: Option<Arc<Journal>>,
     place: Place,
+    /// Where it stood when it gave what it gave last.
+    gave: CursorState,
     /// Numbers that the client has not seen and that are not kept any more, when that is why it begins anew.
     dropped: Option<u64>,
     told_unreachable: bool,
@@ -66,6 +70,19 @@ enum Place {
     Live(Arc<Journal>, u64, u64),
     /// There is nothing more.
     End,
+}
+
+impl Place {
+    fn state(&self) -> CursorState {
+        match self {
+            Self::Attach(_) => CursorState::Attaching,
+            Self::Resync(_) => CursorState::Resync,
+            Self::At(..) => CursorState::Joining,
+            Self::Replay(_) => CursorState::Replaying,
+            Self::Live(..) => CursorState::Live,
+            Self::End => CursorState::Ended,
+        }
+    }
 }
 
 struct Replay {
@@ -137,7 +154,7 @@ pub struct Standing {
     pub seq: u64,
     /// How far behind the newest known one.
     pub behind: u64,
-    pub state: &'static str,
+    pub state: CursorState,
 }
 
 impl Follower {
@@ -150,20 +167,36 @@ impl Follower {
         cursor: Option<Cursor>,
         opened: Option<(Epoch, u64)>,
     ) -> Self {
-        Self { user, principal, feed, alias, opened, last: None, place: Place::Attach(cursor), dropped: None, told_unreachable: false }
+        let (place, gave) = (Place::Attach(cursor), CursorState::Attaching);
+        Self { user, principal, feed, alias, opened, last: None, place, gave, dropped: None, told_unreachable: false }
     }
 
     /// Where it stands.
     pub fn standing(&self) -> Standing {
-        let of =
-            |journal: &Journal, seq: u64, state| Standing { seq, behind: journal.log.last_seq().unwrap_or(seq).saturating_sub(seq), state };
+        let of = |journal: &Journal, seq: u64| Standing {
+            seq,
+            behind: journal.log.last_seq().unwrap_or(seq).saturating_sub(seq),
+            state: self.place.state(),
+        };
         match &self.place {
-            Place::Attach(_) => Standing { seq: 0, behind: 0, state: "attaching" },
-            Place::Resync(_) => Standing { seq: 0, behind: 0, state: "resync" },
-            Place::At(journal, seq) => of(journal, *seq, "joining"),
-            Place::Replay(replay) => of(&replay.journal, replay.seq, "replaying"),
-            Place::Live(journal, _, seq) => of(journal, *seq, "live"),
-            Place::End => Standing { seq: 0, behind: 0, state: "ended" },
+            Place::Attach(_) | Place::Resync(_) | Place::End => Standing { seq: 0, behind: 0, state: self.place.state() },
+            Place::At(journal, seq) | Place::Live(journal, _, seq) => of(journal, *seq),
+            Place::Replay(replay) => of(&replay.journal, replay.seq),
+        }
+    }
+
+    /// Where it stood when it gave what it gave last.
+    pub fn gave(&self) -> CursorState {
+        self.gave
+    }
+
+    /// Counts the steps by which a cursor falls behind.
+    fn note(&self, before: CursorState, now: &Place) {
+        let figures = self.user.figures();
+        match now {
+            Place::At(..) if before == CursorState::Live => figures.replays.one(),
+            Place::Resync(Some(_)) if before != CursorState::Resync => figures.resyncs.one(),
+            _ => {}
         }
     }
 
@@ -171,6 +204,7 @@ impl Follower {
     pub async fn next(&mut self) -> Vec<Frame> {
         loop {
             let place = std::mem::replace(&mut self.place, Place::End);
+            let before = place.state();
             let (place, frames) = match place {
                 // On the heap while they last: a follower that waits for the next event, as most do, keeps no room for them.
                 Place::Attach(cursor) => Box::pin(self.attach(cursor)).await,
@@ -180,8 +214,10 @@ impl Follower {
                 Place::Live(journal, position, seq) => self.live(journal, position, seq).await,
                 Place::End => return Vec::new(),
             };
+            self.note(before, &place);
             self.place = place;
             if !frames.is_empty() {
+                self.gave = before;
                 return match &self.alias {
                     Some(alias) => frames.into_iter().map(|frame| self.rename(alias, frame)).collect(),
                     None => frames,
@@ -287,7 +323,7 @@ impl Follower {
         let snapshot = match answer.map(|json| serde_json::from_slice::<Snapshot>(&json)) {
             Ok(Ok(snapshot)) => snapshot,
             Ok(Err(error)) => {
-                tracing::warn!(session = %self.feed.session(), %error, "the runner's snapshot cannot be read");
+                tracing::warn!(user = %self.user.id(), session = %self.feed.session(), %error, "the runner's snapshot cannot be read");
                 tokio::time::sleep(RETRY).await;
                 return (Place::Resync(None), Vec::new());
             }
@@ -440,7 +476,9 @@ impl Follower {
         let source = match self.user.link(RING_PATIENCE).await {
             Ok(link) => {
                 let epoch = Some(replay.journal.epoch.clone());
-                link.subscribe(self.feed.session(), epoch, Some(replay.seq), Some(newest), REPLAY_CREDIT)
+                let subscribed = link.subscribe(self.feed.session(), epoch, Some(replay.seq), Some(newest), REPLAY_CREDIT);
+                self.user.figures().note_busy(Limit::LinkSubscriptions, &subscribed);
+                subscribed
             }
             Err(refused) => Err(refused),
         };

@@ -2,6 +2,8 @@
 
 use super::commands::MAX_ANSWER_BYTES;
 use super::follower::Follower;
+use crate::figures::Figures;
+use octo_protocol::metrics::Limit;
 use serde::Serialize;
 use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
@@ -40,7 +42,26 @@ impl Out {
 /// A thing to do, with the room it takes while it waits.
 pub struct Queued {
     pub out: Out,
-    _room: OwnedSemaphorePermit,
+    _room: Room,
+}
+
+/// Room that is taken, counted among all that is.
+struct Room {
+    permit: OwnedSemaphorePermit,
+    figures: Arc<Figures>,
+}
+
+impl Room {
+    fn new(permit: OwnedSemaphorePermit, figures: &Arc<Figures>) -> Self {
+        figures.outbox.add(permit.num_permits() as u64);
+        Self { permit, figures: Arc::clone(figures) }
+    }
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        self.figures.outbox.take(self.permit.num_permits() as u64);
+    }
 }
 
 /// How a connection is closed.
@@ -68,27 +89,35 @@ pub struct Outbox {
     /// Boxed, as the queue takes room for 32 of them while nothing waits.
     queue: mpsc::Sender<Box<Queued>>,
     room: Arc<Semaphore>,
+    figures: Arc<Figures>,
     closing: watch::Sender<Option<Closing>>,
 }
 
 impl Outbox {
-    pub fn new() -> (Self, mpsc::Receiver<Box<Queued>>) {
+    pub fn new(figures: Arc<Figures>) -> (Self, mpsc::Receiver<Box<Queued>>) {
         let (queue, out) = mpsc::channel(OUTBOX_FRAMES);
-        (Self { queue, room: Arc::new(Semaphore::new(OUTBOX_BYTES)), closing: watch::Sender::new(None) }, out)
+        (Self { queue, room: Arc::new(Semaphore::new(OUTBOX_BYTES)), figures, closing: watch::Sender::new(None) }, out)
+    }
+
+    fn queued(&self, out: Out, permit: OwnedSemaphorePermit) -> Box<Queued> {
+        Box::new(Queued { out, _room: Room::new(permit, &self.figures) })
     }
 
     /// Queues; waits for room.
     pub async fn put(&self, out: Out) {
         // Only a connection that has ended closes the queue; the room is never closed.
-        let Ok(_room) = Arc::clone(&self.room).acquire_many_owned(room(&out)).await else { return };
-        let _ = self.queue.send(Box::new(Queued { out, _room })).await;
+        let Ok(permit) = Arc::clone(&self.room).acquire_many_owned(room(&out)).await else { return };
+        let _ = self.queue.send(self.queued(out, permit)).await;
     }
 
     /// Queues, or gives the thing back when it is large and the client has not read what is queued already.
     pub async fn put_or_give_back(&self, out: Out) -> Result<(), Out> {
         if out.bytes() > SMALL_BYTES {
-            let Ok(_room) = Arc::clone(&self.room).try_acquire_many_owned(room(&out)) else { return Err(out) };
-            let _ = self.queue.send(Box::new(Queued { out, _room })).await;
+            let Ok(permit) = Arc::clone(&self.room).try_acquire_many_owned(room(&out)) else {
+                self.figures.limits.hit(Limit::Outbox);
+                return Err(out);
+            };
+            let _ = self.queue.send(self.queued(out, permit)).await;
         } else {
             self.put(out).await;
         }
@@ -104,8 +133,8 @@ impl Outbox {
 
     /// Queues if there is room.
     pub fn offer(&self, out: Out) {
-        if let Ok(_room) = Arc::clone(&self.room).try_acquire_many_owned(room(&out)) {
-            let _ = self.queue.try_send(Box::new(Queued { out, _room }));
+        if let Ok(permit) = Arc::clone(&self.room).try_acquire_many_owned(room(&out)) {
+            let _ = self.queue.try_send(self.queued(out, permit));
         }
     }
 

@@ -6,6 +6,7 @@
 use super::follower::{Follower, Standing};
 use super::outbox::{Closing, Out, Queued, text};
 use super::socket::Socket;
+use crate::figures::Figures;
 use crate::telemetry::Hop;
 use crate::users::Taken;
 use bytes::Bytes;
@@ -13,6 +14,7 @@ use futures_util::future::{AbortHandle, Abortable, Aborted, BoxFuture};
 use futures_util::stream::{FuturesUnordered, SplitSink};
 use futures_util::{FutureExt as _, SinkExt as _, StreamExt as _};
 use octo_actors::{Frame, monotonic_ns};
+use octo_protocol::metrics::Limit;
 use octo_protocol::mux::ServerFrame;
 use octo_protocol::mux::session::ServerSession;
 use std::collections::BTreeMap;
@@ -34,9 +36,9 @@ const BEHIND_AFTER: Duration = Duration::from_secs(3);
 /// Sessions whose newest attach or detach is remembered: more than may be attached or under way.
 const MAX_ORDERS: usize = 1024;
 
-/// What an operator sees of a connection.
-#[derive(Default)]
+/// What an operator sees of a connection. What is counted here is counted for the whole instance too.
 pub struct Stats {
+    pub figures: Arc<Figures>,
     pub sent_frames: AtomicU64,
     pub sent_bytes: AtomicU64,
     pub received_frames: AtomicU64,
@@ -50,6 +52,40 @@ pub struct Stats {
 }
 
 impl Stats {
+    pub fn new(figures: Arc<Figures>) -> Self {
+        figures.connections.one();
+        Self {
+            figures,
+            sent_frames: AtomicU64::new(0),
+            sent_bytes: AtomicU64::new(0),
+            received_frames: AtomicU64::new(0),
+            throttled: AtomicU64::new(0),
+            behind: AtomicBool::new(false),
+            left: AtomicBool::new(false),
+            standing: Mutex::default(),
+        }
+    }
+
+    /// A batch was written.
+    fn sent(&self, frames: u64, bytes: u64) {
+        self.sent_frames.fetch_add(frames, Relaxed);
+        self.sent_bytes.fetch_add(bytes, Relaxed);
+        self.figures.sent.add(frames);
+        self.figures.sent_bytes.add(bytes);
+    }
+
+    /// A frame of the client was read.
+    pub fn received(&self) {
+        self.received_frames.fetch_add(1, Relaxed);
+        self.figures.received.one();
+    }
+
+    /// The client has to wait.
+    pub fn throttled(&self) {
+        self.throttled.fetch_add(1, Relaxed);
+        self.figures.limits.hit(Limit::ClientRate);
+    }
+
     /// Where each cursor stands.
     pub fn cursors(&self) -> BTreeMap<String, Standing> {
         self.standing.lock().unwrap_or_else(PoisonError::into_inner).clone()
@@ -57,13 +93,23 @@ impl Stats {
 
     fn stand(&self, key: &str, standing: Option<Standing>) {
         let mut all = self.standing.lock().unwrap_or_else(PoisonError::into_inner);
-        match standing {
-            Some(standing) => {
-                all.insert(key.to_owned(), standing);
-            }
-            None => {
-                all.remove(key);
-            }
+        let now = standing.as_ref().map(|standing| standing.state);
+        let before = match standing {
+            Some(standing) => all.insert(key.to_owned(), standing),
+            None => all.remove(key),
+        };
+        let before = before.map(|standing| standing.state);
+        if before != now {
+            before.inspect(|state| self.figures.cursors.of(*state).take(1));
+            now.inspect(|state| self.figures.cursors.of(*state).one());
+        }
+    }
+}
+
+impl Drop for Stats {
+    fn drop(&mut self) {
+        for standing in self.standing.get_mut().unwrap_or_else(PoisonError::into_inner).values() {
+            self.figures.cursors.of(standing.state).take(1);
         }
     }
 }
@@ -172,8 +218,7 @@ impl Pump {
             let written = monotonic_ns();
             batch.taken.drain(..).for_each(|taken| taken.written(&self.connection, written));
         }
-        self.stats.sent_frames.fetch_add(batch.frames as u64, Relaxed);
-        self.stats.sent_bytes.fetch_add(batch.bytes as u64, Relaxed);
+        self.stats.sent(batch.frames as u64, batch.bytes as u64);
         Ok(None)
     }
 
@@ -215,6 +260,7 @@ impl Pump {
             return Ok(());
         }
         batch.taken.extend(follower.taken(&frames));
+        self.stats.figures.deliveries.of(follower.gave()).add(frames.len() as u64);
         for frame in frames {
             batch.urgent |= frame.urgent;
             batch.traced.extend(follower.traced(&frame));

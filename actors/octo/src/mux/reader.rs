@@ -10,6 +10,7 @@ use super::rate::Rate;
 use super::socket::Socket;
 use futures_util::StreamExt as _;
 use futures_util::stream::SplitStream;
+use octo_protocol::metrics::Limit;
 use octo_protocol::mux::system::ServerSystem;
 use octo_protocol::mux::{ClientFrame, FrameError, MAX_COMMAND_BYTES, ServerFrame};
 use octo_protocol::{Command, ErrorCode, ProtocolError};
@@ -27,6 +28,9 @@ const LARGE_BYTES: usize = 64 * 1024;
 const FINISH_WITHIN: Duration = Duration::from_secs(5);
 /// How long a socket stays open after a frame that was not read to its end, so that the close frame arrives before the reset.
 const LINGER: Duration = Duration::from_secs(2);
+
+/// How WebSocket says that a message is too large.
+const TOO_LARGE: u16 = 1009;
 
 /// When the peer was last heard.
 #[derive(Clone)]
@@ -82,12 +86,12 @@ impl Reader {
             self.heard.touch();
             let Some(message) = message else { break };
             if let Some(wait) = rate.spend(message.as_ref().map_or(0, size), Instant::now()) {
-                self.stats.throttled.fetch_add(1, Relaxed);
+                self.stats.throttled();
                 tokio::time::sleep(wait).await;
             }
             match message {
                 Ok(Message::Text(text)) => {
-                    self.stats.received_frames.fetch_add(1, Relaxed);
+                    self.stats.received();
                     // On the heap while there is a command: an idle connection keeps no room for one.
                     Box::pin(self.text(text, &mut tasks)).await;
                 }
@@ -102,6 +106,9 @@ impl Reader {
                     // Of a connection that broke there is nobody left to wait for.
                     whole = closing.is_none();
                     if let Some(closing) = closing {
+                        if closing.code == TOO_LARGE {
+                            self.stats.figures.limits.hit(Limit::FrameBytes);
+                        }
                         self.outbox.close(closing);
                     }
                     break;
@@ -123,12 +130,14 @@ impl Reader {
         let bytes = text.len();
         match self.parse(text).await {
             Ok(ClientFrame::Agent(frame)) if bytes > MAX_COMMAND_BYTES && !matches!(frame.command, Command::Prompt { .. }) => {
+                self.stats.figures.limits.hit(Limit::FrameBytes);
                 let error = format!("the command has {bytes} bytes; only prompts may have more than {MAX_COMMAND_BYTES}");
                 let cmd = frame.command.name().to_owned();
                 self.commands.refuse(frame.session_id, frame.id, cmd, ProtocolError::new(ErrorCode::LimitExceeded, error)).await;
             }
             Ok(ClientFrame::Agent(frame)) => self.commands.dispatch(frame, bytes, tasks).await,
             Ok(_) if bytes > MAX_COMMAND_BYTES => {
+                self.stats.figures.limits.hit(Limit::FrameBytes);
                 let error = format!("Invalid command: {bytes} bytes; only prompts may have more than {MAX_COMMAND_BYTES}");
                 self.outbox.frame(&ServerFrame::System(ServerSystem::Error { error, id: None })).await;
             }
@@ -179,7 +188,7 @@ fn size(message: &Message) -> usize {
 /// How to close after a frame that breaks the rules of WebSocket; `None` when it is the connection that broke.
 fn why(error: &tungstenite::Error) -> Option<Closing> {
     match error {
-        tungstenite::Error::Capacity(_) => Some(Closing::new(1009, "the frame is too large")),
+        tungstenite::Error::Capacity(_) => Some(Closing::new(TOO_LARGE, "the frame is too large")),
         tungstenite::Error::Utf8(_) => Some(Closing::new(1007, "the text is not UTF-8")),
         tungstenite::Error::Protocol(tungstenite::error::ProtocolError::ResetWithoutClosingHandshake) => None,
         tungstenite::Error::Io(error) if error.kind() == std::io::ErrorKind::InvalidData => {

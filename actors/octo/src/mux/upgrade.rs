@@ -14,6 +14,7 @@ use axum::extract::ws::WebSocketUpgrade;
 use axum::response::Response;
 use http::{HeaderMap, StatusCode};
 use hyper::upgrade::OnUpgrade;
+use octo_protocol::metrics::Limit;
 use std::sync::{Arc, Mutex};
 
 /// Upgrades. The principal was authenticated, and the origin checked, before this is reached; [`WebSocketUpgrade`] looks at the rest of the
@@ -36,6 +37,7 @@ pub async fn upgrade(
     let user = state.users.user(&principal.user_id).await?;
     let limit = state.settings.server.max_connections_per_account;
     let Some(connected) = user.connect(limit) else {
+        state.figures.limits.hit(Limit::ConnectionsPerAccount);
         let why = format!("this account has {limit} connections already: close some, or raise server.max_connections_per_account");
         return Err(ApiError::new(StatusCode::TOO_MANY_REQUESTS, why));
     };

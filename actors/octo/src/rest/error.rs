@@ -49,6 +49,12 @@ impl ApiError {
         Self { error: error.into(), code, details: None, status, retry_after: None }
     }
 
+    /// With a hint when to come again, in seconds.
+    #[must_use]
+    pub fn again_in(self, seconds: u64) -> Self {
+        Self { retry_after: Some(seconds), ..self }
+    }
+
     /// Nothing there, or nothing that the caller may know of.
     #[must_use]
     pub fn not_found(what: &str) -> Self {

@@ -10,7 +10,7 @@ use http::header::AUTHORIZATION;
 use serde_json::json;
 
 use super::error::ApiError;
-use crate::auth::{Action, AuthError, Object, Principal, SocketPeer, Surface, authorize};
+use crate::auth::{Action, AuthError, Object, Principal, Role, SocketPeer, Surface, authorize};
 use crate::state::AppState;
 
 /// Who may use a route.
@@ -22,6 +22,8 @@ pub enum Policy {
     LoggedIn,
     /// Admins.
     Admin,
+    /// Admins, and whoever shows `server.metrics_token`.
+    Metrics,
     /// A WebSocket upgrade by whoever is logged in.
     Upgrade,
 }
@@ -42,19 +44,32 @@ pub async fn guard(State((state, policy)): State<(AppState, Policy)>, mut reques
     // Whoever comes through the admin socket is known by the kernel's word, unless they show a token.
     let peer = request.extensions().get::<SocketPeer>().filter(|_| !request.headers().contains_key(AUTHORIZATION)).copied();
     let authenticated = match &peer {
-        Some(peer) if matches!(policy, Policy::Admin | Policy::Public) => peer.principal(),
+        Some(peer) if matches!(policy, Policy::Admin | Policy::Metrics | Policy::Public) => peer.principal(),
         Some(_) => Err(AuthError::NoAccount),
-        None => state.auth.authenticate(surface, request.headers(), request.uri().query()),
+        None => {
+            let monitor = if policy == Policy::Metrics { state.auth.monitor(request.headers()) } else { None };
+            monitor.map_or_else(|| state.auth.authenticate(surface, request.headers(), request.uri().query()), Ok)
+        }
     };
     let principal = match authenticated {
         Ok(principal) => principal,
         Err(_) if policy == Policy::Public => return next.run(request).await,
         Err(error) => return ApiError::from(error).into_response(),
     };
-    if policy == Policy::Admin
-        && let Err(denied) = authorize(&principal, Action::Read, &Object::Operations)
+    let object = match policy {
+        Policy::Admin => Some(Object::Operations),
+        Policy::Metrics => Some(Object::Figures),
+        Policy::Public | Policy::LoggedIn | Policy::Upgrade => None,
+    };
+    if let Some(object) = object
+        && let Err(denied) = authorize(&principal, Action::Read, &object)
     {
         return ApiError::from(denied).into_response();
+    }
+    if principal.role == Role::Monitor {
+        // It comes every few seconds and changes nothing: it would fill the audit.
+        request.extensions_mut().insert::<Principal>(principal);
+        return next.run(request).await;
     }
     // The router is nested; the audit has the path as it was sent.
     let uri = request.extensions().get::<OriginalUri>().map_or(request.uri(), |original| &original.0);

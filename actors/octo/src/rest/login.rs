@@ -92,6 +92,7 @@ pub async fn login(
         ));
     }
     let outcome = state.accounts.login(&request.username, &request.password, address).await;
+    let outcome = outcome.inspect_err(|error| state.figures.login_refused(error));
     let name: String = request.username.chars().take(64).collect();
     let entry = json!({ "username": name, "address": address, "success": outcome.is_ok() });
     state.audit.write("login", entry).await;

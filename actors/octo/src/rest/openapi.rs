@@ -3,7 +3,7 @@
 use axum::Json;
 use utoipa::OpenApi;
 
-use super::{account, actors, admin, chat, features, health, login, search, session};
+use super::{account, actors, admin, chat, features, health, login, metrics, search, session};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -16,8 +16,9 @@ use super::{account, actors, admin, chat, features, health, login, search, sessi
         session::list, session::create, session::one, session::remove,
         chat::list, chat::grouped, chat::one, chat::rename, chat::messages,
         search::search,
+        metrics::metrics,
         actors::list, actors::inspect, actors::restart, actors::trace,
-        admin::status::status,
+        admin::status::status, admin::config::config,
         admin::actors::list, admin::actors::inspect, admin::actors::restart, admin::trace::trace,
         admin::sessions::list, admin::sessions::one, admin::sessions::remove, admin::sessions::stop, admin::sessions::restart,
         admin::events::events, admin::path::path,

@@ -11,7 +11,7 @@ use tower_http::timeout::RequestBodyTimeoutLayer;
 
 use super::error::ApiError;
 use super::guard::{Policy, guard};
-use super::{account, actors, admin, chat, features, health, login, openapi, search, session};
+use super::{account, actors, admin, chat, features, health, login, metrics as figures, openapi, search, session};
 use crate::state::AppState;
 
 /// Largest JSON body, in bytes.
@@ -33,7 +33,7 @@ pub struct Route {
 /// Every route of REST.
 #[must_use]
 pub fn table() -> Vec<Route> {
-    use Policy::{Admin, LoggedIn, Public};
+    use Policy::{Admin, LoggedIn, Metrics, Public};
     use routing::{delete, get, patch, post, put};
     let route = |method, path, policy, handler| Route { method, path, policy, handler };
     vec![
@@ -56,11 +56,13 @@ pub fn table() -> Vec<Route> {
         route(Method::PATCH, "/chat-history/{id}", LoggedIn, patch(chat::rename)),
         route(Method::GET, "/chat-history/{id}/messages", LoggedIn, get(chat::messages)),
         route(Method::GET, "/search", LoggedIn, get(search::search)),
+        route(Method::GET, "/metrics", Metrics, get(figures::metrics)),
         route(Method::GET, "/actors", LoggedIn, get(actors::list)),
         route(Method::GET, "/actors/inspect", LoggedIn, get(actors::inspect)),
         route(Method::POST, "/actors/restart", LoggedIn, post(actors::restart)),
         route(Method::GET, "/actors/trace", LoggedIn, get(actors::trace)),
         route(Method::GET, "/admin/status", Admin, get(admin::status::status)),
+        route(Method::GET, "/admin/config", Admin, get(admin::config::config)),
         route(Method::GET, "/admin/actors", Admin, get(admin::actors::list)),
         route(Method::GET, "/admin/actors/inspect", Admin, get(admin::actors::inspect)),
         route(Method::POST, "/admin/actors/restart", Admin, post(admin::actors::restart)),
@@ -102,6 +104,12 @@ pub fn router(state: &AppState) -> Router<AppState> {
         .merge(mux)
         .fallback(unknown)
         .method_not_allowed_fallback(wrong_method)
+}
+
+/// `/metrics`, where Prometheus looks for it: the same as in the table, behind the same policy.
+pub fn metrics(state: &AppState) -> Router<AppState> {
+    let guarded = from_fn_with_state((state.clone(), Policy::Metrics), guard);
+    Router::new().route("/metrics", routing::get(figures::metrics).route_layer(guarded)).method_not_allowed_fallback(wrong_method)
 }
 
 async fn unknown() -> ApiError {

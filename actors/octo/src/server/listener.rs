@@ -18,6 +18,7 @@ use super::descriptors::{Reserve, exhausted};
 use super::places::{Full, Limits, Places};
 use super::refusal::{Refusals, refuse_at_once};
 use super::socket::inherited;
+use crate::figures::Figures;
 
 /// Connections that the kernel keeps until they are accepted: everybody comes back at once after a restart.
 const BACKLOG: u32 = 4096;
@@ -85,13 +86,13 @@ impl Listener {
     }
 
     /// Serves until `stop`; then closes the listener, and gives open requests `grace` to finish.
-    pub async fn serve(self, router: Router, limits: Limits, stop: CancellationToken, grace: Duration) {
+    pub async fn serve(self, router: Router, limits: Limits, figures: Arc<Figures>, stop: CancellationToken, grace: Duration) {
         if let Err(error) = inherited(&self.inner, limits.unread_for) {
             tracing::warn!(%error, "the sockets of clients are as the system makes them");
         }
         let http = Http { builder: Arc::new(builder()), router, stop: stop.clone() };
         let open = TaskTracker::new();
-        let mut door = Door::new(limits);
+        let mut door = Door::new(limits, figures);
         loop {
             let (stream, peer) = tokio::select! {
                 biased;
@@ -138,14 +139,15 @@ struct Door {
     places: Places,
     reserve: Reserve,
     refusals: Refusals,
+    figures: Arc<Figures>,
     /// When the log was last told of refusals, and how many there were since.
     told: Option<tokio::time::Instant>,
     untold: u64,
 }
 
 impl Door {
-    fn new(limits: Limits) -> Self {
-        Self { places: Places::new(limits), reserve: Reserve::new(), refusals: Refusals::new(), told: None, untold: 0 }
+    fn new(limits: Limits, figures: Arc<Figures>) -> Self {
+        Self { places: Places::new(limits), reserve: Reserve::new(), refusals: Refusals::new(), figures, told: None, untold: 0 }
     }
 
     /// The next connection. Without descriptors, those who wait are told so one by one, and octo goes on when there are some again.
@@ -176,6 +178,7 @@ impl Door {
     }
 
     fn tell(&mut self, why: &Full, peer: SocketAddr) {
+        self.figures.connection_refused(why);
         self.untold += 1;
         if self.due() {
             tracing::warn!(%peer, refused = self.untold, "a connection is refused: {why}");

@@ -20,6 +20,6 @@ pub use listener::{BindError, Listener};
 pub(crate) use movement::Movement;
 pub use movement::{SLOW_FOR, STILL_FOR};
 pub(crate) use places::network;
-pub use places::{Limits, PER_ADDRESS, Place};
+pub use places::{Full, Limits, PER_ADDRESS, Place};
 pub use router::router;
 pub use socket::UNSENT_BYTES;

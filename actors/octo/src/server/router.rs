@@ -26,6 +26,7 @@ pub fn router(state: AppState) -> Router {
     let cors = cors(state.auth.browser().origins());
     Router::new()
         .nest("/api", rest::router(&state))
+        .merge(rest::metrics(&state))
         .fallback(web::serve)
         .layer(from_fn_with_state(state.clone(), host::check))
         .layer(cors)

@@ -12,7 +12,9 @@ use super::account::Account;
 use super::error::StoreError;
 use super::open;
 use crate::auth::{TokenId, UserId};
+use crate::figures::Figures;
 use octo_actors::room::Room;
+use octo_protocol::metrics::Limit;
 
 pub(super) const JWT_SECRET: &str = "jwt";
 /// How long the disk may take for a flush.
@@ -23,6 +25,7 @@ const FLUSH_PATIENCE: Duration = Duration::from_secs(20);
 pub struct Store {
     dir: PathBuf,
     room: Arc<Room>,
+    figures: Arc<Figures>,
     db: sled::Db,
     /// User id → account.
     accounts: sled::Tree,
@@ -73,8 +76,15 @@ impl Store {
             secrets: db.open_tree("secrets")?,
             db,
             room: Arc::new(Room::of(&dir)),
+            figures: Arc::default(),
             dir,
         })
+    }
+
+    /// Counts in `figures` from here on.
+    #[must_use]
+    pub fn counted(self, figures: Arc<Figures>) -> Self {
+        Self { figures, ..self }
     }
 
     /// Every tree by its name, in the order of an export.
@@ -90,7 +100,11 @@ impl Store {
 
     /// Before every write.
     pub(super) fn room(&self) -> Result<(), StoreError> {
-        if self.room.is_there() { Ok(()) } else { Err(StoreError::Full(self.dir.clone())) }
+        if self.room.is_there() {
+            return Ok(());
+        }
+        self.figures.limits.hit(Limit::StoreRoom);
+        Err(StoreError::Full(self.dir.clone()))
     }
 
     /// Every account.

@@ -5,6 +5,7 @@ use super::traces::OwnTraces;
 use super::user::{self, Args, Shared, User, UserActor};
 use super::watch::{Lookout, Tree, Watch, Watchers};
 use crate::auth::{Principal, UserId, subtree_of};
+use crate::figures::Figures;
 use crate::launch::Launch;
 use crate::link::Dial;
 use crate::telemetry::Telemetry;
@@ -47,6 +48,8 @@ pub struct UsersConfig {
     pub instance: String,
     /// Cancelled at the end.
     pub shutdown: tokio_util::sync::CancellationToken,
+    /// Where it counts.
+    pub figures: Arc<Figures>,
 }
 
 /// All users of the instance. Clones share one state.
@@ -90,7 +93,7 @@ impl Users {
     pub async fn start(config: UsersConfig) -> Result<Self, StartError> {
         let (awake, system) = (Awake::default(), config.system.clone());
         let way = Way { launch: config.launch, dial: config.dial, telemetry: config.telemetry, instance: config.instance };
-        let args = (way, awake.clone());
+        let args = (way, awake.clone(), config.figures);
         let address = system.root().start_child::<UsersActor>(KIND, "users", move || args.clone()).await?;
         Ok(Self { address, awake, directory: system.directory().clone(), traces: OwnTraces::default() })
     }
@@ -256,6 +259,7 @@ fn remote_row(row: ActorRow) -> Option<octo_actors::ActorRow> {
 struct UsersActor {
     way: Way,
     awake: Awake,
+    figures: Arc<Figures>,
     watchers: Watchers,
     /// The trees that are being looked at; closed when nobody watches.
     trees: Option<watch::Receiver<Arc<Tree>>>,
@@ -272,13 +276,13 @@ enum Msg {
 
 impl Actor for UsersActor {
     type Msg = Msg;
-    type Args = (Way, Awake);
+    type Args = (Way, Awake, Arc<Figures>);
 
-    async fn start((way, awake): Self::Args, ctx: &Ctx<Msg>) -> Result<Self, Failure> {
+    async fn start((way, awake, figures): Self::Args, ctx: &Ctx<Msg>) -> Result<Self, Failure> {
         // Those of an earlier incarnation ended with it.
         awake.lock().clear();
         ctx.tell_every(SWEEP, || Msg::Sweep)?;
-        Ok(Self { way, awake, watchers: Watchers::default(), trees: None })
+        Ok(Self { way, awake, figures, watchers: Watchers::default(), trees: None })
     }
 
     async fn handle(&mut self, message: Msg, ctx: &Ctx<Msg>) -> Result<(), Failure> {
@@ -357,7 +361,7 @@ impl UsersActor {
         if let Some(user) = self.awake.lock().get(&id) {
             return Ok(user.clone());
         }
-        let shared = Shared::new(id.clone());
+        let shared = Shared::new(id.clone(), Arc::clone(&self.figures));
         let (args, way) = (Arc::clone(&shared), self.way.clone());
         let factory = move || Args { shared: Arc::clone(&args), way: way.clone() };
         let address = ctx.children().start_child::<UserActor>(user::KIND, id.as_str(), factory).await?;

@@ -7,10 +7,12 @@ use super::feed::{Feed, Journal};
 use super::passing::{Passed, name_of};
 use super::payload::wrap;
 use super::user::Shared;
+use crate::figures::Figures;
 use crate::link::{Item, Link, Subscription};
 use crate::telemetry::now_ns;
 use octo_actors::{Actor, Backoff, Ctx, Failure, Kind, monotonic_ns};
 use octo_protocol::link::{EndReason, Event, SUBSCRIPTION_CREDIT};
+use octo_protocol::metrics::Limit;
 use octo_protocol::trace::may_be_traced;
 use octo_protocol::{EventKind, TraceContext};
 use serde_json::{Value, json};
@@ -91,13 +93,16 @@ async fn follow(shared: Arc<Shared>, feed: Arc<Feed>) {
     loop {
         let link = shared.linked(&feed).await;
         let (epoch, after) = feed.place();
-        let over = match link.subscribe(feed.session(), epoch, after, None, SUBSCRIPTION_CREDIT) {
+        let subscribed = link.subscribe(feed.session(), epoch, after, None, SUBSCRIPTION_CREDIT);
+        shared.figures().note_busy(Limit::LinkSubscriptions, &subscribed);
+        let over = match subscribed {
             Err(refused) => Over::Lost(refused.message.into()),
             Ok(mut subscription) => match subscription.next().await {
                 Some(Item::Started(started)) => {
                     let began = Instant::now();
                     let journal = feed.begin(&started, &link.welcome().runner_id);
-                    let over = pump(&link, &feed, &journal, &mut subscription, started.after).await;
+                    let way = Inflow { link: &link, feed: &feed, journal: &journal, figures: shared.figures() };
+                    let over = way.pump(&mut subscription, started.after).await;
                     if began.elapsed() >= LASTED {
                         failures = 0;
                     }
@@ -123,61 +128,73 @@ async fn follow(shared: Arc<Shared>, feed: Arc<Feed>) {
     }
 }
 
-/// Appends what arrives until the subscription ends.
-async fn pump(link: &Link, feed: &Feed, journal: &Journal, subscription: &mut Subscription, after: u64) -> Over {
-    let mut last = after;
-    loop {
-        let mut item = subscription.next().await;
-        // Made anew each time: an idle session keeps no room for a batch.
-        let mut batch = Vec::new();
-        let mut traced = None;
-        // Of those that somebody looks at: number, name, and when it came.
-        let mut passing = Vec::new();
-        let over = loop {
-            match item {
-                Some(Item::Event(event)) => {
-                    if event.seq != 0 && event.seq <= last {
-                        break Some(Over::Restarted);
-                    }
-                    last = last.max(event.seq);
-                    if feed.hops().is_on() && event.kind == EventKind::Delta && may_be_traced(&event.payload) {
-                        traced = TraceContext::stamped_on(&event.payload).map(|context| (event.seq, context, now_ns()));
-                    }
-                    if event.seq != 0 && feed.watchers().are_here() {
-                        passing.push((event.seq, name_of(&event.payload), monotonic_ns()));
-                    }
-                    batch.extend(frame(feed, journal, &event));
-                }
-                Some(Item::Ended(reason)) => break Some(over(reason)),
-                Some(Item::Started(_)) => break Some(Over::Lost("the runner began the subscription twice".into())),
-                None => break Some(Over::Lost(link.ended().await)),
-            }
-            if batch.len() >= APPEND_BATCH {
-                break None;
-            }
-            match subscription.ready() {
-                Some(next) => item = Some(next),
-                None => break None,
-            }
-        };
-        journal.log.append_all(batch);
-        if !passing.is_empty() {
-            let queued = monotonic_ns();
-            for (seq, event, received) in passing {
-                feed.watchers().tell(&Passed::Queued { seq, event, received, queued });
-            }
-        }
-        if let Some((seq, context, received)) = traced {
-            feed.hops().received(feed.session().as_str(), seq, context, received);
-        }
-        if let Some(over) = over {
-            return over;
-        }
-    }
+/// From a subscription into the ring.
+struct Inflow<'a> {
+    link: &'a Link,
+    feed: &'a Feed,
+    journal: &'a Journal,
+    figures: &'a Figures,
 }
 
-fn frame(feed: &Feed, journal: &Journal, event: &Event) -> Option<octo_actors::Frame> {
-    wrap(feed.session().as_str(), &journal.runner_id, &journal.epoch, event)
+impl Inflow<'_> {
+    /// Appends what arrives until the subscription ends.
+    async fn pump(&self, subscription: &mut Subscription, after: u64) -> Over {
+        let mut last = after;
+        loop {
+            let mut item = subscription.next().await;
+            // Made anew each time: an idle session keeps no room for a batch.
+            let mut batch = Vec::new();
+            let mut traced = None;
+            // Of those that somebody looks at: number, name, and when it came.
+            let mut passing = Vec::new();
+            let over = loop {
+                match item {
+                    Some(Item::Event(event)) => {
+                        if event.seq != 0 && event.seq <= last {
+                            break Some(Over::Restarted);
+                        }
+                        last = last.max(event.seq);
+                        if self.feed.hops().is_on() && event.kind == EventKind::Delta && may_be_traced(&event.payload) {
+                            traced = TraceContext::stamped_on(&event.payload).map(|context| (event.seq, context, now_ns()));
+                        }
+                        if event.seq != 0 && self.feed.watchers().are_here() {
+                            passing.push((event.seq, name_of(&event.payload), monotonic_ns()));
+                        }
+                        batch.extend(self.frame(&event));
+                    }
+                    Some(Item::Ended(reason)) => break Some(over(reason)),
+                    Some(Item::Started(_)) => break Some(Over::Lost("the runner began the subscription twice".into())),
+                    None => break Some(Over::Lost(self.link.ended().await)),
+                }
+                if batch.len() >= APPEND_BATCH {
+                    break None;
+                }
+                match subscription.ready() {
+                    Some(next) => item = Some(next),
+                    None => break None,
+                }
+            };
+            self.figures.events.add(batch.len() as u64);
+            self.figures.event_bytes.add(batch.iter().map(|frame| frame.bytes.len() as u64).sum());
+            self.journal.log.append_all(batch);
+            if !passing.is_empty() {
+                let queued = monotonic_ns();
+                for (seq, event, received) in passing {
+                    self.feed.watchers().tell(&Passed::Queued { seq, event, received, queued });
+                }
+            }
+            if let Some((seq, context, received)) = traced {
+                self.feed.hops().received(self.feed.session().as_str(), seq, context, received);
+            }
+            if let Some(over) = over {
+                return over;
+            }
+        }
+    }
+
+    fn frame(&self, event: &Event) -> Option<octo_actors::Frame> {
+        wrap(self.feed.session().as_str(), &self.journal.runner_id, &self.journal.epoch, event)
+    }
 }
 
 fn over(reason: EndReason) -> Over {

@@ -5,11 +5,13 @@ use super::feed::{Attached, Feed};
 use super::runner::{self, Runner, Way};
 use super::session::{self, Session};
 use crate::auth::{Principal, UserId};
+use crate::figures::Figures;
 use crate::link::{Link, Started};
 use crate::telemetry::{Hops, Telemetry};
 use arc_swap::ArcSwapOption;
 use octo_actors::{Actor, ActorState, Address, AskError, Ctx, Directory, Failure, Kind, Reply, Supervisor};
 use octo_protocol::link::RequestBody;
+use octo_protocol::metrics::Limit;
 use octo_protocol::{ErrorCode, ProtocolError, SessionId, SessionSummary};
 use serde_json::{Value, json};
 use std::collections::HashMap;
@@ -88,12 +90,14 @@ pub(crate) struct Shared {
     failures: AtomicU64,
     parsing: Arc<Semaphore>,
     attaching: Attaching,
+    figures: Arc<Figures>,
 }
 
 impl Shared {
-    pub fn new(id: UserId) -> Arc<Self> {
+    pub fn new(id: UserId, figures: Arc<Figures>) -> Arc<Self> {
         Arc::new(Self {
             id,
+            figures,
             link: watch::Sender::new(Reached::Down("its link is being made".into())),
             sessions: watch::Sender::new(None),
             feeds: Mutex::default(),
@@ -110,6 +114,10 @@ impl Shared {
 
     pub fn id(&self) -> &UserId {
         &self.id
+    }
+
+    pub fn figures(&self) -> &Arc<Figures> {
+        &self.figures
     }
 
     pub fn reach(&self, reached: Reached) {
@@ -201,6 +209,11 @@ impl User {
         &self.shared.id
     }
 
+    /// Where the instance counts.
+    pub(crate) fn figures(&self) -> &Arc<Figures> {
+        &self.shared.figures
+    }
+
     /// The link, waited for if it is not there yet. A runner that does not start is told of when that is known, not when the wait is over.
     ///
     /// # Errors
@@ -279,7 +292,9 @@ impl User {
     /// `runner_unavailable`, `busy`. Nothing was sent then.
     pub async fn start(&self, principal: &Principal, body: RequestBody, deadline: Duration) -> Result<Started, ProtocolError> {
         let link = self.link(deadline).await?;
-        link.start(principal.on_behalf_of(self.id()), body, deadline)
+        let started = link.start(principal.on_behalf_of(self.id()), body, deadline);
+        self.figures().note_busy(Limit::LinkRequests, &started);
+        started
     }
 
     /// Asks the runner; the answer is the JSON of the data.
@@ -446,6 +461,7 @@ impl UserActor {
                 self.stop(&session, ctx).await;
             }
             None if self.shared.feeds().len() >= MAX_FEEDS => {
+                self.shared.figures.limits.hit(Limit::Feeds);
                 return Err(format!("{MAX_FEEDS} sessions are followed already; detach from some").into());
             }
             None => {}

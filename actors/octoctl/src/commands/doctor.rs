@@ -7,6 +7,7 @@ use octo_protocol::admin::{Component, Door, Standing, Status};
 use serde_json::json;
 
 use super::status::parts;
+use crate::bundle::Archive;
 use crate::client::Client;
 use crate::exit::{Exit, Failure};
 use crate::output::Output;
@@ -16,7 +17,18 @@ use crate::show::{self, plural};
 
 const OWN: &str = env!("CARGO_PKG_VERSION");
 
-pub async fn run(place: &Place, output: Output) -> Result<(), Failure> {
+pub async fn run(place: &Place, output: Output, bundle: Option<&Path>) -> Result<(), Failure> {
+    // Before octo is asked: a file that is there already is somebody's.
+    let archive = bundle.map(Archive::create).transpose()?;
+    let (found, exit) = look(place).await;
+    match archive {
+        Some(archive) => crate::bundle::write(place, output, archive, &found, exit).await,
+        None => end(&found, output, exit),
+    }
+}
+
+/// Every part; and how octo failed to answer, when it did.
+async fn look(place: &Place) -> (Vec<Component>, Option<Exit>) {
     let mut found = vec![part("octoctl", Standing::Ok, Some(OWN.to_owned()), way(&place.way), None)];
     if let Way::Socket(socket) = &place.way {
         found.push(socket_part(socket));
@@ -51,10 +63,10 @@ pub async fn run(place: &Place, output: Output) -> Result<(), Failure> {
             if let Some(door) = place.door.as_ref().filter(|_| down) {
                 found.extend(from_outside(door).await);
             }
-            return end(&found, output, Some(failure.exit));
+            return (found, Some(failure.exit));
         }
     }
-    end(&found, output, None)
+    (found, None)
 }
 
 fn end(found: &[Component], output: Output, exit: Option<Exit>) -> Result<(), Failure> {

@@ -5,6 +5,7 @@ mod doctor;
 mod events;
 mod journal;
 mod logs;
+mod metrics;
 mod pages;
 mod runner;
 mod session;
@@ -40,8 +41,8 @@ pub async fn run(cli: Cli, output: Output) -> Result<(), Failure> {
         _ => {}
     }
     let place = Place::find(&cli.place)?;
-    if matches!(cli.command, Command::Doctor) {
-        return doctor::run(&place, output).await;
+    if let Command::Doctor { bundle } = &cli.command {
+        return doctor::run(&place, output, bundle.as_deref()).await;
     }
     let client = match Client::new(&place) {
         Ok(client) => client,
@@ -58,7 +59,8 @@ pub async fn run(cli: Cli, output: Output) -> Result<(), Failure> {
         Command::Journal { command } => journal::run(&asking, command).await,
         Command::Store { command } => store::run(&asking, command).await,
         Command::Logs(logs) => logs::run(&asking, logs).await,
-        Command::Doctor | Command::Completions { .. } | Command::Man { .. } => Ok(()),
+        Command::Metrics { only } => metrics::run(&asking, only.as_deref()).await,
+        Command::Doctor { .. } | Command::Completions { .. } | Command::Man { .. } => Ok(()),
     }
 }
 

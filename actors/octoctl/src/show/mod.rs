@@ -5,7 +5,7 @@ mod time;
 mod tree;
 
 pub use self::table::Table;
-pub use self::time::{age, at, micros, millis};
+pub use self::time::{age, at, micros, millis, now_ms};
 pub use self::tree::{mailbox, remark, tree};
 
 use std::collections::BTreeMap;

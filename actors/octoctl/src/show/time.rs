@@ -5,10 +5,14 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use time::OffsetDateTime;
 use time::macros::format_description;
 
+/// Now, Unix milliseconds.
+pub fn now_ms() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+}
+
 /// How long ago, of Unix milliseconds: `41s`, `12m`, `3h`, `9d`.
 pub fn age(unix_ms: i64) -> String {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| i64::try_from(since.as_millis()).unwrap_or(i64::MAX));
-    span(now.saturating_sub(unix_ms).max(0).unsigned_abs() / 1000)
+    span(now_ms().saturating_sub(unix_ms).max(0).unsigned_abs() / 1000)
 }
 
 fn span(seconds: u64) -> String {

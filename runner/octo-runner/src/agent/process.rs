@@ -4,6 +4,7 @@ use super::held::{Hold, Placed};
 use super::host::{Control, Pipe, Running, Tree};
 use super::rest::Member;
 use super::{News, Plan};
+use crate::figures::{Figures, RunningAgent};
 use crate::kill_point::{self, Point};
 use crate::session::{SessionAddress, SessionMsg, deliver};
 use crate::shared::Shared;
@@ -74,6 +75,9 @@ pub struct AgentProcess {
     hold: Hold,
     /// How many want to know when its output is read.
     watching: Arc<AtomicUsize>,
+    figures: Arc<Figures>,
+    /// While it runs.
+    counted: Option<RunningAgent>,
 }
 
 type Reader = Pipe<dyn AsyncRead + Send + Unpin>;
@@ -120,6 +124,8 @@ impl Actor for AgentProcess {
             cause: None,
             hold: Hold::default(),
             watching: Arc::clone(&start.shared.watching),
+            figures: Arc::clone(&start.shared.figures),
+            counted: None,
         };
         let placed = start.adopted.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(placed) = placed {
@@ -133,11 +139,13 @@ impl Actor for AgentProcess {
             Ok(running) => running,
             // Another try would fail as well: it is the session that hears of it, not the supervisor.
             Err(error) => {
+                agent.figures.agent_not_started();
                 deliver(&agent.session, || SessionMsg::Agent(News::NotStarted { incarnation, error: error.to_string() })).await;
                 ctx.stop();
                 return Ok(agent);
             }
         };
+        agent.counted = Some(agent.figures.agent_started());
         let (queue, writes) = mpsc::channel(STDIN_QUEUE);
         let pid = running.pid;
         deliver(&agent.session, || SessionMsg::Agent(News::Up { incarnation, pid, stdin: queue.clone() })).await;
@@ -173,6 +181,8 @@ impl Actor for AgentProcess {
                 let expected = *self.stop.borrow();
                 let again = !expected && self.was_ready.load(Relaxed);
                 self.controller = None;
+                self.counted = None;
+                self.figures.agent_ended(&exit, expected);
                 let report = self.report(&exit, expected);
                 let incarnation = self.incarnation;
                 deliver(&self.session, || SessionMsg::Agent(News::Gone { incarnation, report: report.clone(), again })).await;
@@ -213,6 +223,7 @@ impl AgentProcess {
         let pid = u32::try_from(adopted.sandbox.agent).unwrap_or_default();
         match adopted.hold() {
             Ok((sandboxed, pipes)) => {
+                self.counted = Some(self.figures.agent_adopted());
                 let control = Arc::new(sandboxed.controller());
                 self.attend(Attended { pid, pipes, control, tree: Tree::Sandboxed(Box::new(sandboxed)) }, writes, ctx)
             }

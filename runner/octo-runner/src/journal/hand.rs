@@ -8,6 +8,7 @@ use super::fence::Fence;
 use super::pulse::Pulse;
 use super::witness::Witness;
 use super::writer::{Operation, Outcome, Writer};
+use crate::figures::Figures;
 use rusqlite::Connection;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -28,15 +29,15 @@ pub(super) struct Hand {
     /// Operations that were given to the thread, or are about to be, and are not done. Nothing is committed past them.
     waiting: Arc<AtomicUsize>,
     pulse: Arc<Pulse>,
+    figures: Arc<Figures>,
 }
 
 impl Hand {
     /// Starts the thread. It ends when it is closed, or when the hand is gone and all that waited is written.
     pub fn new(connection: Connection, witness: Witness, fence: Arc<Fence>) -> std::io::Result<(Self, std::thread::JoinHandle<()>)> {
         let writer = Writer::new(connection, witness, fence);
-        let pulse = writer.pulse();
         let (queue, operations) = mpsc::channel(MAX_QUEUED);
-        let hand = Self { writer: Arc::new(Mutex::new(Some(writer))), queue: Some(queue), waiting: Arc::default(), pulse };
+        let hand = Self { queue: Some(queue), ..Self::threadless(writer) };
         let (writer, waiting) = (Arc::clone(&hand.writer), Arc::clone(&hand.waiting));
         let thread = std::thread::Builder::new().name("journal".to_owned()).spawn(move || run(&writer, operations, &waiting))?;
         Ok((hand, thread))
@@ -44,13 +45,13 @@ impl Hand {
 
     /// One that writes nothing.
     pub fn closed() -> Self {
-        Self { writer: Arc::default(), queue: None, waiting: Arc::default(), pulse: Arc::default() }
+        Self { writer: Arc::default(), queue: None, waiting: Arc::default(), pulse: Arc::default(), figures: Arc::default() }
     }
 
     /// One without a thread.
     pub fn threadless(writer: Writer) -> Self {
-        let pulse = writer.pulse();
-        Self { writer: Arc::new(Mutex::new(Some(writer))), queue: None, waiting: Arc::default(), pulse }
+        let (pulse, figures) = (writer.pulse(), Arc::clone(writer.figures()));
+        Self { writer: Arc::new(Mutex::new(Some(writer))), queue: None, waiting: Arc::default(), pulse, figures }
     }
 
     /// How the writing goes.
@@ -63,6 +64,10 @@ impl Hand {
         if let Some(writer) = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take() {
             writer.abandon();
         }
+    }
+
+    pub fn figures(&self) -> &Arc<Figures> {
+        &self.figures
     }
 
     /// Operations that wait for the thread right now.

@@ -46,6 +46,7 @@ pub use retention::{Cut, CutMessages, Holding, Space, Take};
 pub use schema::{BOOT_ID_FILE, SCHEMA_VERSION};
 
 use crate::clock::now_ms;
+use crate::figures::Figures;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -120,6 +121,12 @@ impl Journal {
                 }
             }
         }
+    }
+
+    /// What its writer counts, and whatever else is counted with it.
+    #[must_use]
+    pub fn figures(&self) -> &Arc<Figures> {
+        self.inner.hand.figures()
     }
 
     /// Operations that wait for the writer right now.

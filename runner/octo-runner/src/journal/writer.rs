@@ -12,7 +12,9 @@ use super::schema::{MAX_SEQ, SEQ_BITS};
 use super::witness::{Slot, Witness};
 use super::{JournalError, SessionKey, SessionLog};
 use crate::clock::now_ms;
+use crate::figures::Figures;
 use crate::kill_point::{self, Point};
+use octo_protocol::metrics::Limit;
 use octo_protocol::{EventKind, Role};
 use rusqlite::{Connection, OptionalExtension, params};
 use std::collections::BTreeMap;
@@ -95,6 +97,7 @@ pub(super) struct Writer {
     /// The disk of an embedded journal, which may be told to fail.
     disk: Option<Disk>,
     pulse: Arc<Pulse>,
+    figures: Arc<Figures>,
 }
 
 /// A disk that takes no writes.
@@ -121,6 +124,7 @@ impl Writer {
             log_pages: 0,
             disk: None,
             pulse: Arc::default(),
+            figures: Arc::default(),
         }
     }
 
@@ -132,6 +136,11 @@ impl Writer {
     /// The same on a disk that may be told to fail.
     pub fn on(self, disk: Disk) -> Self {
         Self { disk: Some(disk), ..self }
+    }
+
+    /// What it counts.
+    pub fn figures(&self) -> &Arc<Figures> {
+        &self.figures
     }
 
     /// The disk did as it was told so far: a commit is quick, and what it says is true.
@@ -194,10 +203,12 @@ impl Writer {
     }
 
     fn refused(&mut self, error: &JournalError) {
+        self.figures.journal.refused.one();
         if !error.is_temporary() {
             tracing::error!(%error, "the journal did not take a write");
             return;
         }
+        self.figures.limits.hit(Limit::JournalRoom);
         let now = Instant::now();
         let refusing = self.refusing.get_or_insert_with(|| {
             tracing::error!(%error, "the journal takes no writes; agents are held back until it does");
@@ -263,6 +274,7 @@ impl Writer {
         if group.iter().all(is_nothing) {
             return Ok(group.iter().map(|_| Applied::Done).collect());
         }
+        let began = Instant::now();
         if let Some(reason) = self.disk.as_ref().and_then(Disk::refuses) {
             return Err(JournalError::full(reason));
         }
@@ -306,12 +318,19 @@ impl Writer {
             }
         }
         kill_point::reached(Point::Witnessed);
+        let payloads = group.iter().flat_map(Operation::journalled).map(|entry| entry.packed.payload().len());
+        self.figures.journal.committed(sync == Sync::Full, began.elapsed(), payloads);
         self.wrote();
         Ok(done)
     }
 }
 
 impl Operation {
+    fn journalled(&self) -> impl Iterator<Item = &Entry> {
+        let entries = if let Self::Commit { batch, .. } = self { batch.entries.as_slice() } else { &[] };
+        entries.iter().filter(|entry| entry.is_journalled())
+    }
+
     fn sync(&self) -> Sync {
         match self {
             Self::Commit { batch, .. } => batch.sync(),

@@ -4,11 +4,13 @@
 //! and end with it, or when nobody asks for them any more.
 
 use super::open::Open;
+use crate::figures;
 use crate::session::{Answer, Answered, Registry, json};
 use octo_actors::{ActorPath, Directory, Listener, RestartError, Trace};
 use octo_protocol::admin::{
     Found, Inspection, Outcome, PathOpened, RunnerHop, RunnerHops, RunnerQuestion, TraceBatch, TraceOpened, Traced,
 };
+use octo_protocol::metrics::Limit;
 use octo_protocol::mux::system::ActorRow;
 use octo_protocol::{ErrorCode, ProtocolError};
 use serde_json::Value;
@@ -66,7 +68,8 @@ impl Admin {
             | RunnerQuestion::PathNext { .. }
             | RunnerQuestion::PathClose { .. }
             | RunnerQuestion::Spans { .. }
-            | RunnerQuestion::Trouble => {}
+            | RunnerQuestion::Trouble
+            | RunnerQuestion::Metrics => {}
         }
         match question {
             RunnerQuestion::Inspect { path } => drop(answer.send(self.inspect(&path))),
@@ -88,7 +91,7 @@ impl Admin {
             }
             RunnerQuestion::Trouble => {
                 // It looks at the disk, which may hang.
-                let journal = self.journal.clone();
+                let journal = self.registry.shared().journal.clone();
                 tokio::task::spawn_blocking(move || drop(answer.send(json(&crate::trouble::trouble(&journal)))));
             }
             RunnerQuestion::PathOpen { session } => drop(answer.send(self.watch(session.as_str()))),
@@ -126,6 +129,10 @@ impl Admin {
                     drop(permit);
                 });
             }
+            RunnerQuestion::Metrics => {
+                let (shared, directory) = (Arc::clone(self.registry.shared()), self.directory.clone());
+                tokio::task::spawn_blocking(move || drop(answer.send(json(&figures::samples(&shared, &directory)))));
+            }
         }
     }
 
@@ -142,7 +149,10 @@ impl Admin {
 
     fn open(&self, path: &str) -> Answered {
         let path = parse(path)?;
-        let limit = |message: String| ProtocolError::new(ErrorCode::LimitExceeded, message);
+        let limit = |message: String| {
+            self.registry.shared().figures.limits.hit(Limit::Traces);
+            ProtocolError::new(ErrorCode::LimitExceeded, message)
+        };
         self.traces.has_room()?;
         let trace = self.directory.trace(path).map_err(|error| limit(error.to_string()))?;
         json(&TraceOpened { trace: self.traces.add(trace) })

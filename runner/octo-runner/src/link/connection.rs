@@ -13,6 +13,7 @@ use octo_protocol::link::{
     Credit as CreditFrame, DEAD_AFTER, Decoder, EndReason, Ended, Frame, HEARTBEAT, LinkError, Ping, Refused, Sessions, StreamClose,
     Subscribe,
 };
+use octo_protocol::metrics::Limit;
 use serde_json::{Value, json};
 use std::collections::HashMap;
 use std::io;
@@ -301,6 +302,7 @@ impl Served {
         let entry = self.serving.registry.get(wanted.session.as_str());
         let refused = |reason| Frame::Ended(Ended { sub: wanted.sub, reason });
         if self.subscriptions.len() >= MAX_SUBSCRIPTIONS {
+            self.serving.registry.shared().figures.limits.hit(Limit::LinkSubscriptions);
             return self.later(refused(EndReason::LimitExceeded), tasks);
         }
         let (log, counted) = match (begin(wanted, entry.as_ref()), entry.as_ref()) {

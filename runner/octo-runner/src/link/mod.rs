@@ -28,6 +28,7 @@ use crate::session::Registry;
 use crate::upgrade::Upgrades;
 use connection::{Connection, ConnectionArgs};
 use octo_actors::{Actor, Address, Ctx, Directory, Failure, Kind};
+use octo_protocol::metrics::Limit;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -135,6 +136,7 @@ impl Actor for Link {
         let connections = ctx.directory().subtree(ctx.path()).len().saturating_sub(1);
         if connections >= MAX_CONNECTIONS {
             self.refused += 1;
+            self.args.serving.registry.shared().figures.limits.hit(Limit::LinkConnections);
             tracing::warn!(connections, "a connection over the limit was closed");
             return Ok(());
         }

@@ -6,6 +6,7 @@ use crate::history::HistoryMsg;
 use crate::session::{Answer, Answered, Entry, NewBeside, SessionMsg, json};
 use octo_actors::SendError;
 use octo_protocol::link::{Frame, Request, RequestBody, Response, ResponseBody};
+use octo_protocol::metrics::Limit;
 use octo_protocol::mux::system::ActorRow;
 use octo_protocol::provision::Provision;
 use octo_protocol::session::SessionList;
@@ -35,6 +36,7 @@ impl Requests {
     /// Hands a request over before the next one is looked at; its answer is waited for elsewhere.
     pub async fn take(&self, request: Request, tasks: &mut JoinSet<()>) {
         let Ok(permit) = Arc::clone(&self.free).try_acquire_owned() else {
+            self.serving.registry.shared().figures.limits.hit(Limit::LinkRequests);
             let busy =
                 ProtocolError::new(ErrorCode::Busy, format!("{MAX_REQUESTS} requests are in flight on this link already; try again"));
             // Waits for the writer, which waits for nobody here: every request has its answer.

@@ -1,6 +1,7 @@
 //! One subscription: from the journal to the ring, without a gap and without a double.
 
 use super::credit::Credit;
+use crate::figures::Figures;
 use crate::journal::{Journal, Packed, SessionLog};
 use crate::session::{Entry, SubscriberGuard};
 use octo_actors::{Read, monotonic_ns};
@@ -9,6 +10,7 @@ use octo_protocol::admin::RunnerHop;
 use octo_protocol::link::{EndReason, Ended, Event, Frame, Subscribe, Subscribed};
 use std::sync::Arc;
 use tokio::sync::mpsc::{self, error::TrySendError};
+use tokio::time::Instant;
 
 /// Events that are taken from the ring at once.
 const TAKE_EVENTS: usize = 64;
@@ -45,6 +47,22 @@ enum Step {
     Live(u64),
     Ended(EndReason),
     Gone,
+}
+
+/// A wait for credit, counted when it is over.
+struct CreditWait<'a>(&'a Figures, Instant);
+
+impl<'a> CreditWait<'a> {
+    fn new(figures: &'a Figures) -> Self {
+        figures.credit_waits.one();
+        Self(figures, Instant::now())
+    }
+}
+
+impl Drop for CreditWait<'_> {
+    fn drop(&mut self) {
+        self.0.credit_waited.add(u64::try_from(self.1.elapsed().as_micros()).unwrap_or(u64::MAX));
+    }
 }
 
 impl Subscription {
@@ -170,6 +188,7 @@ impl Subscription {
         let payload = packed.payload();
         // Mostly there is credit and room: then nothing is waited for, and nothing made to wait with.
         if !self.credit.try_spend(payload.len()) {
+            let _waits = CreditWait::new(self.journal.figures());
             tokio::select! {
                 () = self.credit.spend(payload.len()) => {}
                 () = self.log.gone.cancelled() => return false,
@@ -178,6 +197,7 @@ impl Subscription {
         }
         let kind: EventKind = packed.kind();
         let event = Frame::Event(Event { sub: self.sub, seq, ts: packed.ts(), kind, payload: payload.to_vec() });
+        self.journal.figures().events_sent.one();
         match self.out.try_send(event) {
             Ok(()) => !self.log.gone.is_cancelled(),
             Err(TrySendError::Full(event)) => self.out.send(event).await.is_ok(),

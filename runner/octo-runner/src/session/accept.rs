@@ -11,6 +11,7 @@ use octo_actors::{Ctx, Failure};
 use octo_harness::Input;
 use octo_protocol::event::{Event, InputKind, Phase, QueuedInput};
 use octo_protocol::message::{ImageInput, Sender, SenderKind};
+use octo_protocol::metrics::Limit;
 use octo_protocol::part::{KnownPart, MediaSource};
 use octo_protocol::{ClientId, ErrorCode, Message, Part, ProtocolError, Role, TraceContext};
 use serde::{Deserialize, Serialize};
@@ -110,12 +111,14 @@ impl Session {
     /// True when it was not known already.
     async fn try_accept(&mut self, asked: InputKind, content: Content) -> Result<Result<bool, ProtocolError>, Failure> {
         if content.message.len() > MAX_INPUT_BYTES {
+            self.shared.figures.limits.hit(Limit::InputBytes);
             let message =
                 format!("a message of {} bytes is over the limit of {MAX_INPUT_BYTES}; put it into a file", content.message.len());
             return Ok(Err(ProtocolError::new(ErrorCode::LimitExceeded, message)));
         }
         let whole = content.images.iter().map(|i| i.data.len() + i.media_type.len()).sum::<usize>() + content.message.len();
         if whole > MAX_CONTENT_BYTES {
+            self.shared.figures.limits.hit(Limit::InputBytes);
             let message =
                 format!("the images of this message have {whole} bytes, over the limit of {MAX_CONTENT_BYTES}; send fewer or smaller ones");
             return Ok(Err(ProtocolError::new(ErrorCode::LimitExceeded, message)));
@@ -136,6 +139,7 @@ impl Session {
             }
         }
         if self.queue.len() + self.handed.len() >= MAX_QUEUED_INPUTS {
+            self.shared.figures.limits.hit(Limit::Inputs);
             let message = format!("{MAX_QUEUED_INPUTS} messages wait for the agent already; wait for it or abort");
             return Ok(Err(ProtocolError::new(ErrorCode::LimitExceeded, message)));
         }

@@ -9,6 +9,7 @@ use crate::journal::Change;
 use octo_actors::{Ctx, Failure};
 use octo_protocol::event::{Event, InputKind};
 use octo_protocol::message::StopReason;
+use octo_protocol::metrics::Limit;
 use octo_protocol::session::Aborted;
 use octo_protocol::{Command, CommandFrame, ErrorCode, ProtocolError};
 use serde_json::json as value;
@@ -160,6 +161,7 @@ impl Session {
     /// Keeps a command until the agent is ready.
     pub fn hold(&mut self, command: Command, answer: Answer) {
         if self.held.len() >= MAX_HELD {
+            self.shared.figures.limits.hit(Limit::AgentCommands);
             refuse(answer, ProtocolError::new(ErrorCode::Busy, "the agent is starting and many commands wait for it; try again"));
         } else {
             self.held.push_back((command, answer));
@@ -169,6 +171,7 @@ impl Session {
     /// Gives the agent a command; what it writes is in the outbox then.
     pub fn ask_agent(&mut self, command: &Command, answer: Answer) {
         if self.replies.len() >= MAX_AT_AGENT {
+            self.shared.figures.limits.hit(Limit::AgentCommands);
             return refuse(answer, ProtocolError::new(ErrorCode::Busy, "the agent has many commands to answer; try again"));
         }
         let token = self.token();

@@ -4,6 +4,7 @@ use super::{HandedSession, SESSION, SessionActor, SessionAddress, SessionMsg};
 use crate::journal::{SessionLog, SessionRow};
 use crate::shared::Shared;
 use octo_actors::{Change, Lifecycle, StartError, Supervisor};
+use octo_protocol::metrics::Limit;
 use octo_protocol::{Epoch, ErrorCode, ProtocolError, SessionId, SessionStatus, SessionSummary};
 use std::collections::BTreeMap;
 use std::ops::Deref;
@@ -270,6 +271,7 @@ impl Registry {
         let entry = {
             let mut entries = self.0.entries.write().unwrap_or_else(PoisonError::into_inner);
             if !entries.contains_key(id.as_str()) && entries.len() >= MAX_SESSIONS {
+                self.shared().figures.limits.hit(Limit::Sessions);
                 let message = format!("this user has {MAX_SESSIONS} sessions, the limit; delete some first");
                 return Err(ProtocolError::new(ErrorCode::LimitExceeded, message));
             }

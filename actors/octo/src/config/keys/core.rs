@@ -68,6 +68,13 @@ pub(in crate::config) const SECTIONS: &[Section] = &[
                 D::None,
                 "Group whose members are admins on the admin socket too. Put `server.admin_socket` into a directory that they can enter: octo's own are closed to others.",
             ),
+            Key::new(
+                "server.metrics_token",
+                K::Text,
+                D::None,
+                "Whoever sends it as `Authorization: Bearer` may read `/metrics`, and nothing else: the token for Prometheus, at least 32 characters. Admins may without it; nobody else may.",
+            )
+            .secret(),
             Key::new("server.max_upload_size_mb", K::Integer(1, 4096), D::Integer(100), "Largest upload in MiB.")
                 .not_built("there are no uploads; a request has at most 1 MiB, a frame of the mux 16 MiB"),
         ],
@@ -138,6 +145,12 @@ pub(in crate::config) const SECTIONS: &[Section] = &[
                 K::Choice(&["off", "error", "warn", "info", "debug", "trace"]),
                 D::Text("info"),
                 "How much. `RUST_LOG` wins.",
+            ),
+            Key::new(
+                "logging.format",
+                K::Choice(&["text", "json"]),
+                D::Text("text"),
+                "Lines for people, or one JSON object a line: timestamp, level, target, the message and what belongs to it (user, session, path, connection) as fields, and the spans around it. Of octo, and of the daemons that it starts from then on. `OCTO_LOG_FORMAT` wins.",
             ),
             Key::new("logging.file", K::Path, D::None, "Log there instead of to standard error."),
             Key::new("logging.audit_enabled", K::Bool, D::Bool(true), "Write every authenticated request and log in to the audit file."),

@@ -4,6 +4,7 @@
 //! Looking at an actor never asks that actor. Whatever changes something is written to the audit and the log, with who did it ([`record`]).
 
 pub mod actors;
+pub mod config;
 pub mod events;
 pub mod logs;
 pub mod path;

@@ -14,6 +14,7 @@ use futures_util::{Stream, stream};
 use http::StatusCode;
 use octo_actors::{ActorPath, Trace};
 use octo_protocol::admin::{LeftOut, Outcome, RunnerQuestion, TraceBatch, TraceLine, TraceOpened, Traced};
+use octo_protocol::metrics::Limit;
 use serde::Deserialize;
 use serde_json::Value;
 use tokio::sync::mpsc;
@@ -76,7 +77,10 @@ pub(in super::super) async fn open(
 ) -> Result<mpsc::Receiver<TraceLine>, ApiError> {
     // Whether there is anything at all.
     subtree(state, principal, path).await?;
-    let full = |error: octo_actors::TooManyTaps| ApiError::new(StatusCode::TOO_MANY_REQUESTS, error.to_string());
+    let full = |error: octo_actors::TooManyTaps| {
+        state.figures.limits.hit(Limit::Traces);
+        ApiError::new(StatusCode::TOO_MANY_REQUESTS, error.to_string())
+    };
     let (out, lines) = mpsc::channel(LINES);
     let sink = Sink { out, dropped: Arc::default() };
     let tap = state.system.directory().trace(path.clone()).map_err(full)?;
