@@ -257,6 +257,7 @@ mod tests {
             mailbox: 0,
             processed,
             last_error: None,
+            trouble: None,
             started_at: 1,
             mailbox_limit: Some(16),
             busy_ms: None,
