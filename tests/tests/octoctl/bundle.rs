@@ -155,7 +155,12 @@ async fn an_actor_that_is_not_well_is_in_the_bundle_with_what_it_said_last() {
     runner.signal(nix::sys::signal::Signal::SIGSTOP);
     until("the link is given up", || {
         let status: Value = serde_json::from_str(&stdout(&run(&instance, &["status", "--json"]))).unwrap();
-        (!status["trouble"].as_array().unwrap().is_empty()).then_some(())
+        let told = status["trouble"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .any(|trouble| trouble["what"] == "/users/admin/runner" && trouble["sentence"].as_str().unwrap().contains("started again"));
+        told.then_some(())
     })
     .await;
     let output = run(&instance, &["doctor", "--bundle", "bundle.tar.gz"]);

@@ -5,6 +5,7 @@ use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
 
 use octo_protocol::admin::{Actors, Component, Door, Inspection, JournalReport, LogFiles, LogText, Runners, ShownConfig, Status};
+use octo_protocol::mux::system::ActorRow;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
@@ -97,7 +98,8 @@ async fn ask<T: DeserializeOwned + serde::Serialize>(
 }
 
 async fn snapshots(bundle: &mut Bundle, client: &Client, actors: &Actors) -> Result<(), Failure> {
-    let unwell: Vec<&str> = actors.rows.iter().filter(|row| UNWELL.contains(&row.state.as_str())).map(|row| row.path.as_str()).collect();
+    let is_unwell = |row: &&ActorRow| row.trouble.is_some() || UNWELL.contains(&row.state.as_str());
+    let unwell: Vec<&str> = actors.rows.iter().filter(is_unwell).map(|row| row.path.as_str()).collect();
     for (number, path) in unwell.iter().take(MAX_SNAPSHOTS).enumerate() {
         let name = format!("snapshots/{}.json", number + 1);
         match client.get::<Inspection>(&format!("/actors/inspect?path={}", escaped(path))).await {

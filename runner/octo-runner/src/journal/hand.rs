@@ -5,9 +5,10 @@
 use super::JournalError;
 use super::batch::{Batch, Sync};
 use super::fence::Fence;
+use super::operation::{Operation, Outcome};
 use super::pulse::Pulse;
 use super::witness::Witness;
-use super::writer::{Operation, Outcome, Writer};
+use super::writer::Writer;
 use crate::figures::Figures;
 use rusqlite::Connection;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};

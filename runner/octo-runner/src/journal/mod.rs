@@ -25,6 +25,7 @@ mod history;
 mod lives;
 mod log;
 mod names;
+mod operation;
 mod pulse;
 mod reader;
 mod retention;
@@ -163,7 +164,7 @@ impl Journal {
 
     async fn queue(&self, batch: Box<Batch>) -> Result<oneshot::Receiver<Result<(), JournalError>>, JournalError> {
         let (reply, outcome) = oneshot::channel();
-        self.send(writer::Operation::Commit { batch, reply }).await?;
+        self.send(operation::Operation::Commit { batch, reply }).await?;
         Ok(outcome)
     }
 
@@ -173,7 +174,7 @@ impl Journal {
     /// [`JournalError`]; the session does not exist then.
     pub async fn create(&self, session: NewSession) -> Result<SessionKey, JournalError> {
         let (reply, outcome) = oneshot::channel();
-        self.send(writer::Operation::Create { session: Box::new(session), reply }).await?;
+        self.send(operation::Operation::Create { session: Box::new(session), reply }).await?;
         outcome.await.unwrap_or(Err(JournalError::Closed))
     }
 
@@ -183,7 +184,7 @@ impl Journal {
     /// [`JournalError`]; the session is whole then.
     pub async fn delete(&self, session: i64) -> Result<(), JournalError> {
         let (reply, outcome) = oneshot::channel();
-        self.send(writer::Operation::Delete { session, reply }).await?;
+        self.send(operation::Operation::Delete { session, reply }).await?;
         outcome.await.unwrap_or(Err(JournalError::Closed))
     }
 
@@ -193,7 +194,7 @@ impl Journal {
     /// [`JournalError`]; all of it is still there then.
     pub async fn cut(&self, cut: Cut, log: Option<Arc<SessionLog>>) -> Result<(), JournalError> {
         let (reply, outcome) = oneshot::channel();
-        self.send(writer::Operation::Cut { cut: Box::new(cut), log, reply }).await?;
+        self.send(operation::Operation::Cut { cut: Box::new(cut), log, reply }).await?;
         outcome.await.unwrap_or(Err(JournalError::Closed))
     }
 
@@ -203,7 +204,7 @@ impl Journal {
     /// [`JournalError`]; what was given up is out of sight in any case.
     pub async fn sweep(&self, session: i64) -> Result<bool, JournalError> {
         let (reply, outcome) = oneshot::channel();
-        self.send(writer::Operation::Sweep { session, reply }).await?;
+        self.send(operation::Operation::Sweep { session, reply }).await?;
         outcome.await.unwrap_or(Err(JournalError::Closed))
     }
 
@@ -213,7 +214,7 @@ impl Journal {
     /// [`JournalError`]; nothing is lost then but time.
     pub async fn give_back(&self) -> Result<bool, JournalError> {
         let (reply, outcome) = oneshot::channel();
-        self.send(writer::Operation::GiveBack { reply }).await?;
+        self.send(operation::Operation::GiveBack { reply }).await?;
         outcome.await.unwrap_or(Err(JournalError::Closed))
     }
 
@@ -224,7 +225,7 @@ impl Journal {
     pub async fn pause(&self) -> Result<Pause, JournalError> {
         let (paused, is_paused) = oneshot::channel();
         let (pause, over) = oneshot::channel();
-        self.send(writer::Operation::Pause { paused, over }).await?;
+        self.send(operation::Operation::Pause { paused, over }).await?;
         is_paused.await.map_err(|_| JournalError::Closed)?;
         Ok(Pause(pause))
     }
@@ -232,7 +233,7 @@ impl Journal {
     /// Writes what is queued, then ends the writer; later commits get [`JournalError::Closed`].
     pub async fn close(&self) {
         let (reply, done) = oneshot::channel();
-        if self.send(writer::Operation::Close { reply }).await.is_ok() {
+        if self.send(operation::Operation::Close { reply }).await.is_ok() {
             let _ = done.await;
         }
         let thread = self.inner.thread.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
@@ -241,7 +242,7 @@ impl Journal {
         }
     }
 
-    async fn send(&self, operation: writer::Operation) -> Result<(), JournalError> {
+    async fn send(&self, operation: operation::Operation) -> Result<(), JournalError> {
         self.inner.hand.send(operation).await
     }
 

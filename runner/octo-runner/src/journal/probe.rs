@@ -5,8 +5,8 @@
 
 use super::fence::Fence;
 use super::hand::Hand;
+use super::operation::{Applied, Operation};
 use super::schema::MIGRATIONS;
-use super::writer::{Applied, Operation};
 use super::{Batch, Inner, Journal, JournalError, NewSession, SessionKey, reader};
 use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{Connection, params};
