@@ -85,8 +85,9 @@ await journey(async (browser) => {
 
   await panel.getByTestId("restart").click();
   await page.getByTestId("confirm-restart").click();
-  await state(page, agent, "running").waitFor({ timeout: 60_000 });
+  await page.getByText("Nothing is wrong.").waitFor({ timeout: 60_000 });
   await page.getByTestId("only-wrong").click();
+  await state(page, agent, "running").waitFor({ timeout: 60_000 });
 
   // octo is away: what was seen stays, and goes on by itself.
   const actors = page.getByTestId("actors");

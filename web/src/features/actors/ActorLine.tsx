@@ -153,7 +153,7 @@ function Cells({ row, rate, age }: { row: ActorRow; rate: number | null; age: st
         {row.kind}
       </span>
       <span role="gridcell" className="from-left">
-        <StateMark state={row.state} />
+        <StateMark state={row.state} className="-ml-1.5" />
       </span>
       <span role="gridcell" className="col-mailbox">
         <Mailbox row={row} />

@@ -17,6 +17,8 @@ import { cx } from "@/ui/cx";
 import { ActorLine } from "./ActorLine";
 
 const LINE_PX = 34;
+/** The names of the columns stay in sight above the lines. */
+const HEAD_PX = 32;
 /** On a phone a line has two rows. */
 const TALL_LINE_PX = 58;
 /** Below this width the columns do not fit; `actors.css` says the same in rem. */
@@ -61,6 +63,8 @@ export function ActorList({ lines, table, now, flat, sort, selected, onSort, onO
     getItemKey: (index) => lines[index]?.path ?? index,
     estimateSize: () => size,
     overscan: 8,
+    scrollMargin: narrow ? 0 : HEAD_PX,
+    scrollPaddingStart: narrow ? 0 : HEAD_PX,
   });
   // biome-ignore lint/correctness/useExhaustiveDependencies: another height of lines is measured anew.
   useEffect(() => virtualizer.measure(), [size, virtualizer]);
@@ -130,20 +134,20 @@ export function ActorList({ lines, table, now, flat, sort, selected, onSort, onO
 
   return (
     <div className="actor-list flex min-h-0 min-w-0 flex-1 flex-col">
-      {!narrow && <Head flat={flat} sort={sort} onSort={onSort} />}
       {narrow && flat && <SmallHead sort={sort} onSort={onSort} />}
       <div
         ref={scroller}
         role={flat ? "grid" : "treegrid"}
         tabIndex={0}
         aria-label={t("actors.list")}
-        aria-rowcount={lines.length}
+        aria-rowcount={lines.length + (narrow ? 0 : 1)}
         aria-activedescendant={at < 0 ? undefined : lineId(lines[at] as Line)}
         onKeyDown={onKeyDown}
         onFocus={() => active === null && setActive(selected ?? lines[0]?.path ?? null)}
         data-testid="actor-list"
         className="min-h-0 flex-1 overflow-y-auto overscroll-contain -outline-offset-2"
       >
+        {!narrow && <Head flat={flat} sort={sort} onSort={onSort} />}
         <div role="rowgroup" className="relative" style={{ height: virtualizer.getTotalSize() }}>
           {virtualizer.getVirtualItems().map((item) => {
             const line = lines[item.index];
@@ -156,7 +160,10 @@ export function ActorList({ lines, table, now, flat, sort, selected, onSort, onO
                 key={item.key}
                 role="presentation"
                 className="absolute inset-x-0 top-0"
-                style={{ height: item.size, transform: `translateY(${item.start}px)` }}
+                style={{
+                  height: item.size,
+                  transform: `translateY(${item.start - (narrow ? 0 : HEAD_PX)}px)`,
+                }}
               >
                 <ActorLine
                   id={lineId(line)}
@@ -168,7 +175,7 @@ export function ActorList({ lines, table, now, flat, sort, selected, onSort, onO
                   selected={line.path === selected}
                   flash={fresh ? change.id : null}
                   flashKind={fresh ? change.what : null}
-                  row={item.index + 1}
+                  row={item.index + (narrow ? 1 : 2)}
                   onOpen={open}
                   onFold={onFold}
                 />
@@ -183,39 +190,41 @@ export function ActorList({ lines, table, now, flat, sort, selected, onSort, onO
 
 function Head({ flat, sort, onSort }: { flat: boolean; sort: Sort; onSort: (by: SortKey) => void }) {
   const { t } = useTranslation();
+  const Arrow = sort.down ? ArrowDown : ArrowUp;
+  const order = sort.down ? "descending" : "ascending";
   return (
     <div
+      role="row"
+      aria-rowindex={1}
       data-testid="actor-head"
-      className="actor-line h-8 shrink-0 overflow-hidden border-b bg-ground text-xs font-medium text-faint [scrollbar-gutter:stable]"
+      style={{ height: HEAD_PX }}
+      className="actor-line sticky top-0 z-10 border-b bg-ground text-xs font-medium text-faint"
     >
       {COLUMNS.map(({ by, className, number }) => {
-        const Arrow = sort.down ? ArrowDown : ArrowUp;
         const text = t(`actors.column.${by as "path"}`);
-        if (!flat) {
-          return (
-            <span key={by} className={cx(className, number && "number", "truncate")}>
-              {text}
-            </span>
-          );
-        }
+        const chosen = flat && sort.by === by;
         return (
-          <button
+          <span
             key={by}
-            type="button"
-            data-testid={`sort-${by}`}
-            aria-pressed={sort.by === by}
-            aria-label={t("actors.sort", { column: text })}
-            onClick={() => onSort(by)}
-            className={cx(
-              className,
-              "flex items-center gap-1 truncate hover:text-ink",
-              number && "justify-end",
-              sort.by === by && "text-ink",
-            )}
+            role="columnheader"
+            aria-sort={chosen ? order : undefined}
+            className={cx(className, number && "number", "min-w-0 truncate")}
           >
-            {text}
-            {sort.by === by && <Arrow size={12} aria-hidden className="shrink-0" />}
-          </button>
+            {flat ? (
+              <button
+                type="button"
+                data-testid={`sort-${by}`}
+                aria-label={t("actors.sort", { column: text })}
+                onClick={() => onSort(by)}
+                className={cx("inline-flex items-center gap-0.5 hover:text-ink", chosen && "text-ink")}
+              >
+                {text}
+                {chosen && <Arrow size={12} aria-hidden className="shrink-0" />}
+              </button>
+            ) : (
+              text
+            )}
+          </span>
         );
       })}
     </div>

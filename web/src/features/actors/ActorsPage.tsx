@@ -201,7 +201,7 @@ function Head({
       </h1>
       {table.filled && (
         <ul
-          className="flex flex-wrap items-center gap-x-4 text-sm text-soft tabular-nums"
+          className="flex flex-wrap items-center gap-x-4 text-sm text-soft tabular-nums max-md:order-last max-md:w-full"
           data-testid="summary"
         >
           <li>{t("actors.count", { count: summary.total })}</li>

@@ -71,7 +71,7 @@ export function ChangeLog({
                   </time>
                   <Icon size={14} aria-hidden className={cx("shrink-0", tone)} />
                   <span
-                    className="max-w-[55%] shrink-0 truncate font-mono text-[13px]"
+                    className="min-w-20 shrink truncate font-mono text-[13px]"
                     title={change.path}
                     dir="rtl"
                   >
@@ -79,7 +79,7 @@ export function ChangeLog({
                   </span>
                   <span className={cx("shrink-0", tone)}>{word(change)}</span>
                   {change.error && (
-                    <span className="min-w-0 truncate text-xs text-faint">{change.error}</span>
+                    <span className="min-w-0 shrink-[20] truncate text-xs text-faint">{change.error}</span>
                   )}
                 </button>
               </li>

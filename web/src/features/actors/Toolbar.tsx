@@ -42,7 +42,7 @@ export function Toolbar({ summary, branches }: { summary: Summary; branches: () 
       role="toolbar"
       aria-label={t("actors.tools")}
     >
-      <div className="relative min-w-40 flex-1 md:max-w-80">
+      <div className="relative min-w-40 flex-1 max-md:w-full max-md:flex-none md:max-w-80">
         <Search
           size={15}
           aria-hidden
@@ -73,70 +73,72 @@ export function Toolbar({ summary, branches }: { summary: Summary; branches: () 
           </IconButton>
         )}
       </div>
-      <Toggle
-        pressed={filter.onlyWrong}
-        testId="only-wrong"
-        onPress={() => narrow({ onlyWrong: !filter.onlyWrong })}
-      >
-        <TriangleAlert size={15} aria-hidden />
-        {t("actors.onlyWrong")}
-        <span className="tabular-nums">{summary.bad + summary.warn}</span>
-      </Toggle>
-      <Choice
-        label={t("actors.column.state")}
-        chosen={filter.states}
-        testId="filter-state"
-        onClear={() => narrow({ states: new Set() })}
-      >
-        {states.map((state) => (
-          <MenuItem
-            key={state}
-            checked={filter.states.has(state)}
-            hint={summary.states.get(state) ?? 0}
-            onSelect={() => narrow({ states: toggled(filter.states, state) })}
-          >
-            {word(state)}
-          </MenuItem>
-        ))}
-      </Choice>
-      <Choice
-        label={t("actors.column.kind")}
-        chosen={filter.kinds}
-        testId="filter-kind"
-        onClear={() => narrow({ kinds: new Set() })}
-      >
-        {kinds.map(([kind, count]) => (
-          <MenuItem
-            key={kind}
-            checked={filter.kinds.has(kind)}
-            hint={count}
-            onSelect={() => narrow({ kinds: toggled(filter.kinds, kind) })}
-          >
-            {kind}
-          </MenuItem>
-        ))}
-      </Choice>
-      <div className="flex-1 max-md:hidden" />
-      {!flat && (
-        <IconButton
-          label={folded.size > 0 ? t("actors.unfold") : t("actors.fold")}
-          data-testid="fold-all"
-          onClick={() => set({ folded: folded.size > 0 ? new Set() : new Set(branches()) })}
+      <div className="flex min-w-0 flex-1 items-center gap-2 max-md:w-full max-md:flex-none max-md:overflow-x-auto">
+        <Toggle
+          pressed={filter.onlyWrong}
+          testId="only-wrong"
+          onPress={() => narrow({ onlyWrong: !filter.onlyWrong })}
         >
-          {folded.size > 0 ? <ChevronsUpDown size={17} /> : <ChevronsDownUp size={17} />}
-        </IconButton>
-      )}
-      <fieldset className="flex rounded-lg border bg-raised p-0.5">
-        <legend className="sr-only">{t("actors.view")}</legend>
-        <Segment pressed={!flat} testId="view-tree" onPress={() => set({ flat: false })}>
-          <ListTree size={15} aria-hidden />
-          {t("actors.tree")}
-        </Segment>
-        <Segment pressed={flat} testId="view-top" onPress={() => set({ flat: true })}>
-          <ListOrdered size={15} aria-hidden />
-          {t("actors.top")}
-        </Segment>
-      </fieldset>
+          <TriangleAlert size={15} aria-hidden />
+          {t("actors.onlyWrong")}
+          <span className="tabular-nums">{summary.bad + summary.warn}</span>
+        </Toggle>
+        <Choice
+          label={t("actors.column.state")}
+          chosen={filter.states}
+          testId="filter-state"
+          onClear={() => narrow({ states: new Set() })}
+        >
+          {states.map((state) => (
+            <MenuItem
+              key={state}
+              checked={filter.states.has(state)}
+              hint={summary.states.get(state) ?? 0}
+              onSelect={() => narrow({ states: toggled(filter.states, state) })}
+            >
+              {word(state)}
+            </MenuItem>
+          ))}
+        </Choice>
+        <Choice
+          label={t("actors.column.kind")}
+          chosen={filter.kinds}
+          testId="filter-kind"
+          onClear={() => narrow({ kinds: new Set() })}
+        >
+          {kinds.map(([kind, count]) => (
+            <MenuItem
+              key={kind}
+              checked={filter.kinds.has(kind)}
+              hint={count}
+              onSelect={() => narrow({ kinds: toggled(filter.kinds, kind) })}
+            >
+              {kind}
+            </MenuItem>
+          ))}
+        </Choice>
+        <div className="flex-1 max-md:hidden" />
+        {!flat && (
+          <IconButton
+            label={folded.size > 0 ? t("actors.unfold") : t("actors.fold")}
+            data-testid="fold-all"
+            onClick={() => set({ folded: folded.size > 0 ? new Set() : new Set(branches()) })}
+          >
+            {folded.size > 0 ? <ChevronsUpDown size={17} /> : <ChevronsDownUp size={17} />}
+          </IconButton>
+        )}
+        <fieldset className="flex shrink-0 rounded-lg border bg-raised p-0.5">
+          <legend className="sr-only">{t("actors.view")}</legend>
+          <Segment pressed={!flat} testId="view-tree" onPress={() => set({ flat: false })}>
+            <ListTree size={15} aria-hidden />
+            {t("actors.tree")}
+          </Segment>
+          <Segment pressed={flat} testId="view-top" onPress={() => set({ flat: true })}>
+            <ListOrdered size={15} aria-hidden />
+            {t("actors.top")}
+          </Segment>
+        </fieldset>
+      </div>
     </div>
   );
 }
@@ -154,7 +156,8 @@ function Toggle({ pressed, testId, onPress, children }: Press) {
       aria-pressed={pressed}
       data-testid={testId}
       onClick={onPress}
-      className={cx("px-3 font-normal", pressed && "border-bad bg-bad-wash text-bad hover:border-bad")}
+      tone={pressed ? "danger" : "plain"}
+      className="px-3 font-normal"
     >
       {children}
     </Button>
@@ -198,7 +201,7 @@ function Choice({
       trigger={
         <Button
           data-testid={testId}
-          className={cx("px-3 font-normal", chosen.size > 0 && "border-focus text-info")}
+          className={cx("px-3 font-normal", chosen.size > 0 && "border-focus! text-info!")}
         >
           {label}
           {chosen.size > 0 && <span className="tabular-nums">· {chosen.size}</span>}
