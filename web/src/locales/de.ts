@@ -319,6 +319,7 @@ export const de: typeof en = {
       handled: "Erledigt",
       busy: "Beschäftigt mit",
       rates: "Nachrichten je Sekunde, seit dies offen ist",
+      trouble: "Was nicht stimmt",
       error: "Letzter Fehler",
       session: "Gespräch öffnen",
       snapshot: "Was er von sich sagt",

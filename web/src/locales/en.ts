@@ -309,6 +309,7 @@ export const en = {
       handled: "Handled",
       busy: "Busy with",
       rates: "Messages a second while this panel is open",
+      trouble: "What is wrong",
       error: "Last error",
       session: "Open the conversation",
       snapshot: "What it says of itself",

@@ -167,8 +167,12 @@ function Cells({ row, rate, age }: { row: ActorRow; rate: number | null; age: st
       >
         {row.restarts}
       </span>
-      <span role="gridcell" className="col-error truncate text-xs text-faint" title={row.last_error}>
-        {row.last_error}
+      <span
+        role="gridcell"
+        className="col-error truncate text-xs text-faint"
+        title={row.trouble ?? row.last_error}
+      >
+        {row.trouble ?? row.last_error}
       </span>
       <span role="gridcell" className="col-age number text-faint">
         {age}

@@ -92,6 +92,17 @@ export function ActorPanel({ path, table, now, userId, onClose }: Props) {
           </p>
         )}
         {actor && <Facts actor={actor} table={table} now={now} />}
+        {row?.trouble && (
+          <section aria-label={t("actors.panel.trouble")}>
+            <h3 className="mb-1 text-sm font-semibold">{t("actors.panel.trouble")}</h3>
+            <p
+              data-testid="panel-trouble"
+              className="rounded-lg bg-bad-wash px-3 py-2 text-sm break-words text-bad"
+            >
+              {row.trouble}
+            </p>
+          </section>
+        )}
         {row?.last_error && (
           <section aria-label={t("actors.panel.error")}>
             <h3 className="mb-1 text-sm font-semibold">{t("actors.panel.error")}</h3>

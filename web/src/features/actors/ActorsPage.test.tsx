@@ -145,11 +145,19 @@ test("a restart flashes in its line and stands in the list of what happened", ()
 test("only what is wrong, found by text, or all in order", () => {
   show(
     page(
-      view(filled([row("/users", { kind: "users" }), row("/users/a"), row("/users/b", { state: "stuck" })])),
+      view(
+        filled([
+          row("/users", { kind: "users" }),
+          row("/users/a"),
+          row("/users/b", { state: "stuck" }),
+          row("/users/c", { trouble: "its agent does not run" }),
+        ]),
+      ),
     ),
   );
   fireEvent.click(screen.getByTestId("only-wrong"));
-  expect(lines().map((line) => line.getAttribute("data-path"))).toEqual(["/users", "/users/b"]);
+  expect(lines().map((line) => line.getAttribute("data-path"))).toEqual(["/users", "/users/b", "/users/c"]);
+  expect(screen.getByText("its agent does not run")).toBeTruthy();
   fireEvent.change(screen.getByTestId("actor-filter"), { target: { value: "nothing like it" } });
   expect(screen.getByTestId("actors-blank").textContent).toContain("Nothing is wrong.");
   fireEvent.click(screen.getByRole("button", { name: "Show all" }));

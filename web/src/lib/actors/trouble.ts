@@ -20,6 +20,8 @@ export function mailboxFill(row: ActorRow): number {
 /** `now` by octo's clock. */
 export function troubleOf(row: ActorRow, now: number): Trouble {
   if (row.state === "stuck" || row.state === "degraded") return "bad";
+  // What it says of itself: who only has less of something than it should still does its work.
+  if (row.trouble) return row.kind === "connection" || row.kind === "agent" ? "warn" : "bad";
   if (row.state === "restarting" || mailboxFill(row) >= MAILBOX_FULL) return "warn";
   // Not the first start: it came back, and may go again.
   return row.restarts > 0 && now - row.started_at < SHAKY_MS ? "warn" : null;
