@@ -10,7 +10,7 @@ import { useVirtualizer } from "@tanstack/react-virtual";
 import { ArrowDown, ArrowUp } from "lucide-react";
 import { type KeyboardEvent, useCallback, useEffect, useRef, useState } from "react";
 import { useTranslation } from "react-i18next";
-import type { Line, Sort, SortKey } from "@/lib/actors/lines";
+import type { Filter, Line, Sort, SortKey } from "@/lib/actors/lines";
 import type { ActorTable } from "@/lib/actors/table";
 import { age } from "@/lib/format";
 import { cx } from "@/ui/cx";
@@ -44,13 +44,26 @@ interface Props {
   now: number;
   flat: boolean;
   sort: Sort;
+  /** What is looked for; with another one the list begins at its beginning. */
+  filter: Filter;
   selected: string | null;
   onSort: (by: SortKey) => void;
   onOpen: (path: string) => void;
   onFold: (path: string) => void;
 }
 
-export function ActorList({ lines, table, now, flat, sort, selected, onSort, onOpen, onFold }: Props) {
+export function ActorList({
+  lines,
+  table,
+  now,
+  flat,
+  sort,
+  filter,
+  selected,
+  onSort,
+  onOpen,
+  onFold,
+}: Props) {
   const { t } = useTranslation();
   const scroller = useRef<HTMLDivElement>(null);
   const narrow = useNarrow(scroller);
@@ -68,6 +81,12 @@ export function ActorList({ lines, table, now, flat, sort, selected, onSort, onO
   });
   // biome-ignore lint/correctness/useExhaustiveDependencies: another height of lines is measured anew.
   useEffect(() => virtualizer.measure(), [size, virtualizer]);
+
+  // biome-ignore lint/correctness/useExhaustiveDependencies: these decide which lines there are.
+  useEffect(() => {
+    // In newer browsers it gives a promise, which is no clean-up.
+    scroller.current?.scrollTo({ top: 0 });
+  }, [filter, flat, sort]);
 
   const open = useCallback(
     (path: string) => {

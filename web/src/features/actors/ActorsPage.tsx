@@ -129,6 +129,7 @@ export function ActorsView({
                   now={now}
                   flat={flat}
                   sort={sort}
+                  filter={filter}
                   selected={at}
                   onSort={sortBy}
                   onOpen={onAt}

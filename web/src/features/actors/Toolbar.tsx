@@ -42,7 +42,7 @@ export function Toolbar({ summary, branches }: { summary: Summary; branches: () 
       role="toolbar"
       aria-label={t("actors.tools")}
     >
-      <div className="relative min-w-40 flex-1 max-md:w-full max-md:flex-none md:max-w-80">
+      <div className="relative min-w-40 flex-1 md:max-w-80">
         <Search
           size={15}
           aria-hidden
@@ -73,7 +73,18 @@ export function Toolbar({ summary, branches }: { summary: Summary; branches: () 
           </IconButton>
         )}
       </div>
-      <div className="flex min-w-0 flex-1 items-center gap-2 max-md:w-full max-md:flex-none max-md:overflow-x-auto">
+      <fieldset className="relative flex shrink-0 md:order-last rounded-lg border bg-raised p-0.5">
+        <legend className="sr-only">{t("actors.view")}</legend>
+        <Segment pressed={!flat} testId="view-tree" onPress={() => set({ flat: false })}>
+          <ListTree size={15} aria-hidden />
+          <span className="max-md:sr-only">{t("actors.tree")}</span>
+        </Segment>
+        <Segment pressed={flat} testId="view-top" onPress={() => set({ flat: true })}>
+          <ListOrdered size={15} aria-hidden />
+          <span className="max-md:sr-only">{t("actors.top")}</span>
+        </Segment>
+      </fieldset>
+      <div className="relative flex min-w-0 flex-1 items-center gap-2 max-md:w-full max-md:flex-none max-md:overflow-x-auto">
         <Toggle
           pressed={filter.onlyWrong}
           testId="only-wrong"
@@ -122,22 +133,12 @@ export function Toolbar({ summary, branches }: { summary: Summary; branches: () 
           <IconButton
             label={folded.size > 0 ? t("actors.unfold") : t("actors.fold")}
             data-testid="fold-all"
+            className="max-md:hidden"
             onClick={() => set({ folded: folded.size > 0 ? new Set() : new Set(branches()) })}
           >
             {folded.size > 0 ? <ChevronsUpDown size={17} /> : <ChevronsDownUp size={17} />}
           </IconButton>
         )}
-        <fieldset className="flex shrink-0 rounded-lg border bg-raised p-0.5">
-          <legend className="sr-only">{t("actors.view")}</legend>
-          <Segment pressed={!flat} testId="view-tree" onPress={() => set({ flat: false })}>
-            <ListTree size={15} aria-hidden />
-            {t("actors.tree")}
-          </Segment>
-          <Segment pressed={flat} testId="view-top" onPress={() => set({ flat: true })}>
-            <ListOrdered size={15} aria-hidden />
-            {t("actors.top")}
-          </Segment>
-        </fieldset>
       </div>
     </div>
   );
@@ -172,7 +173,7 @@ function Segment({ pressed, testId, onPress, children }: Press) {
       data-testid={testId}
       onClick={onPress}
       className={cx(
-        "flex h-7.5 items-center gap-1.5 rounded-md px-2.5 text-sm pointer-coarse:h-10",
+        "relative flex h-7.5 items-center gap-1.5 rounded-md px-2.5 text-sm pointer-coarse:h-10",
         pressed ? "bg-sunken font-medium text-ink" : "text-soft hover:text-ink",
       )}
     >

@@ -65,6 +65,13 @@ test("a restart is told with its number and the error, and what is beyond it too
   ]);
 });
 
+test("one that was down and is started again is well, and that is told once", () => {
+  const table = filled(row("/agent", { restarts: 3, state: "degraded" }));
+  table.apply(frame(NOW + 1000, [row("/agent", { state: "starting" })]));
+  table.apply(frame(NOW + 2000, [row("/agent")]));
+  expect(told(table)).toEqual(["/agent recovered"]);
+});
+
 test("what happened is bounded, and many of a sort at once are one line", () => {
   const table = filled(row("/users"));
   const many = forest(500);

@@ -146,7 +146,7 @@ function whatHappened(old: ActorRow, row: ActorRow): readonly ChangeKind[] {
   if (row.state !== old.state) {
     if (row.state === "degraded" || row.state === "stuck" || row.state === "restarting") what.push(row.state);
     else if (row.state === "stopping") what.push("stopping");
-    else if (row.state === "running" && isWrongState(old.state) && what.length === 0) what.push("recovered");
+    else if (isWrongState(old.state) && row.state !== "stopped" && what.length === 0) what.push("recovered");
   }
   return what;
 }
