@@ -77,7 +77,7 @@ await journey(async (browser) => {
   await page.getByTestId("only-wrong").click();
   await state(page, agent, "degraded").waitFor();
   assert.equal(await line(page, "/services/eavs").count(), 0, "what is well is not shown");
-  await page.getByTestId("summary").getByText("1 is down or stuck").waitFor();
+  await page.getByTestId("summary").getByText("2 are down or stuck").waitFor();
   await page.screenshot({ path: join(shots, "desktop-actors-down.png") });
   await page.emulateMedia({ colorScheme: "dark", reducedMotion: "reduce" });
   await page.screenshot({ path: join(shots, "desktop-actors-down-dark.png") });

@@ -17,7 +17,7 @@ use tokio::runtime::{Builder, Runtime};
 /// Bytes for each session that one client is attached to. Ten thousand are to fit into 200 MiB with everything else, and an allocator takes some more than it is asked for.
 const ATTACHED: i64 = 13 * 1024;
 /// Bytes for each session that nobody is attached to and that is still followed.
-const FOLLOWED: i64 = 11 * 1024;
+const FOLLOWED: i64 = 12 * 1024;
 /// Bytes for each session that is only in the list.
 const LISTED: i64 = 1024;
 /// As many as one connection may be attached to.

@@ -84,8 +84,16 @@ impl Client {
             Some(cursor) => json!({ "cursor": cursor }),
             None => json!({}),
         };
-        let response = self.ask(session, "session.attach", payload).await;
-        assert_eq!(response["success"], true, "{response}");
+        let end = tokio::time::Instant::now() + PATIENCE;
+        loop {
+            let response = self.ask(session, "session.attach", payload.clone()).await;
+            if response["success"] == true {
+                return;
+            }
+            // The link broke under it: what was sent may be sent again.
+            assert_eq!(response["code"], "runner_unavailable", "{response}");
+            assert!(tokio::time::Instant::now() < end, "{response}");
+        }
     }
 
     /// Reads one frame; `None` when the connection is closed.
