@@ -1,5 +1,6 @@
 //! A session's writing hand: numbers events, stamps their turn, knows what is open, and gets all of it into the journal in order.
 
+use crate::clock::while_awake;
 use crate::journal::{Batch, Change, Entry, Journal, JournalError, Prune, SessionKey, SessionLog};
 use octo_protocol::event::Event;
 use octo_protocol::{EventKind, InputRequest, TraceContext};
@@ -273,13 +274,13 @@ impl Ledger {
 
     async fn commit(&mut self, batch: Batch) -> Result<(), LedgerError> {
         let head = batch.first_seq + batch.journalled() - 1;
-        match tokio::time::timeout(COMMIT_PATIENCE, self.journal.commit(batch)).await {
-            Ok(Ok(())) => {
+        match while_awake(COMMIT_PATIENCE, self.journal.commit(batch)).await {
+            Some(Ok(())) => {
                 self.head = head;
                 Ok(())
             }
-            Ok(Err(error)) => Err(LedgerError::Journal(error)),
-            Err(_) => Err(LedgerError::Silent),
+            Some(Err(error)) => Err(LedgerError::Journal(error)),
+            None => Err(LedgerError::Silent),
         }
     }
 
