@@ -30,6 +30,16 @@ macro_rules! id {
                 (bytes != [0; $bytes]).then_some(Self(bytes))
             }
 
+            /// The first of the bytes that `draw` gives which is one.
+            #[must_use]
+            pub fn drawn(mut draw: impl FnMut() -> [u8; $bytes]) -> Self {
+                loop {
+                    if let Some(id) = Self::new(draw()) {
+                        return id;
+                    }
+                }
+            }
+
             /// Its bytes.
             #[must_use]
             pub fn bytes(&self) -> &[u8; $bytes] {

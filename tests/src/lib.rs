@@ -32,6 +32,16 @@ use std::time::Duration;
 /// How long a test waits for something that must happen. Not a promise about speed: a loaded machine is slow.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
+/// Arms the fail point in the file `point` (`OCTO_FAIL_POINT`). Renamed into place, so that whoever comes there reads all of it or nothing.
+///
+/// # Panics
+/// When the file cannot be written.
+pub fn arm(point: &std::path::Path, text: &str) {
+    let fresh = point.with_extension("new");
+    std::fs::write(&fresh, text).unwrap();
+    std::fs::rename(fresh, point).unwrap();
+}
+
 /// Waits until `ready` gives a value, asking every 20 ms.
 ///
 /// # Panics

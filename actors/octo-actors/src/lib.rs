@@ -88,7 +88,7 @@ pub use kind::{Intensity, Kind, OnExceeded, Restart};
 pub use listeners::{Listener, Listeners};
 pub use lossy::LossyQueue;
 pub use path::{ActorPath, MAX_PATH, PathError};
-pub use process::{monotonic_ns, prepare_process, tidy_memory};
+pub use process::{monotonic_ns, prepare_process, tidy_memory, unix_ns};
 pub use row::{ActorRow, ActorState, MAX_ERROR, MAX_NAME};
 pub use supervise::{Change, KILL_GRACE, Lifecycle, MAX_CHILDREN, RestartError, StartError, StopError, Stopped, Supervisor};
 pub use system::{System, SystemBuilder};

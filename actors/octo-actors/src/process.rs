@@ -63,6 +63,13 @@ pub fn prepare_process() {
     }
 }
 
+/// Unix nanoseconds: when something was, for whoever is not on this machine.
+#[must_use]
+pub fn unix_ns() -> u64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    since.map_or(0, |since| u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
+}
+
 /// Nanoseconds of the clock that all processes of this machine share.
 #[must_use]
 pub fn monotonic_ns() -> u64 {

@@ -5,10 +5,11 @@
 //! trace. octo fetches the spans at the admin socket; while nobody does, none are recorded. What is not fetched of a process when it ends is lost.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use http::HeaderMap;
 use octo_actors::LossyQueue;
+use octo_actors::unix_ns;
 use octo_protocol::TraceContext;
 use octo_protocol::trace::{Span, SpanBatch, SpanEvent, SpanId, SpanKind};
 
@@ -67,7 +68,7 @@ impl RequestSpan {
     pub fn begin(spans: &Arc<Spans>, turn: Option<TraceContext>, headers: &HeaderMap, provider: &str) -> Option<Self> {
         let turn = turn.filter(|turn| turn.sampled && spans.are_wanted())?;
         let parent = of_headers(headers).filter(|own| own.trace == turn.trace).map_or(turn.span, |own| own.span);
-        let span = Span::new(turn.below(new_span()), Some(parent), "llm.request", now_ns(), 0)
+        let span = Span::new(turn.below(SpanId::drawn(rand::random)), Some(parent), "llm.request", unix_ns(), 0)
             .kind(SpanKind::Client)
             .with("gen_ai.provider.name", provider)
             .failed(Some("the request was refused, or broken off".to_owned()));
@@ -86,7 +87,7 @@ impl RequestSpan {
         if let Some(span) = &mut self.span
             && span.events.is_empty()
         {
-            let at = now_ns();
+            let at = unix_ns();
             span.events.push(SpanEvent { name: "first_byte".to_owned(), at });
             span.set("octo.time_to_first_byte_ms", at.saturating_sub(span.start) / 1_000_000);
         }
@@ -103,20 +104,8 @@ impl RequestSpan {
 impl Drop for RequestSpan {
     fn drop(&mut self) {
         if let Some(mut span) = self.span.take() {
-            span.end = now_ns().max(span.start);
+            span.end = unix_ns().max(span.start);
             self.spans.waiting.push(span);
-        }
-    }
-}
-
-fn now_ns() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| u64::try_from(d.as_nanos()).unwrap_or(u64::MAX))
-}
-
-fn new_span() -> SpanId {
-    loop {
-        if let Some(id) = SpanId::new(rand::random()) {
-            return id;
         }
     }
 }

@@ -16,7 +16,7 @@ use crate::mux::follower::Follower;
 use crate::mux::policy;
 use crate::sessions;
 use crate::state::AppState;
-use crate::telemetry::now_ns;
+use octo_actors::unix_ns;
 
 /// How long the rights of an embedding program last: as long as it does.
 const LIFETIME: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
@@ -127,7 +127,7 @@ impl EmbeddedUser {
         let deadline = policy::patience(&command);
         let mut frame = frame(session, command);
         let owner = &self.principal.user_id;
-        let mut trace = self.state.telemetry.input(&mut frame, now_ns(), owner);
+        let mut trace = self.state.telemetry.input(&mut frame, unix_ns(), owner);
         let json = serde_json::to_vec(&frame).map_err(|error| ProtocolError::new(ErrorCode::Internal, error.to_string()))?;
         if let Some(trace) = &mut trace {
             trace.sent();

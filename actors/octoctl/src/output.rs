@@ -31,7 +31,7 @@ impl Output {
         if self.json {
             return self.line(&serde_json::to_string(value).unwrap_or_default());
         }
-        self.line(text)
+        self.line(&harmless(text))
     }
 
     /// Says a line as it is.
@@ -43,7 +43,7 @@ impl Output {
     /// A note beside the result, on standard error.
     pub fn note(self, text: &str) {
         if !self.json {
-            let _ = writeln!(std::io::stderr(), "octoctl: {text}");
+            let _ = writeln!(std::io::stderr(), "octoctl: {}", harmless(text));
         }
     }
 
@@ -53,7 +53,7 @@ impl Output {
         let _ = if self.json {
             writeln!(err, "{}", json!({ "error": failure.message, "code": failure.exit.word(), "exit": failure.exit as u8 }))
         } else {
-            writeln!(err, "octoctl: {}", failure.message)
+            writeln!(err, "octoctl: {}", harmless(&failure.message))
         };
     }
 
@@ -77,5 +77,37 @@ impl Output {
 
     fn paint(self, colour: &str, text: &str) -> String {
         if self.colour { format!("\x1b[{colour}m{text}\x1b[0m") } else { text.to_owned() }
+    }
+}
+
+/// Colours that [`Output`] itself paints with, and the end of one.
+const COLOURS: [&str; 4] = ["\x1b[31m", "\x1b[32m", "\x1b[33m", "\x1b[0m"];
+
+/// Errors, titles and names come from agents too, which are nobody's friends: none of them tells a terminal anything. Lines, tabs and our own colours stay.
+fn harmless(text: &str) -> String {
+    let mut said = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(c) = rest.chars().next() {
+        let colour = COLOURS.iter().find(|colour| rest.starts_with(**colour));
+        let taken = colour.map_or(c.len_utf8(), |colour| colour.len());
+        let (now, later) = rest.split_at(taken);
+        if colour.is_none() && c.is_control() && c != '\n' && c != '\t' {
+            said.push(' ');
+        } else {
+            said.push_str(now);
+        }
+        rest = later;
+    }
+    said
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_agents_write_tells_the_terminal_nothing() {
+        assert_eq!(harmless("\x1b[31mstuck\x1b[0m\tand\nmore"), "\x1b[31mstuck\x1b[0m\tand\nmore");
+        assert_eq!(harmless("\x1b[2J\x1b]0;title\x07\u{9b}31m\rü\x08"), " [2J ]0;title  31m ü ");
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::room::{is_well, names, prompt, with};
 use nix::sys::signal::Signal;
-use octo_e2e::{Client, Instance, Options, Script};
+use octo_e2e::{Client, Instance, Options, Script, arm};
 use serde_json::json;
 
 const SESSION: &str = "/users/admin/runner/sessions/s1";
@@ -17,9 +17,7 @@ async fn an_actor_that_hangs_inside_a_message_is_named_with_the_message() {
     let mut instance = Instance::new(options);
     instance.start().await;
     let mut client = Client::connect(&instance).await;
-    let fresh = point.with_extension("new");
-    std::fs::write(&fresh, "octo user follow hang").unwrap();
-    std::fs::rename(fresh, &point).unwrap();
+    arm(&point, "octo user follow hang");
     let config = json!({"harness": "pi", "cwd": instance.workspace(), "provider": "demo", "model": "scripted"});
     let create = json!({"channel": "agent", "session_id": "s1", "cmd": "session.create", "config": config, "id": "drill"});
     assert!(client.send_text(create.to_string()).await);

@@ -1,8 +1,7 @@
 //! A panic in any actor of octo: that actor begins anew, clients attach again where they stood, the agent notices nothing.
 
-use octo_e2e::{Client, Instance, Options, Script};
+use octo_e2e::{Client, Instance, Options, Script, arm};
 use serde_json::json;
-use std::path::Path;
 use std::time::Duration;
 
 /// Kind and message of each fail point, and what makes an actor come there.
@@ -23,12 +22,6 @@ enum By {
     Attaching,
     Waiting,
     LosingTheLink,
-}
-
-fn arm(point: &Path, text: &str) {
-    let fresh = point.with_extension("new");
-    std::fs::write(&fresh, text).unwrap();
-    std::fs::rename(fresh, point).unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

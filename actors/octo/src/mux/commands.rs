@@ -10,8 +10,9 @@ use crate::auth::{Action, Principal};
 use crate::figures::Figures;
 use crate::sessions;
 use crate::state::AppState;
-use crate::telemetry::{InputTrace, now_ns};
+use crate::telemetry::InputTrace;
 use crate::users::{User, depth, now_ms};
+use octo_actors::unix_ns;
 use octo_protocol::link::RequestBody;
 use octo_protocol::metrics::Limit;
 use octo_protocol::mux::MAX_FRAME_BYTES;
@@ -233,7 +234,7 @@ impl Commands {
         if self.lanes.len() > LANES {
             self.lanes.retain(|_, start| matches!(start.try_recv(), Err(oneshot::error::TryRecvError::Empty)));
         }
-        let (context, received) = (Arc::clone(&self.context), now_ns());
+        let (context, received) = (Arc::clone(&self.context), unix_ns());
         tasks.spawn(async move {
             if let Some(before) = before {
                 // Its sender is dropped when it has started.

@@ -1,8 +1,9 @@
 //! The first delta of a turn on its way from the link to the first socket.
 
-use super::{Telemetry, new_span, now_ns};
+use super::Telemetry;
+use octo_actors::unix_ns;
 use octo_protocol::TraceContext;
-use octo_protocol::trace::Span;
+use octo_protocol::trace::{Span, SpanId};
 use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
 
@@ -39,8 +40,8 @@ impl Hops {
 
     /// The delta `seq` of this context was received at `received`, and everybody can have it.
     pub fn received(&self, session: &str, seq: u64, context: TraceContext, received: u64) {
-        let since = now_ns();
-        let span = Span::new(context.below(new_span()), Some(context.span), "octo.first_delta", received, since);
+        let since = unix_ns();
+        let span = Span::new(context.below(SpanId::drawn(rand::random)), Some(context.span), "octo.first_delta", received, since);
         self.telemetry.record(span.with("octo.session", session));
         let hop = Hop { telemetry: self.telemetry.clone(), context, session: session.to_owned(), since };
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
@@ -61,8 +62,8 @@ impl Hops {
 impl Hop {
     /// It was written to a socket.
     pub fn written(self) {
-        let own = self.context.below(new_span());
-        let span = Span::new(own, Some(self.context.span), "octo.first_delivery", self.since, now_ns());
+        let own = self.context.below(SpanId::drawn(rand::random));
+        let span = Span::new(own, Some(self.context.span), "octo.first_delivery", self.since, unix_ns());
         self.telemetry.record(span.with("octo.session", self.session.as_str()));
     }
 }

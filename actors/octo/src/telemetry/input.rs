@@ -1,8 +1,9 @@
 //! The trace of an input on its way through octo: received, sent on the link, answered.
 
-use super::{Telemetry, new_span, new_trace, now_ns};
+use super::Telemetry;
 use crate::auth::UserId;
-use octo_protocol::trace::{Span, SpanId, SpanKind};
+use octo_actors::unix_ns;
+use octo_protocol::trace::{Span, SpanId, SpanKind, TraceId};
 use octo_protocol::{Command, CommandFrame, ErrorCode, TraceContext};
 
 /// An input under way. Dropped unanswered, it was broken off.
@@ -35,11 +36,11 @@ impl Telemetry {
         if !matches!(frame.command, Command::Prompt { .. } | Command::Steer { .. } | Command::FollowUp { .. }) {
             return None;
         }
-        let trace = given.map_or_else(new_trace, |given| given.trace);
+        let trace = given.map_or_else(|| TraceId::drawn(rand::random), |given| given.trace);
         // A client decides for its own trace, where anything is recorded at all.
         let sampled = self.is_on() && given.map_or_else(|| self.samples(&trace), |given| given.sampled);
-        let own = TraceContext { trace, span: new_span(), sampled };
-        let link = if sampled { new_span() } else { own.span };
+        let own = TraceContext { trace, span: SpanId::drawn(rand::random), sampled };
+        let link = if sampled { SpanId::drawn(rand::random) } else { own.span };
         frame.traceparent = Some(own.below(link).to_string());
         sampled.then(|| InputTrace {
             telemetry: self.clone(),
@@ -58,7 +59,7 @@ impl Telemetry {
 impl InputTrace {
     /// It is on its way to the runner.
     pub fn sent(&mut self) {
-        self.link.1 = Some(now_ns());
+        self.link.1 = Some(unix_ns());
     }
 
     /// The runner has answered, or nobody could.
@@ -69,7 +70,7 @@ impl InputTrace {
 
 impl Drop for InputTrace {
     fn drop(&mut self) {
-        let now = now_ns();
+        let now = unix_ns();
         let error = match self.outcome {
             Outcome::Answered => None,
             Outcome::BrokenOff => Some("broken off".to_owned()),

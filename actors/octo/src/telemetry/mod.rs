@@ -23,11 +23,11 @@ pub use otlp::{Component, request};
 
 use crate::config::TelemetrySettings;
 use octo_actors::LossyQueue;
-use octo_protocol::trace::{Span, SpanId, TraceId};
+use octo_protocol::trace::{Span, TraceId};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 /// Finished spans that wait for the collector; one more is lost, and counted.
@@ -137,30 +137,6 @@ impl Telemetry {
     }
 }
 
-/// Unix nanoseconds.
-#[must_use]
-pub fn now_ns() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| u64::try_from(d.as_nanos()).unwrap_or(u64::MAX))
-}
-
-/// The id of a new span.
-#[must_use]
-pub fn new_span() -> SpanId {
-    loop {
-        if let Some(id) = SpanId::new(rand::random()) {
-            return id;
-        }
-    }
-}
-
-fn new_trace() -> TraceId {
-    loop {
-        if let Some(id) = TraceId::new(rand::random()) {
-            return id;
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -173,7 +149,7 @@ mod tests {
 
     #[test]
     fn a_part_of_all_traces_is_recorded_and_the_same_part_by_everybody() {
-        let traces: Vec<TraceId> = (0..2000).map(|_| new_trace()).collect();
+        let traces: Vec<TraceId> = (0..2000).map(|_| TraceId::drawn(rand::random)).collect();
         let sampled = |ratio| {
             let telemetry = with_ratio(ratio);
             traces.iter().filter(|trace| telemetry.samples(trace)).count()

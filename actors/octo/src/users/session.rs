@@ -9,7 +9,7 @@ use super::payload::wrap;
 use super::user::Shared;
 use crate::figures::Figures;
 use crate::link::{Item, Link, Subscription};
-use crate::telemetry::now_ns;
+use octo_actors::unix_ns;
 use octo_actors::{Actor, Backoff, Ctx, Failure, Kind, monotonic_ns};
 use octo_protocol::link::{EndReason, Event, SUBSCRIPTION_CREDIT};
 use octo_protocol::metrics::Limit;
@@ -155,7 +155,7 @@ impl Inflow<'_> {
                         }
                         last = last.max(event.seq);
                         if self.feed.hops().is_on() && event.kind == EventKind::Delta && may_be_traced(&event.payload) {
-                            traced = TraceContext::stamped_on(&event.payload).map(|context| (event.seq, context, now_ns()));
+                            traced = TraceContext::stamped_on(&event.payload).map(|context| (event.seq, context, unix_ns()));
                         }
                         if event.seq != 0 && self.feed.watchers().are_here() {
                             passing.push((event.seq, name_of(&event.payload), monotonic_ns()));

@@ -80,7 +80,7 @@ fn inspection(Inspection { row, snapshot, age_ms, .. }: &Inspection, output: Out
         lines.push(format!("inside    {message}, for {}", show::millis(ms)));
     }
     if let Some(trouble) = &row.trouble {
-        lines.push(format!("trouble   {trouble}"));
+        lines.push(format!("trouble   {}", show::in_line(trouble)));
     }
     if let Some(error) = &row.last_error {
         lines.push(format!("error     {error}"));

@@ -27,7 +27,9 @@ fn text(status: &Status, output: Output) -> String {
     if !trouble.is_empty() {
         lines.push(String::new());
     }
-    lines.extend(trouble.iter().map(|trouble| format!("{} {}: {}", output.mark(Standing::Bad), trouble.what, trouble.sentence)));
+    lines.extend(
+        trouble.iter().map(|trouble| format!("{} {}: {}", output.mark(Standing::Bad), trouble.what, show::in_line(&trouble.sentence))),
+    );
     lines.join("\n")
 }
 
@@ -36,7 +38,7 @@ pub(super) fn parts(components: &[Component], output: Output) -> String {
     let mut table = Table::new(&["  PART", "VERSION", "FOUND"]);
     for part in components {
         let name = format!("{} {}", output.mark(part.standing), part.name);
-        table.row(vec![name, part.version.clone().unwrap_or_else(|| "–".to_owned()), part.found.clone()]);
+        table.row(vec![name, part.version.clone().unwrap_or_else(|| "–".to_owned()), show::in_line(&part.found)]);
     }
     let mut lines = table.text().lines().map(str::to_owned).collect::<Vec<_>>();
     // From below, so that the places above stay what they are.

@@ -46,6 +46,11 @@ pub fn short(text: &str, most: usize) -> String {
     cut
 }
 
+/// A text as a part of one line: what comes from agents makes no line of its own, which might look like one of ours.
+pub fn in_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
 /// `3 sessions`, `1 session`
 pub fn plural(count: u64, noun: &str) -> String {
     if count == 1 { format!("1 {noun}") } else { format!("{count} {noun}s") }
@@ -74,6 +79,7 @@ mod tests {
         assert_eq!(short("one\ntwo", 10), "one…");
         assert_eq!(short("\x1b[2Jwiped", 20), " [2Jwiped");
         assert_eq!(short("a long text", 6), "a lon…");
+        assert_eq!(in_line("failed:\n✓ all is well\n"), "failed: ✓ all is well");
         assert_eq!(counts(["b", "a", "b"].map(String::from).into_iter()), "1 a, 2 b");
     }
 }

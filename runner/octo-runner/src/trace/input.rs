@@ -1,6 +1,7 @@
 //! The trace of one input, from the moment it is accepted until it has its place in a turn.
 
-use super::{Spans, new_span, now_ns};
+use super::Spans;
+use octo_actors::unix_ns;
 use octo_protocol::TraceContext;
 use octo_protocol::trace::{Span, SpanId, SpanKind};
 use serde::{Deserialize, Serialize};
@@ -20,7 +21,7 @@ impl InputTrace {
     /// The trace of an input that comes with the context `parent`.
     #[must_use]
     pub fn new(parent: TraceContext) -> Self {
-        Self { context: parent.below(new_span()), accepted_by: new_span(), since: now_ns() }
+        Self { context: parent.below(SpanId::drawn(rand::random)), accepted_by: SpanId::drawn(rand::random), since: unix_ns() }
     }
 
     /// The input is in the journal. `parent` is what it came with.
@@ -29,7 +30,7 @@ impl InputTrace {
             return;
         }
         let own = self.context.below(self.accepted_by);
-        let span = Span::new(own, Some(parent.span), "runner.accept", self.since, now_ns()).kind(SpanKind::Server);
+        let span = Span::new(own, Some(parent.span), "runner.accept", self.since, unix_ns()).kind(SpanKind::Server);
         spans.push(span.with("octo.session", session));
     }
 
@@ -38,7 +39,7 @@ impl InputTrace {
         if !self.context.sampled {
             return;
         }
-        let span = Span::new(self.context, Some(self.accepted_by), "runner.input", self.since, now_ns());
+        let span = Span::new(self.context, Some(self.accepted_by), "runner.input", self.since, unix_ns());
         let mut span = span.with("octo.session", session).failed(error.map(str::to_owned));
         span.links.extend(turn);
         spans.push(span);

@@ -16,8 +16,8 @@ pub use input::InputTrace;
 pub use turn::TurnTrace;
 
 use octo_actors::LossyQueue;
-use octo_protocol::trace::{Span, SpanBatch, SpanId};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use octo_protocol::trace::{Span, SpanBatch};
+use std::time::Duration;
 
 /// Spans that wait for octo; one more is lost, and counted.
 const MAX_WAITING: usize = 4096;
@@ -46,21 +46,5 @@ impl Spans {
     pub async fn take(&self, wait: Duration) -> SpanBatch {
         let (spans, dropped) = self.0.take(MAX_BATCH, wait.min(MAX_WAIT)).await;
         SpanBatch { spans, dropped }
-    }
-}
-
-/// Unix nanoseconds.
-#[must_use]
-pub fn now_ns() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| u64::try_from(d.as_nanos()).unwrap_or(u64::MAX))
-}
-
-/// The id of a new span.
-#[must_use]
-pub fn new_span() -> SpanId {
-    loop {
-        if let Some(id) = SpanId::new(rand::random()) {
-            return id;
-        }
     }
 }

@@ -1,6 +1,7 @@
 //! The trace of the turn under way: each hop is noted once, as it is passed.
 
-use super::{InputTrace, Spans, new_span, now_ns};
+use super::{InputTrace, Spans};
+use octo_actors::unix_ns;
 use octo_protocol::event::Event;
 use octo_protocol::trace::{Span, SpanId};
 use octo_protocol::{EventKind, TraceContext};
@@ -58,13 +59,13 @@ impl TurnTrace {
     }
 
     fn below(&self, name: &str, since: u64, until: u64) -> Span {
-        Span::new(self.context().below(new_span()), Some(self.context().span), name, since, until)
+        Span::new(self.context().below(SpanId::drawn(rand::random)), Some(self.context().span), name, since, until)
     }
 
     /// The agent has the input.
     pub fn handed(&mut self, spans: &Spans) {
         if self.context().sampled && self.handed.is_none() {
-            let now = now_ns();
+            let now = unix_ns();
             self.handed = Some(now);
             spans.push(self.below("runner.hand_over", self.input.since, now));
         }
@@ -73,7 +74,7 @@ impl TurnTrace {
     /// Output of the agent is about to be looked at.
     pub fn reads(&mut self) {
         if self.context().sampled && self.delta == Delta::Due {
-            self.read = Some(now_ns());
+            self.read = Some(unix_ns());
         }
     }
 
@@ -84,18 +85,18 @@ impl TurnTrace {
         }
         if let Some(handed) = self.handed.filter(|_| !self.heard) {
             self.heard = true;
-            spans.push(self.below("agent.first_event", handed, now_ns()).with("octo.event", event.name()));
+            spans.push(self.below("agent.first_event", handed, unix_ns()).with("octo.event", event.name()));
         }
         match event {
             Event::ToolStart { tool_call_id, name, .. } if self.tools.len() < MAX_TOOLS => {
-                let tool = Tool { span: new_span(), name: name.clone(), since: now_ns() };
+                let tool = Tool { span: SpanId::drawn(rand::random), name: name.clone(), since: unix_ns() };
                 self.tools.insert(tool_call_id.clone(), tool);
             }
             Event::ToolEnd { tool_call_id, is_error, .. } => self.tool_ended(tool_call_id, is_error.then_some("the tool failed"), spans),
             _ => {}
         }
         if self.delta == Delta::Due && event.kind() == EventKind::Delta && !matches!(event, Event::MessageStart { .. }) {
-            self.delta = Delta::Given(self.read.unwrap_or_else(now_ns));
+            self.delta = Delta::Given(self.read.unwrap_or_else(unix_ns));
             return Some(self.context());
         }
         None
@@ -104,7 +105,7 @@ impl TurnTrace {
     fn tool_ended(&mut self, id: &str, error: Option<&str>, spans: &Spans) {
         if let Some(tool) = self.tools.remove(id) {
             let own = self.context().below(tool.span);
-            let span = Span::new(own, Some(self.context().span), "agent.tool", tool.since, now_ns());
+            let span = Span::new(own, Some(self.context().span), "agent.tool", tool.since, unix_ns());
             spans.push(span.with("octo.tool", tool.name.as_str()).failed(error.map(str::to_owned)));
         }
     }
@@ -113,7 +114,7 @@ impl TurnTrace {
     pub fn written(&mut self, spans: &Spans) {
         if let Delta::Given(since) = self.delta {
             self.delta = Delta::Written;
-            spans.push(self.below("runner.first_delta", since, now_ns()));
+            spans.push(self.below("runner.first_delta", since, unix_ns()));
         }
     }
 
@@ -127,7 +128,7 @@ impl TurnTrace {
         for id in open {
             self.tool_ended(&id, Some("the turn ended before it did"), spans);
         }
-        let span = Span::new(self.context(), Some(self.input.accepted_by), "runner.turn", self.input.since, now_ns());
+        let span = Span::new(self.context(), Some(self.input.accepted_by), "runner.turn", self.input.since, unix_ns());
         spans.push(end(span));
     }
 }
