@@ -41,7 +41,7 @@ fn what_is_stored_and_linked_is_measured() {
 
 #[test]
 fn what_is_held_when_nothing_happens_is_measured() {
-    smoke(&["memory", "sessions", "restart", "idle", "startup"]);
+    smoke(&["memory", "sessions", "inspect", "restart", "idle", "startup"]);
 }
 
 #[test]

@@ -26,6 +26,7 @@ fn typescript(scratch: &Path) -> BTreeMap<String, String> {
     octo_protocol::history::Removed::export_all(&config).unwrap();
     octo_protocol::admin::Inspection::export_all(&config).unwrap();
     octo_protocol::admin::TraceLine::export_all(&config).unwrap();
+    octo_protocol::admin::PathLine::export_all(&config).unwrap();
     let mut files = BTreeMap::new();
     collect(scratch, scratch, &mut files).unwrap();
     let index: String = files.keys().map(|name| format!("export * from \"./{}\";\n", name.trim_end_matches(".ts"))).collect();

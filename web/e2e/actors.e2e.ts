@@ -54,6 +54,29 @@ await journey(async (browser) => {
   await panel.getByTestId("trace-toggle").click();
   await panel.locator("[data-testid=trace][data-status=running]").waitFor();
 
+  // The way of each event, from the agent to the socket of somebody who reads.
+  await panel.getByTestId("event-path-toggle").click();
+  await panel.locator("[data-testid=event-path][data-status=running]").waitFor();
+  const reader = await newPage(await browser.newContext(DESKTOP));
+  await open(reader, `/s/${id}`);
+  await said(reader, "an answer before").waitFor({ timeout: 60_000 });
+  await play(reader, [{ text: "an answer whose way is followed" }]);
+  await said(reader, "whose way is followed").waitFor({ timeout: 60_000 });
+  const followed = panel.getByTestId("event-path-line").filter({ hasText: "stream.message_end" }).first();
+  await followed.getByRole("button").click();
+  const hops = followed.getByTestId("event-path-hops");
+  await hops.getByText("octo: written to the socket").waitFor();
+  await hops.getByText(/^1 socket has it/).waitFor();
+  assert.equal(
+    await hops.getByText("not known").count(),
+    0,
+    "every hop of a message of the agent has its time",
+  );
+  await followed.scrollIntoViewIfNeeded();
+  await page.screenshot({ path: join(shots, "desktop-actors-event-path.png") });
+  await panel.getByTestId("event-path-toggle").click();
+  await reader.context().close();
+
   // As it happens: the line, its flash, and the list of what happened.
   process.stdout.write("ask: kill agent\n");
   const restarted = page.getByTestId("change").and(page.locator("[data-what=restarted]"));

@@ -12,13 +12,16 @@ use octo_e2e::Script;
 pub(super) struct Shown {
     p50: f64,
     pub(super) p99: f64,
+    /// Microseconds of octo and octo-runner for a frame.
     cpu: f64,
+    /// The same for all of them.
+    pub(super) cpu_all: f64,
 }
 
 fn shown(mut watching: Watching, cpu: f64, deltas: u64) -> Result<Shown> {
     anyhow::ensure!(watching.lost(deltas) == 0.0, "{} deltas of {deltas} did not arrive as they should", watching.lost(deltas));
     let frames = watching.frames();
-    Ok(Shown { p50: quantile(&mut watching.latencies, 0.5), p99: quantile(&mut watching.latencies, 0.99), cpu: cpu / frames })
+    Ok(Shown { p50: quantile(&mut watching.latencies, 0.5), p99: quantile(&mut watching.latencies, 0.99), cpu: cpu / frames, cpu_all: cpu })
 }
 
 async fn turn(audience: Audience, watching: Watching) -> Result<(Audience, Watching)> {

@@ -2,6 +2,7 @@
 
 mod burst;
 mod fanout;
+mod inspect;
 mod journal;
 mod link;
 mod memory;
@@ -40,6 +41,7 @@ pub const BENCHES: &[(&str, &str)] = &[
     ("pi", "real pi through octo beside pi alone: first delta, each token"),
     ("memory", "memory of 10 000 idle mux connections, what is given back, and of a session"),
     ("sessions", "memory of 10 000 sessions in which nothing happens, in octo and in octo-runner"),
+    ("inspect", "processor time at 20 000 events a second with somebody who looks inside, and without"),
     ("restart", "how soon a crashed actor, and a session whose agent was killed, are back"),
     ("idle", "memory of octo and octo-runner when nothing happens"),
     ("link", "events over the runner link, and a replay of the journal over it, beside a raw Unix socket"),
@@ -59,6 +61,7 @@ pub async fn run(name: &str, scale: Scale, figures: &mut Figures) -> Result<()> 
         "pi" => over_pi::run(scale, figures).await,
         "memory" => memory::connections(scale, figures).await,
         "sessions" => sessions::run(scale, figures).await,
+        "inspect" => inspect::run(scale, figures).await,
         "restart" => restart::run(scale, figures).await,
         "idle" => memory::idle(scale, figures).await,
         "link" => link::run(scale, figures).await,

@@ -2,7 +2,7 @@
 
 use super::Scale;
 use super::memory::settled;
-use crate::figure::{Figures, Goal};
+use crate::figure::{Figures, Goal, quantile};
 use anyhow::{Context, Result, ensure};
 use octo::auth::UserId;
 use octo::config::{Config, Environment, Overrides};
@@ -13,7 +13,8 @@ use octo_runner::journal::{BOOT_ID_FILE, Journal, NewSession};
 use serde_json::json;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
-use std::time::Duration;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
 
 /// Sessions of one connection: it may be attached to 256.
 const TOGETHER: usize = 250;
@@ -24,8 +25,11 @@ fn user(number: usize) -> String {
     format!("user{number}")
 }
 
+/// What every session's id begins with.
+const SESSION_PREFIX: &str = "ses_0123456789abcdef0123456789";
+
 fn session(number: usize) -> String {
-    format!("ses_0123456789abcdef0123456789{number:06}")
+    format!("{SESSION_PREFIX}{number:06}")
 }
 
 /// A journal with so many sessions, as a runner finds it when it starts.
@@ -67,6 +71,16 @@ async fn attached(instance: &Instance, token: &str, sessions: Vec<String>) -> Re
         client.event(session, |frame| frame["event"] == "replay.end").await.context("it is live")?;
     }
     Ok(tokio::spawn(async move { while client.next().await.is_some() {} }))
+}
+
+/// Milliseconds from starting octoctl to the last line of the tree, in which every session stands.
+fn tree(instance: &Instance, sessions: usize) -> Result<f64> {
+    let began = Instant::now();
+    let output = instance.command("octoctl").args(["actor", "tree"]).stdout(Stdio::piped()).output()?;
+    let took = began.elapsed().as_secs_f64() * 1e3;
+    let shown = output.stdout.windows(SESSION_PREFIX.len()).filter(|window| *window == SESSION_PREFIX.as_bytes()).count();
+    ensure!(output.status.success() && shown >= sessions, "octoctl shows {shown} of {sessions} sessions: {}", output.status);
+    Ok(took)
 }
 
 struct Held {
@@ -111,6 +125,10 @@ pub async fn run(scale: Scale, figures: &mut Figures) -> Result<()> {
             clients.push(attached(&instance, client.token(), names.to_vec()).await?);
         }
         let attached = held(scale, &instance, nobody).await?;
+        let mut trees = Vec::new();
+        for _ in 0..scale.pick(5, 1) {
+            trees.push(tree(&instance, all)?);
+        }
         clients.iter().for_each(tokio::task::JoinHandle::abort);
         tokio::time::sleep(scale.pick(2 * FOLLOW_LINGER, Duration::ZERO)).await;
         let left = held(scale, &instance, nobody).await?;
@@ -122,6 +140,7 @@ pub async fn run(scale: Scale, figures: &mut Figures) -> Result<()> {
         let mib = Goal::AtMost(if scale.smoke { f64::MAX } else { 200.0 });
         add(&format!("octo with {all} idle sessions, each with a client"), "MiB", mib, attached.octo / 1024.0);
         add("kept of it in octo when its client has left", "KiB", Goal::Shown, each(left.octo - before.octo));
+        add(&format!("`octoctl actor tree` of {all} sessions"), "ms", Goal::AtMost(200.0), quantile(&mut trees, 0.5));
         add("a sleeping session in octo-runner", "KiB", Goal::Shown, each(listed.runners));
         add("a sleeping session in octo-runner, with a client", "KiB", Goal::Shown, each(attached.runners));
     }

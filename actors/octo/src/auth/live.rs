@@ -76,6 +76,9 @@ impl Revocations {
         if principal.expires_at <= self.0.clock.now() {
             return Err(Ended::Expired);
         }
+        if !principal.has_account() {
+            return Ok(());
+        }
         let state = self.0.state.read().unwrap_or_else(PoisonError::into_inner);
         let account = state.accounts.get(&principal.user_id);
         if state.revoked.contains_key(&principal.token_id) || account != Some(&(principal.epoch, principal.role, true)) {

@@ -135,6 +135,12 @@ impl Principal {
         Self::without_account(MONITOR, Role::Monitor)
     }
 
+    /// Whether an account stands behind it, which may change or go.
+    #[must_use]
+    pub(super) fn has_account(&self) -> bool {
+        ![OPERATOR, MONITOR].contains(&self.token_id.as_str())
+    }
+
     fn without_account(name: &str, role: Role) -> Option<Self> {
         Some(Self {
             user_id: UserId::new(name).ok()?,

@@ -18,7 +18,6 @@ use octo_protocol::metrics::Limit;
 use octo_protocol::mux::ServerFrame;
 use octo_protocol::mux::session::ServerSession;
 use std::collections::BTreeMap;
-use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -155,7 +154,8 @@ impl Pump {
         let stats = Arc::clone(&self.stats);
         let closing = loop {
             let first = self.first().await;
-            let mut sending = pin!(self.batch(first));
+            // On the heap while it lasts: most connections only wait for something to send.
+            let mut sending = Box::pin(self.batch(first));
             let sent = match tokio::time::timeout(BEHIND_AFTER, sending.as_mut()).await {
                 Ok(sent) => sent,
                 Err(_) => {

@@ -1,6 +1,6 @@
 //! `GET /api/ws/mux`: from an authenticated request to a connection.
 
-use super::connection::{Args, Connection, KIND};
+use super::connection::{Args, Connection, KIND, Msg};
 use super::reader::Heard;
 use super::socket::{open, switching};
 use crate::auth::Principal;
@@ -14,6 +14,7 @@ use axum::extract::ws::WebSocketUpgrade;
 use axum::response::Response;
 use http::{HeaderMap, StatusCode};
 use hyper::upgrade::OnUpgrade;
+use octo_actors::Address;
 use octo_protocol::metrics::Limit;
 use std::sync::{Arc, Mutex};
 
@@ -54,10 +55,27 @@ pub async fn upgrade(
 
 /// Starts the connection's actor and stays until it has ended.
 async fn live(state: AppState, principal: Principal, user: User, on_upgrade: OnUpgrade, movement: Option<Movement>) {
+    // On the heap while it lasts: what stays for as long as the connection, and there are many, is only the wait for its end.
+    if let Some(connection) = Box::pin(begin(state, principal, user, on_upgrade, movement)).await {
+        connection.closed().await;
+    }
+}
+
+/// Starts the connection's actor. Why there is none is in the log.
+async fn begin(
+    state: AppState,
+    principal: Principal,
+    user: User,
+    on_upgrade: OnUpgrade,
+    movement: Option<Movement>,
+) -> Option<Address<Msg>> {
     let heard = Heard::now();
     let socket = match open(on_upgrade, &heard).await {
         Ok(socket) => socket,
-        Err(error) => return tracing::debug!(%error, "a WebSocket upgrade failed"),
+        Err(error) => {
+            tracing::debug!(%error, "a WebSocket upgrade failed");
+            return None;
+        }
     };
     let number = user.next_connection();
     let args = Arc::new(Args {
@@ -76,8 +94,5 @@ async fn live(state: AppState, principal: Principal, user: User, on_upgrade: OnU
         }
         Err(error) => Err(error.to_string()),
     };
-    match started {
-        Ok(address) => address.closed().await,
-        Err(error) => tracing::warn!(user = %user.id(), %error, "a connection is refused"),
-    }
+    started.inspect_err(|error| tracing::warn!(user = %user.id(), %error, "a connection is refused")).ok()
 }

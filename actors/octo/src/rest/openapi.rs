@@ -17,7 +17,7 @@ use super::{account, actors, admin, chat, features, health, login, metrics, sear
         chat::list, chat::grouped, chat::one, chat::rename, chat::messages,
         search::search,
         metrics::metrics,
-        actors::list, actors::inspect, actors::restart, actors::trace,
+        actors::list, actors::inspect, actors::restart, actors::trace, actors::event_path,
         admin::status::status, admin::config::config,
         admin::actors::list, admin::actors::inspect, admin::actors::restart, admin::trace::trace,
         admin::sessions::list, admin::sessions::one, admin::sessions::remove, admin::sessions::stop, admin::sessions::restart,

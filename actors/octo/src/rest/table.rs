@@ -61,6 +61,7 @@ pub fn table() -> Vec<Route> {
         route(Method::GET, "/actors/inspect", LoggedIn, get(actors::inspect)),
         route(Method::POST, "/actors/restart", LoggedIn, post(actors::restart)),
         route(Method::GET, "/actors/trace", LoggedIn, get(actors::trace)),
+        route(Method::GET, "/actors/event-path", LoggedIn, get(actors::event_path)),
         route(Method::GET, "/admin/status", Admin, get(admin::status::status)),
         route(Method::GET, "/admin/config", Admin, get(admin::config::config)),
         route(Method::GET, "/admin/actors", Admin, get(admin::actors::list)),

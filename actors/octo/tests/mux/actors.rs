@@ -190,7 +190,7 @@ async fn a_user_inspects_and_restarts_what_is_the_users_own_and_an_admin_everyth
         for (status, refused) in [inspect(&alice, outside).await, restart(&alice, outside).await] {
             assert_eq!((status, &refused["error"]), (404, &json!("there is no such object")), "{outside}: {refused}");
         }
-        for ask in ["/actors", "/actors/trace"] {
+        for ask in ["/actors", "/actors/trace", "/actors/event-path"] {
             let (status, refused) = rest(&instance, &alice, "GET", &format!("{ask}?path={outside}"), None).await;
             assert_eq!((status, &refused["error"]), (404, &json!("there is no such object")), "{ask} {outside}: {refused}");
         }
@@ -211,27 +211,55 @@ async fn a_user_traces_the_own_actors_a_few_times_at_once_and_no_longer_than_the
     let mut client = Client::connect(&instance, &token).await;
     client.attach("s").await;
     let mut running = Vec::new();
+    let own = |token: &str| Request::builder().uri(format!("/api/actors/trace?{OF_S}")).header("authorization", format!("Bearer {token}"));
     for _ in 0..octo::users::MAX_TRACES_OF_ONE {
-        let response = rest_stream(&instance, &token).await;
+        let response = stream(&instance, own(&token)).await;
         assert_eq!(response.status(), 200);
         running.push(response);
     }
-    assert_eq!(rest_stream(&instance, &token).await.status(), 429);
+    assert_eq!(stream(&instance, own(&token)).await.status(), 429);
     running.pop();
-    running.push(rest_stream(&instance, &token).await);
+    running.push(stream(&instance, own(&token)).await);
     assert_eq!(running.last().unwrap().status(), 200, "the place of one that is over is given back");
-    let mut lines = running.pop().unwrap().into_body();
-    // The session's actor is told that somebody attaches again, or nothing happens and that is said.
-    let line = tokio::time::timeout(PATIENCE, lines.frame()).await.unwrap().unwrap().unwrap();
-    serde_json::from_slice::<octo_protocol::admin::TraceLine>(line.data_ref().unwrap()).unwrap();
-    let alice = octo::auth::UserId::new("alice").unwrap();
-    instance.state.accounts.update(&alice, |account| account.is_active = false).await.unwrap();
+    ends_with_the_rights(&instance, running.pop().unwrap(), "alice").await;
+}
+
+/// What the path of a trace is in these tests.
+const OF_S: &str = "path=/users/alice/sessions/s";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_goes_on_for_an_admin_ends_with_the_rights_and_on_the_admin_socket_with_the_connection() {
+    let instance = Instance::start().await;
+    let runner = instance.runner("alice");
+    runner.open("s");
+    let mut client = Client::connect(&instance, &instance.token("alice", Role::User).await).await;
+    client.attach("s").await;
+    let address = format!("/api/admin/actors/trace?{OF_S}");
+    let peer = octo::auth::SocketPeer { uid: 0, pid: None, admitted: true };
+    let mut operator = stream(&instance, Request::builder().uri(&address).extension(peer)).await.into_body();
+    let root = instance.token("root", Role::Admin).await;
+    let response = stream(&instance, Request::builder().uri(&address).header("authorization", format!("Bearer {root}"))).await;
+    ends_with_the_rights(&instance, response, "root").await;
+    next_line(&mut operator).await;
+}
+
+/// A line comes, and when the account has no rights any more, that was the last but what was on its way.
+async fn ends_with_the_rights(instance: &Instance, response: http::Response<Body>, account: &str) {
+    assert_eq!(response.status(), 200);
+    let mut lines = response.into_body();
+    next_line(&mut lines).await;
+    let account = octo::auth::UserId::new(account).unwrap();
+    instance.state.accounts.update(&account, |account| account.is_active = false).await.unwrap();
     let ended = async { while lines.frame().await.is_some() {} };
     tokio::time::timeout(PATIENCE, ended).await.expect("the trace ends with the rights");
 }
 
-async fn rest_stream(instance: &Instance, token: &str) -> http::Response<Body> {
-    let request = Request::builder().uri("/api/actors/trace?path=/users/alice/sessions/s").header("host", "localhost");
-    let request = request.header("authorization", format!("Bearer {token}")).body(Body::empty()).unwrap();
-    instance.octo.router().oneshot(request).await.unwrap()
+/// A message, or nothing happens and that is said.
+async fn next_line(lines: &mut Body) {
+    let line = tokio::time::timeout(PATIENCE, lines.frame()).await.unwrap().unwrap().unwrap();
+    serde_json::from_slice::<octo_protocol::admin::TraceLine>(line.data_ref().unwrap()).unwrap();
+}
+
+async fn stream(instance: &Instance, request: http::request::Builder) -> http::Response<Body> {
+    instance.octo.router().oneshot(request.header("host", "localhost").body(Body::empty()).unwrap()).await.unwrap()
 }

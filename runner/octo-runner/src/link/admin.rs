@@ -178,6 +178,11 @@ async fn restart(directory: &Directory, path: &str) -> Answered {
     let Some(before) = directory.get(&path) else {
         return json(&absent::<ActorRow>(directory, &path));
     };
+    if let Some(session) = path.as_str().strip_prefix("/sessions/").and_then(|below| below.strip_suffix("/agent")) {
+        // A process that its session has not asked for would be nobody's.
+        let message = format!("the agent at {path} is started by its session alone: `octoctl session restart {session}` starts it again");
+        return Err(ProtocolError::new(ErrorCode::InvalidState, message));
+    }
     match directory.restart(&path).await {
         Ok(()) => json(&Found::Here(row(before))),
         // It ended in this moment.

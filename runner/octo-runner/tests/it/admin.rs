@@ -27,6 +27,9 @@ async fn an_actor_is_inspected_and_restarted_and_one_that_is_not_there_is_said_t
         let (code, _) = ask(&mut client, json!({ "ask": question, "path": "no path" })).await.unwrap_err();
         assert_eq!(code, ErrorCode::InvalidRequest);
     }
+    let (code, sentence) = ask(&mut client, json!({ "ask": "restart", "path": "/sessions/s1/agent" })).await.unwrap_err();
+    assert_eq!(code, ErrorCode::InvalidState);
+    assert!(sentence.contains("octoctl session restart s1"), "{sentence}");
     client.command("s1", json!({ "cmd": "session.delete" })).await.unwrap();
     // Its actor ends behind the answer.
     let gone = loop {

@@ -227,7 +227,9 @@ async fn a_steer_survives_a_kill_at_each_step_of_its_way_or_is_said_not_to_have_
         let fate = scene.judge(steer, &format!("steer {}", point.name())).await;
         println!("steer {}: {fate:?}", point.name());
         match point {
-            Point::Handed | Point::Given | Point::Sent => assert_eq!(fate, Fate::Doubted, "{}", point.name()),
+            Point::Handed | Point::Given => assert_eq!(fate, Fate::Doubted, "{}", point.name()),
+            // The agent may have said that it read it before the kill came.
+            Point::Sent => assert_ne!(fate, Fate::Aborted),
             _ => assert_eq!(fate, Fate::Answered, "{}", point.name()),
         }
     }

@@ -4,6 +4,7 @@ import { Link } from "@tanstack/react-router";
 import { Copy, MessageSquare, RotateCw, X } from "lucide-react";
 import { useState } from "react";
 import { useTranslation } from "react-i18next";
+import { hasEventPath } from "@/lib/actors/event-path";
 import type { Actor, ActorTable } from "@/lib/actors/table";
 import { ApiError, request } from "@/lib/api";
 import { age, duration, perSecond } from "@/lib/format";
@@ -12,6 +13,7 @@ import type { Inspection } from "@/lib/wire";
 import { Button, IconButton } from "@/ui/Button";
 import { say, sayError } from "../shell/ui-state";
 import { ConfirmRestart } from "./ConfirmRestart";
+import { EventPathView } from "./EventPathView";
 import { JsonTree } from "./JsonTree";
 import { Sparkline, useSamples } from "./Sparkline";
 import { StateMark } from "./StateMark";
@@ -138,6 +140,7 @@ export function ActorPanel({ path, table, now, userId, onClose }: Props) {
           )}
         </div>
         <Snapshot data={data} error={error} />
+        {hasEventPath(path) && <EventPathView key={`events ${path}`} path={path} />}
         <TraceView key={path} path={path} />
       </div>
       {asking && row && (

@@ -43,7 +43,7 @@ pub async fn events(
     let begun = begin(&state, &principal, name, &query).await;
     record(&state, &principal, "session.events", &object, &begun).await;
     let lines = stream::unfold(begun?, |mut tail| async move { Some((tail.next().await?, tail)) });
-    Ok(respond(&state, lines))
+    Ok(respond(&state, &principal, lines))
 }
 
 async fn begin(state: &AppState, principal: &Principal, name: (String, String), query: &EventsQuery) -> Result<Tail, ApiError> {

@@ -9,7 +9,7 @@ use std::time::Duration;
 use axum::Extension;
 use axum::extract::State;
 use axum::response::Response;
-use futures_util::stream;
+use futures_util::{Stream, stream};
 use http::StatusCode;
 use octo_actors::Listener;
 use octo_protocol::SessionId;
@@ -60,16 +60,25 @@ pub async fn path(
     let object = format!("{}/{}", name.0, name.1);
     let begun = begin(&state, &principal, name).await;
     record(&state, &principal, "session.path", &object, &begun).await;
-    let lines = stream::unfold(begun?, |mut lines| async move {
+    Ok(respond(&state, &principal, lines(begun?)))
+}
+
+/// The paths, and a line now and then when nothing happens.
+pub(in super::super) fn lines(begun: mpsc::Receiver<PathLine>) -> impl Stream<Item = PathLine> + Send + 'static {
+    stream::unfold(begun, |mut lines| async move {
         match tokio::time::timeout(QUIET, lines.recv()).await {
             Err(_) => Some((PathLine::Quiet, lines)),
             Ok(line) => line.map(|line| (line, lines)),
         }
-    });
-    Ok(respond(&state, lines))
+    })
 }
 
-async fn begin(state: &AppState, principal: &Principal, name: (String, String)) -> Result<mpsc::Receiver<PathLine>, ApiError> {
+/// Begins to look at the events of a session, which is authorized here: whose it is, and its id.
+pub(in super::super) async fn begin(
+    state: &AppState,
+    principal: &Principal,
+    name: (String, String),
+) -> Result<mpsc::Receiver<PathLine>, ApiError> {
     let (owner, id) = find(state, principal, Action::Read, name)?;
     row(state, principal, &owner, &id).await?;
     let user = state.users.user(&owner).await?;

@@ -56,7 +56,7 @@ pub async fn trace(
     let path = parse(query.path.as_deref().unwrap_or("/"))?;
     let opened = open(&state, &principal, &path).await;
     record(&state, &principal, "actor.trace", path.as_str(), &opened).await;
-    Ok(respond(&state, lines(opened?)))
+    Ok(respond(&state, &principal, lines(opened?)))
 }
 
 /// The lines of a trace, and one now and then when nothing happens.
