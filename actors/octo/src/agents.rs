@@ -22,7 +22,9 @@ pub fn look(settings: &Settings) -> Vec<Component> {
     };
     let claude = match find(settings, &settings.claude.executable) {
         Some(program) => part("claude", Standing::Ok, program.display().to_string(), None),
-        None if settings.claude.enabled => part("claude", Standing::Note, "not found: sessions can use pi only".to_owned(), Some(install.clone())),
+        None if settings.claude.enabled => {
+            part("claude", Standing::Note, "not found: sessions can use pi only".to_owned(), Some(install.clone()))
+        }
         None => part("claude", Standing::Note, "switched off (claude.enabled = false)".to_owned(), None),
     };
     let (standing, place, hint) = match in_path("bwrap") {

@@ -2,7 +2,7 @@
 
 use super::wire::CanUseTool;
 use octo_protocol::input::{InputRequest, PermissionKind, PermissionOption};
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 /// Most characters of a value that is shown.
 const SHOWN: usize = 20_000;
@@ -125,6 +125,7 @@ fn diff(input: &Value) -> Option<String> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use serde_json::json;
 
     fn asked(value: Value) -> (Value, Vec<Value>) {
         let (request, always) = request("r", &serde_json::from_value(value).unwrap());

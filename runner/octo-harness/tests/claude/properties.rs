@@ -124,7 +124,7 @@ fn play_with(steps: &[Step], cut: usize, between: impl Fn(&mut Claude)) -> Life 
     let mut out = Outbox::new();
     claude.start(0, &mut out);
     for step in steps {
-        let mut feed = |text: &[u8], claude: &mut Claude, out: &mut Outbox| {
+        let feed = |text: &[u8], claude: &mut Claude, out: &mut Outbox| {
             for piece in text.chunks(cut) {
                 claude.stdout(piece, 0, out);
                 between(claude);

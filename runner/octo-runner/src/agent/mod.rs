@@ -20,8 +20,8 @@ mod rest;
 mod vitals;
 
 pub use held::{Adopted, Held, Hold, Placed};
-pub use kinds::AgentKind;
 pub use host::{Control, Host, HostError, Pipe, Running, Tree};
+pub use kinds::AgentKind;
 pub use lease::{LeaseError, forget as forget_lease};
 pub use plan::{Plan, PlanError, translator};
 pub use process::{AgentMsg, AgentProcess, AgentStart, STDIN_QUEUE, STOP_PATIENCE};

@@ -71,7 +71,11 @@ async fn choose(config: &SessionConfig, provision: &Provision) -> Result<Chosen,
     if !harness.speaks(known) {
         let fit: Vec<&str> = provision.providers.iter().filter(|p| harness.speaks(p)).map(|p| p.name.as_str()).collect();
         let fit = if fit.is_empty() { "none that is configured".to_owned() } else { fit.join(", ") };
-        let message = format!("the agent {} does not speak {}, the dialect of the provider {provider:?}; it can use: {fit}", harness.name(), known.api);
+        let message = format!(
+            "the agent {} does not speak {}, the dialect of the provider {provider:?}; it can use: {fit}",
+            harness.name(),
+            known.api
+        );
         return Err(invalid(message));
     }
     let model = match &config.model {
