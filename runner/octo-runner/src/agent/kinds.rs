@@ -27,7 +27,6 @@ pub(super) struct Own {
 
 /// What the launch depends on.
 pub(super) struct Surroundings<'a> {
-    pub options: &'a Options,
     pub provision: &'a Provision,
     pub home: &'a Path,
     /// There is no sandbox: paths inside are paths outside.

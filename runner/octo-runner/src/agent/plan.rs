@@ -98,8 +98,7 @@ impl Plan {
         let home = home();
         let mut spec = LaunchSpec::new(found.program.clone(), self.cwd.clone(), home.clone());
         spec.args = found.before.clone();
-        let around =
-            Surroundings { options, provision: &self.provision, home: &home, bare: without_sandbox, eavs: options.eavs_dir.is_dir() };
+        let around = Surroundings { provision: &self.provision, home: &home, bare: without_sandbox, eavs: options.eavs_dir.is_dir() };
         let own = kind.launch(&start, sessions, &around)?;
         spec.args.extend(own.arguments);
         if let Some(profile) = &self.profile {
