@@ -21,7 +21,7 @@ runs() { [ "$1" = journal_file ] && echo 100000 || echo 10000000; }
 # Longest input in bytes: what is longer costs time and finds no more.
 longest() {
   case "$1" in
-    pi | mux) echo 4096 ;;
+    pi | claude | mux) echo 4096 ;;
     link | peer | config | llm) echo 2048 ;;
     journal) echo 1024 ;;
     *) echo 512 ;;

@@ -86,8 +86,11 @@ install_locked() {
 }
 
 ensure_agents() {
-  install_locked "$ROOT/deploy/agents" "$AGENTS_DIR" "the pi agent, with a Node of its own"
-  [ -e "$AGENTS_DIR/node_modules/.bin/pi" ] || die "pi is not in $AGENTS_DIR after its installation" "Delete that folder and run this again."
+  install_locked "$ROOT/deploy/agents" "$AGENTS_DIR" "the agents pi and Claude Code, with a Node of their own"
+  local agent
+  for agent in pi claude; do
+    [ -e "$AGENTS_DIR/node_modules/.bin/$agent" ] || die "$agent is not in $AGENTS_DIR after its installation" "Delete that folder and run this again."
+  done
 }
 
 # The Node for building: the agents' own, which is new enough for everything, else the machine's.

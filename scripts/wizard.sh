@@ -67,7 +67,7 @@ wizard() {
 
   printf '\nThis will\n'
   have bwrap || printf '  • install the Debian package bubblewrap\n'
-  printf '  • install the pi agent with a Node of its own into %s\n' "$AGENTS_DIR"
+  printf '  • install the agents pi and Claude Code with a Node of their own into %s\n' "$AGENTS_DIR"
   printf '  • build octo and install it into %s (link: %s/octo)\n' "$LIB_DIR" "$BIN_DIR"
   if [ -e "$CONFIG_FILE" ]; then
     printf '  • keep your %s as %s.before-setup and write a new one\n' "$CONFIG_FILE" "$CONFIG_FILE"

@@ -54,6 +54,76 @@ fn wrote(line: &str) -> Option<String> {
     Some(line.to_owned())
 }
 
+/// The same of Claude Code.
+fn asked_claude(line: &str) -> Option<String> {
+    let value: Value = serde_json::from_str(line).ok()?;
+    let text = || value["message"]["content"].as_str().unwrap_or_default().chars().filter(|c| *c != '\n').take(200).collect::<String>();
+    Some(match value["type"].as_str()? {
+        "user" => format!("!p {}", text()),
+        "control_response" => {
+            let id = &value["response"]["request_id"];
+            format!("!c {{\"cmd\":\"input_response\",\"request_id\":{id},\"confirmed\":true,\"value\":\"a\"}}")
+        }
+        "control_request" => match value["request"]["subtype"].as_str()? {
+            "initialize" => return None,
+            "interrupt" => "!c {\"cmd\":\"abort\"}".to_owned(),
+            "set_model" => "!c {\"cmd\":\"set_model\",\"provider\":\"\",\"model_id\":\"m\"}".to_owned(),
+            _ => "!q".to_owned(),
+        },
+        _ => return None,
+    })
+}
+
+fn wrote_claude(line: &str) -> Option<String> {
+    let value: Value = serde_json::from_str(line).ok()?;
+    if value["type"] == "control_response" {
+        let answer = &value["response"];
+        return Some(if answer["subtype"] == "success" { "!+0 {}".to_owned() } else { format!("!-0 {}", answer["error"]) });
+    }
+    Some(line.to_owned())
+}
+
+fn recordings_of_claude() {
+    let directory = root().join("runner/octo-harness/tests/claude/recordings");
+    for entry in std::fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_none_or(|extension| extension != "jsonl") {
+            continue;
+        }
+        let mut script = String::new();
+        let mut uuids: Vec<String> = Vec::new();
+        for record in std::fs::read_to_string(&path).unwrap().lines().skip(1) {
+            let record: Value = serde_json::from_str(record).unwrap();
+            let Some(line) = record["line"].as_str() else { continue };
+            if let Some(uuid) = serde_json::from_str::<Value>(line)
+                .ok()
+                .filter(|_| record["dir"] == "in")
+                .and_then(|v| v["uuid"].as_str().map(str::to_owned))
+            {
+                uuids.push(uuid);
+            }
+            let line = match record["dir"].as_str() {
+                Some("in") => asked_claude(line),
+                Some("out") => wrote_claude(line),
+                _ => None,
+            };
+            let Some(mut line) = line else { continue };
+            // Those that the harness chooses: they count up.
+            for (n, uuid) in (1..).zip(&uuids) {
+                line = line.replace(uuid.as_str(), &format!("00000000-0001-8000-8000-{n:012x}"));
+            }
+            if line.len() <= LINE && script.len() + line.len() < SCRIPT {
+                script.push_str(&line);
+                script.push('\n');
+            }
+        }
+        put("claude", path.file_stem().unwrap().to_str().unwrap(), script.as_bytes());
+    }
+    for (number, lines) in words::CLAUDE.lines.chunks(12).enumerate() {
+        put("claude", &format!("words-{number}"), format!("!k 5\n!+0 {{}}\n!p p\n{}\n", lines.join("\n")).as_bytes());
+    }
+}
+
 fn recordings() {
     let directory = root().join("runner/octo-harness/tests/recordings");
     for entry in std::fs::read_dir(directory).unwrap() {
@@ -347,6 +417,7 @@ fn others() {
 
 fn main() {
     recordings();
+    recordings_of_claude();
     mux();
     link();
     copy("link", "peer");

@@ -11,6 +11,7 @@
 // A promise that does not hold shall end the run: that is what these bodies are for.
 #![allow(clippy::expect_used, clippy::unwrap_used)]
 
+pub mod claude;
 #[cfg(feature = "server")]
 pub mod config;
 pub mod corpus;
@@ -36,6 +37,7 @@ pub const TARGETS: &[Target] = &[
     ("mux", mux::run),
     ("link", link::run),
     ("pi", pi::run),
+    ("claude", claude::run),
     #[cfg(feature = "runner")]
     ("journal", journal::rows::run),
     #[cfg(feature = "runner")]

@@ -31,4 +31,4 @@ macro_rules! replays {
     };
 }
 
-replays! { mux link pi journal journal_file peer config llm }
+replays! { mux link pi claude journal journal_file peer config llm }

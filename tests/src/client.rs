@@ -304,7 +304,12 @@ impl Client {
 
     /// Makes a session of pi on the demo model in `cwd` and waits until events flow.
     pub async fn create(&mut self, session: &str, cwd: &std::path::Path) -> Value {
-        let config = json!({"harness": "pi", "cwd": cwd, "provider": "demo", "model": "scripted"});
+        self.create_of("pi", session, cwd).await
+    }
+
+    /// The same of another agent.
+    pub async fn create_of(&mut self, harness: &str, session: &str, cwd: &std::path::Path) -> Value {
+        let config = json!({"harness": harness, "cwd": cwd, "provider": "demo", "model": "scripted"});
         let opened = self.command(session, json!({"cmd": "session.create", "config": config})).await;
         // Live from the end of its first brackets on: a turn that is over before that comes as messages, and its end as no event.
         let live = |frame: &Value| frame["session_id"] == session && frame["event"] == "replay.end";

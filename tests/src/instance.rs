@@ -256,12 +256,15 @@ impl Instance {
         runners[0].clone()
     }
 
-    /// The agents' own processes (node), found below the runner.
+    /// The agents' own processes, found below the runner.
     #[must_use]
     pub fn agents(&self) -> Vec<Process> {
         let Some(runner) = self.daemons("octo-runner").into_iter().next() else { return Vec::new() };
-        let mut agents: Vec<_> =
-            descendants(runner.pid).into_iter().filter(|p| p.name == "pi" || p.command_line().contains("--mode rpc")).collect();
+        let is_agent = |p: &Process| {
+            let line = p.command_line();
+            p.name == "pi" || line.contains("--mode rpc") || line.contains("--input-format stream-json")
+        };
+        let mut agents: Vec<_> = descendants(runner.pid).into_iter().filter(is_agent).collect();
         agents.sort_by_key(|p| p.pid);
         agents
     }

@@ -74,8 +74,18 @@ async fn opening_with(
         Some(cwd) => absolute(&cwd, settings.home())?,
     });
     let harness = config.harness.get_or_insert_with(|| settings.sessions.default_harness.clone());
-    if harness == "pi" && !settings.pi.enabled {
-        return Err(ProtocolError::new(ErrorCode::Unsupported, "pi is switched off on this server (pi.enabled = false)"));
+    if harness == "claude-code" {
+        // As its package is called.
+        "claude".clone_into(harness);
+    }
+    let switched_off = match harness.as_str() {
+        "pi" => !settings.pi.enabled,
+        "claude" => !settings.claude.enabled,
+        _ => false,
+    };
+    if switched_off {
+        let message = format!("{harness} is switched off on this server ({harness}.enabled = false)");
+        return Err(ProtocolError::new(ErrorCode::Unsupported, message));
     }
     let defaults = ModelDefaults { provider: config.provider.clone(), model: config.model.clone() };
     let mut provision = state.eavs.provision(owner, &session, &defaults).await.map_err(unprovisioned)?;

@@ -7,7 +7,7 @@
 //! An input is a [`script`]: lines of pi, and between them lines that begin with `!` for what the runner does.
 
 #[path = "../../../runner/octo-harness/tests/common/invariants.rs"]
-mod invariants;
+pub(crate) mod invariants;
 pub mod script;
 
 use octo_harness::pi::Pi;
@@ -186,7 +186,7 @@ impl Player {
 }
 
 /// Every run that was shown has settled, every compaction and retry that began has ended.
-fn closed(outputs: &[Output]) {
+pub(crate) fn closed(outputs: &[Output]) {
     let (mut working, mut compacting, mut retrying) = (false, false, false);
     for output in outputs {
         match output {
@@ -224,7 +224,7 @@ fn json_size(value: &impl Serialize) -> usize {
     scale.0
 }
 
-fn weight(output: &Output) -> usize {
+pub(crate) fn weight(output: &Output) -> usize {
     16 + match output {
         Output::Write(bytes) => bytes.len(),
         Output::Event(event) => json_size(event),

@@ -27,7 +27,7 @@ pub enum NotFound {
         prefix: PathBuf,
     },
     /// The program that the configuration names.
-    #[error("{} is not a program: mend pi.executable in the configuration", path.display())]
+    #[error("{} is not a program: mend the agent's `executable` in the configuration", path.display())]
     Named {
         /// What it names.
         path: PathBuf,

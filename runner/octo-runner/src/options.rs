@@ -44,6 +44,12 @@ pub struct Options {
     /// The program pi: a name, looked for in the prefix and in PATH, or an absolute path.
     #[arg(long, default_value = "pi")]
     pub pi_executable: String,
+    /// Where Claude Code keeps its own session files; `$XDG_DATA_HOME/claude/projects` when absent. Agents write there.
+    #[arg(long)]
+    pub claude_sessions_dir: Option<PathBuf>,
+    /// The program Claude Code: a name, looked for in the prefix and in PATH, or an absolute path.
+    #[arg(long, default_value = "claude")]
+    pub claude_executable: String,
     /// End the agent of a session that has been idle for so many seconds; the next input starts it again. Never when absent.
     #[arg(long)]
     pub idle_after_secs: Option<u64>,

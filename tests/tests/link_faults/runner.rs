@@ -92,6 +92,8 @@ impl Agent {
             pi_sessions_dir: Some(path("pi")),
             // What is never found is never started.
             pi_executable: path("no-agent").display().to_string(),
+            claude_sessions_dir: None,
+            claude_executable: "claude".to_owned(),
             idle_after_secs: None,
             idle_check_secs: 300,
             keep_events_secs: None,

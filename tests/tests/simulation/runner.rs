@@ -61,6 +61,8 @@ fn options() -> Options {
         server_uid: None,
         pi_sessions_dir: Some(path("pi")),
         pi_executable: "pi".to_owned(),
+        claude_sessions_dir: None,
+        claude_executable: "claude".to_owned(),
         idle_after_secs: None,
         idle_check_secs: 300,
         keep_events_secs: None,

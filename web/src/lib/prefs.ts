@@ -9,9 +9,11 @@ interface Prefs {
   theme: Theme;
   language: Language;
   lastModel: string | null;
+  lastAgent: string | null;
   setTheme: (theme: Theme) => void;
   setLanguage: (language: Language) => void;
   setLastModel: (model: string) => void;
+  setLastAgent: (agent: string) => void;
 }
 
 const preferred: Language = globalThis.navigator?.language?.startsWith("de") ? "de" : "en";
@@ -22,9 +24,11 @@ export const usePrefs = create<Prefs>()(
       theme: "system",
       language: preferred,
       lastModel: null,
+      lastAgent: null,
       setTheme: (theme) => set({ theme }),
       setLanguage: (language) => set({ language }),
       setLastModel: (lastModel) => set({ lastModel }),
+      setLastAgent: (lastAgent) => set({ lastAgent }),
     }),
     { name: "octo.prefs" },
   ),

@@ -36,7 +36,8 @@ pub struct Scripted {
 
 #[derive(PartialEq)]
 enum Role {
-    User(String),
+    /// Its text parts: an agent may put what was said in several turns that had no answer into one message.
+    User(Vec<String>),
     Assistant,
     Other,
 }
@@ -53,7 +54,7 @@ impl Conversation {
             _ => request.get("messages"),
         };
         let roles = match (api, list) {
-            (Api::OpenaiResponses, Some(Value::String(text))) => vec![Role::User(text.clone())],
+            (Api::OpenaiResponses, Some(Value::String(text))) => vec![Role::User(vec![text.clone()])],
             (_, Some(Value::Array(items))) => items.iter().map(role).collect(),
             (Api::OpenaiResponses, _) => return Err("the request has no input".to_owned()),
             _ => return Err("the request has no messages".to_owned()),
@@ -72,7 +73,7 @@ impl Conversation {
 /// The responses dialect has an item for each part of an assistant message, so there a run of such items is one message.
 fn scripted(api: Api, roles: &[Role]) -> Option<Scripted> {
     let (position, text) = roles.iter().enumerate().rev().find_map(|(n, role)| match role {
-        Role::User(text) => script::find(text).map(|s| (n, s.to_owned())),
+        Role::User(texts) => texts.iter().rev().find_map(|text| script::find(text)).map(|s| (n, s.to_owned())),
         _ => None,
     })?;
     let mut turn = 0;
@@ -82,7 +83,7 @@ fn scripted(api: Api, roles: &[Role]) -> Option<Scripted> {
         let assistant = *role == Role::Assistant;
         turn += usize::from(assistant && !(within && api == Api::OpenaiResponses));
         within = assistant;
-        followed |= matches!(role, Role::User(text) if !text.trim().is_empty());
+        followed |= matches!(role, Role::User(texts) if texts.iter().any(|text| !text.trim().is_empty()));
     }
     Some(Scripted { text, turn, position, followed })
 }
@@ -97,17 +98,17 @@ fn role(item: &Value) -> Role {
 }
 
 /// The text parts of a content; tool results are not what the user said.
-fn texts(content: Option<&Value>) -> String {
+fn texts(content: Option<&Value>) -> Vec<String> {
     match content {
-        Some(Value::String(text)) => text.clone(),
+        Some(Value::String(text)) => vec![text.clone()],
         Some(Value::Array(parts)) => {
             let text = |part: &Map<String, Value>| match part.get("type").and_then(Value::as_str) {
                 Some("text" | "input_text") => part.get("text").and_then(Value::as_str).map(str::to_owned),
                 _ => None,
             };
-            parts.iter().filter_map(Value::as_object).filter_map(text).collect::<Vec<_>>().join("\n")
+            parts.iter().filter_map(Value::as_object).filter_map(text).collect()
         }
-        _ => String::new(),
+        _ => Vec::new(),
     }
 }
 
@@ -153,6 +154,10 @@ mod tests {
             {"type": "reasoning", "summary": []},
         ]});
         assert_eq!(turn(Api::OpenaiResponses, &responses), Some((2, false)));
+        // Two prompts, of which the first had no answer, in one message: the later one counts.
+        let joined = json!({"messages": [{"role": "user", "content": [{"type": "text", "text": "@demo [1]"}, {"type": "text", "text": "@demo [\"b\"]"}]}]});
+        let conversation = Conversation::parse(Api::AnthropicMessages, joined.to_string().as_bytes()).unwrap();
+        assert_eq!(conversation.script.map(|script| script.text), Some("[\"b\"]".to_owned()));
         assert_eq!(turn(Api::OpenaiResponses, &json!({"input": "hello"})), None);
         assert_eq!(turn(Api::OpenaiResponses, &json!({"input": "@demo [1]"})), Some((0, false)));
     }

@@ -28,6 +28,8 @@ pub struct Settings {
     pub logging: LogSettings,
     /// pi.
     pub pi: PiSettings,
+    /// `[claude]`
+    pub claude: ClaudeSettings,
     /// octo-eavs.
     pub eavs: EavsSettings,
     /// What agents run in.
@@ -132,6 +134,15 @@ pub struct PiSettings {
     pub default_model: String,
     /// Whether somebody chose them, or they are the table's.
     pub default_chosen: bool,
+}
+
+/// `[claude]`
+#[derive(Debug, Clone)]
+pub struct ClaudeSettings {
+    /// Whether it is offered.
+    pub enabled: bool,
+    /// Name or path of Claude Code.
+    pub executable: String,
 }
 
 /// `[eavs]`
@@ -256,6 +267,7 @@ impl Config {
                 default_model: text("pi.default_model"),
                 default_chosen: self.is_set("pi.default_provider") || self.is_set("pi.default_model"),
             },
+            claude: ClaudeSettings { enabled: self.flag("claude.enabled"), executable: text("claude.executable") },
             eavs: EavsSettings {
                 enabled: self.flag("eavs.enabled"),
                 session_budget_usd: self.number("eavs.default_session_budget_usd"),

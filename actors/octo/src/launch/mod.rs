@@ -91,6 +91,7 @@ impl Launch {
             ("--eavs-dir", paths.llm_dir()),
             ("--server-uid", own_uid().to_string().into()),
             ("--pi-executable", settings.pi.executable.clone().into()),
+            ("--claude-executable", settings.claude.executable.clone().into()),
         ];
         if let Some(dir) = &settings.runner.pi_sessions_dir {
             arguments.push(("--pi-sessions-dir", dir.clone()));

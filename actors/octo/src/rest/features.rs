@@ -51,6 +51,20 @@ pub struct HarnessInfo {
     id: &'static str,
     name: &'static str,
     is_default: bool,
+    /// The dialect that its provider has to speak; any when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    api: Option<&'static str>,
+}
+
+/// The agents that a new session can have.
+fn harnesses(settings: &crate::config::Settings) -> Vec<HarnessInfo> {
+    let default = settings.sessions.default_harness.as_str();
+    let claude = settings.claude.enabled && crate::agents::find(settings, &settings.claude.executable).is_some();
+    let all = [
+        (settings.pi.enabled, HarnessInfo { id: "pi", name: "pi", is_default: default == "pi", api: None }),
+        (claude, HarnessInfo { id: "claude", name: "Claude Code", is_default: default == "claude", api: Some("anthropic-messages") }),
+    ];
+    all.into_iter().filter_map(|(offered, harness)| offered.then_some(harness)).collect()
 }
 
 /// Where models come from.
@@ -101,8 +115,7 @@ pub async fn features(State(state): State<AppState>, principal: Option<Extension
             }
         }
         features.recent_folders = Some(folders);
-        let pi = HarnessInfo { id: "pi", name: "pi", is_default: settings.sessions.default_harness == "pi" };
-        features.harnesses = Some(if settings.pi.enabled { vec![pi] } else { Vec::new() });
+        features.harnesses = Some(harnesses(settings));
         match catalog {
             Ok(Ok(catalog)) => {
                 let chosen = catalog.choose(&settings.pi, &crate::eavs::ModelDefaults::default()).ok();

@@ -8,8 +8,10 @@
 //!
 //! Never: understands what an agent says, or decides what follows from its end: that is the session's, and the policy on [`AGENT`].
 
+mod claude_home;
 mod held;
 mod host;
+mod kinds;
 mod lease;
 mod pi_home;
 mod plan;
@@ -19,6 +21,7 @@ mod vitals;
 
 pub use held::{Adopted, Held, Hold, Placed};
 pub use host::{Control, Host, HostError, Pipe, Running, Tree};
+pub use kinds::AgentKind;
 pub use lease::{LeaseError, forget as forget_lease};
 pub use plan::{Plan, PlanError, translator};
 pub use process::{AgentMsg, AgentProcess, AgentStart, STDIN_QUEUE, STOP_PATIENCE};

@@ -1,12 +1,12 @@
 //! What is launched for a session: program, arguments, environment and the world it sees.
 
-use super::pi_home;
+use super::kinds::{AgentKind, Surroundings};
 use crate::agents::{Finder, NotFound};
 use crate::options::{EAVS_SOCKET, Options};
 use octo_harness::{Harness, StartOptions, pi};
 use octo_protocol::ThinkingLevel;
 use octo_protocol::provision::Provision;
-use octo_sandbox::{Bind, LaunchSpec, Profile, RELAY_PORT_PLACEHOLDER, Relay};
+use octo_sandbox::{Bind, LaunchSpec, Profile, Relay};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -29,7 +29,7 @@ pub enum PlanError {
     Prepare { path: PathBuf, source: io::Error },
     #[error("the provision does not serialize: {0}")]
     Provision(#[from] serde_json::Error),
-    #[error("octo does not know the agent {0}; it knows: pi")]
+    #[error("octo does not know the agent {0}; it knows: {names}", names = AgentKind::names())]
     UnknownHarness(String),
 }
 
@@ -52,7 +52,7 @@ pub struct Plan {
 /// The translator for the agent `harness`; `None` when octo does not know it.
 #[must_use]
 pub fn translator(harness: &str, options: StartOptions) -> Option<Box<dyn Harness>> {
-    (harness == pi::NAME).then(|| Box::new(pi::Pi::new(options)) as Box<dyn Harness>)
+    AgentKind::named(harness).map(|kind| kind.translator(options))
 }
 
 impl Plan {
@@ -61,15 +61,21 @@ impl Plan {
     /// # Errors
     /// When octo does not know the harness.
     pub fn harness(&self, options: &Options) -> Result<Box<dyn Harness>, PlanError> {
-        translator(&self.harness, self.start_options(options)).ok_or_else(|| PlanError::UnknownHarness(self.harness.clone()))
+        let kind = self.kind()?;
+        Ok(kind.translator(self.start_options(kind, options)))
     }
 
-    fn start_options(&self, options: &Options) -> StartOptions {
+    fn kind(&self) -> Result<AgentKind, PlanError> {
+        AgentKind::named(&self.harness).ok_or_else(|| PlanError::UnknownHarness(self.harness.clone()))
+    }
+
+    fn start_options(&self, kind: AgentKind, options: &Options) -> StartOptions {
         StartOptions {
             provider: self.provider.clone(),
             model: self.model.clone(),
-            resume: self.resume.clone(),
-            session_dir: sessions_dir(options).display().to_string(),
+            // An empty handle is one that was taken back.
+            resume: self.resume.clone().filter(|handle| !handle.is_empty()),
+            session_dir: kind.sessions_dir(options, &data_home()).display().to_string(),
             extension: Some(format!("{EXTENSIONS_INSIDE}/{}", pi::launch::EXTENSION_FILE)),
             thinking: self.thinking,
         }
@@ -80,33 +86,32 @@ impl Plan {
     /// # Errors
     /// [`PlanError`], a sentence for the person who started the session.
     pub fn launch(&self, options: &Options, finder: &Finder, without_sandbox: bool) -> Result<LaunchSpec, PlanError> {
-        if self.harness != pi::NAME {
-            return Err(PlanError::UnknownHarness(self.harness.clone()));
-        }
-        let found = finder.find(&options.pi_executable)?;
+        let kind = self.kind()?;
+        let found = finder.find(kind.executable(options))?;
         let extensions = write_extension(&options.data_dir)?;
-        let sessions = sessions_dir(options);
+        let sessions = kind.sessions_dir(options, &data_home());
         make_private(&sessions)?;
-        let mut start = self.start_options(options);
+        let mut start = self.start_options(kind, options);
         if without_sandbox {
             start.extension = Some(extensions.join(pi::launch::EXTENSION_FILE).display().to_string());
         }
         let home = home();
         let mut spec = LaunchSpec::new(found.program.clone(), self.cwd.clone(), home.clone());
         spec.args = found.before.clone();
-        spec.args.extend(pi::launch::arguments(&start));
+        let around = Surroundings { provision: &self.provision, home: &home, bare: without_sandbox, eavs: options.eavs_dir.is_dir() };
+        let own = kind.launch(&start, sessions, &around)?;
+        spec.args.extend(own.arguments);
         if let Some(profile) = &self.profile {
             spec.profile = profile.parse::<Profile>().map_err(PlanError::Profile)?;
         }
-        self.environment(&mut spec, &found.program, &home, options)?;
-        if !without_sandbox {
-            spec.env.insert(pi_home::ENV.to_owned(), pi_home::INSIDE.to_owned());
-            spec.binds = pi_home::settings(&home);
-        }
+        let node = finder.node();
+        self.environment(&mut spec, &[Some(found.program.as_path()), node.as_deref()], &home, options);
+        spec.env.extend(own.environment);
+        spec.binds = own.binds;
         spec.read_only = found.directories;
         // Whoever may write octo's own programs may become octo.
         spec.read_only.extend(std::env::current_exe().ok().and_then(|exe| exe.parent().map(Path::to_owned)));
-        spec.read_write = vec![sessions];
+        spec.read_write = own.writable;
         spec.limits = options.agent_limits();
         spec.masked = vec![options.config_dir.clone(), options.data_dir.clone(), options.state_dir.clone()];
         spec.masked.extend(run_dir(options));
@@ -131,7 +136,7 @@ impl Plan {
         Ok(spec)
     }
 
-    fn environment(&self, spec: &mut LaunchSpec, program: &Path, home: &Path, options: &Options) -> Result<(), PlanError> {
+    fn environment(&self, spec: &mut LaunchSpec, programs: &[Option<&Path>], home: &Path, options: &Options) {
         let env = &mut spec.env;
         env.extend(self.provision.env.clone());
         for name in INHERITED {
@@ -141,29 +146,25 @@ impl Plan {
         }
         env.entry("LANG".to_owned()).or_insert_with(|| "C.UTF-8".to_owned());
         let mut set = |name: &str, value: String| env.insert(name.to_owned(), value);
-        for (name, value) in pi::launch::environment() {
-            set(name, value.to_owned());
-        }
         set("TERM", "dumb".to_owned());
         set("HOME", home.display().to_string());
         set("USER", user_name().unwrap_or_else(|| options.user.clone()));
-        let node = program.parent().map(|p| format!("{}:", p.display())).unwrap_or_default();
-        let home = home.display();
-        set("PATH", format!("{node}{home}/.local/bin:{home}/.cargo/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"));
-        set(pi::launch::ENV_PROVIDERS, serde_json::to_string(&self.provision.providers)?);
-        set(pi::launch::ENV_EAVS_KEY, self.provision.eavs_key.clone());
-        if options.eavs_dir.is_dir() {
-            set(pi::launch::ENV_EAVS_URL, format!("http://127.0.0.1:{RELAY_PORT_PLACEHOLDER}"));
+        let mut first: Vec<String> = Vec::new();
+        for directory in programs.iter().flatten().filter_map(|program| program.parent()) {
+            let directory = format!("{}:", directory.display());
+            if !first.contains(&directory) {
+                first.push(directory);
+            }
         }
-        Ok(())
+        let (first, home) = (first.concat(), home.display());
+        set("PATH", format!("{first}{home}/.local/bin:{home}/.cargo/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"));
     }
 }
 
-/// Where pi keeps its own session files.
-fn sessions_dir(options: &Options) -> PathBuf {
-    let data =
-        || std::env::var_os("XDG_DATA_HOME").map(PathBuf::from).filter(|p| p.is_absolute()).unwrap_or_else(|| home().join(".local/share"));
-    options.pi_sessions_dir.clone().unwrap_or_else(|| data().join("pi/sessions"))
+/// Where the user's programs keep their data.
+fn data_home() -> PathBuf {
+    let named = std::env::var_os("XDG_DATA_HOME").map(PathBuf::from).filter(|p| p.is_absolute());
+    named.unwrap_or_else(|| home().join(".local/share"))
 }
 
 /// octo's run directory: `<run>/runners/<user>.sock` is the socket.

@@ -4,11 +4,11 @@ use super::actor::Session;
 use super::names::readable_id;
 use super::registry::{Entry, Registry};
 use super::{Answer, json};
+use crate::agent::AgentKind;
 use crate::agents::Finder;
 use crate::clock::now_ms;
 use crate::journal::{Change, NewSession, new_epoch};
 use octo_actors::Failure;
-use octo_harness::pi;
 use octo_protocol::event::Event;
 use octo_protocol::provision::Provision;
 use octo_protocol::session::SessionOpened;
@@ -18,7 +18,7 @@ use std::sync::Arc;
 
 /// What is written in a config where nothing is chosen.
 struct Chosen {
-    harness: String,
+    harness: AgentKind,
     cwd: String,
     provider: String,
     model: String,
@@ -30,10 +30,10 @@ fn invalid(message: impl Into<String>) -> ProtocolError {
 
 /// Says what is wrong with a config, in a sentence; fills in what it leaves open.
 async fn choose(config: &SessionConfig, provision: &Provision) -> Result<Chosen, ProtocolError> {
-    let harness = config.harness.clone().unwrap_or_else(|| pi::NAME.to_owned());
-    if harness != pi::NAME {
-        return Err(ProtocolError::new(ErrorCode::Unsupported, format!("octo does not know the agent {harness:?}; it knows: pi")));
-    }
+    let name = config.harness.as_deref().unwrap_or(AgentKind::Pi.name());
+    let harness = AgentKind::named(name).ok_or_else(|| {
+        ProtocolError::new(ErrorCode::Unsupported, format!("octo does not know the agent {name:?}; it knows: {}", AgentKind::names()))
+    })?;
     if let Some(placement) = config.placement.as_deref().filter(|p| *p != "local") {
         return Err(ProtocolError::new(
             ErrorCode::Unsupported,
@@ -56,11 +56,28 @@ async fn choose(config: &SessionConfig, provision: &Provision) -> Result<Chosen,
         }
         Err(error) => return Err(invalid(format!("the folder {cwd} cannot be used ({error}): choose another"))),
     }
-    let provider = config.provider.clone().unwrap_or_else(|| provision.default_provider.clone());
+    let default = provision.providers.iter().find(|p| p.name == provision.default_provider);
+    let provider = match &config.provider {
+        Some(provider) => provider.clone(),
+        None => {
+            let fit = default.filter(|p| harness.speaks(p)).or_else(|| provision.providers.iter().find(|p| harness.speaks(p)));
+            fit.map_or_else(|| provision.default_provider.clone(), |p| p.name.clone())
+        }
+    };
     let known = provision.providers.iter().find(|p| p.name == provider).ok_or_else(|| {
         let names: Vec<&str> = provision.providers.iter().map(|p| p.name.as_str()).collect();
         invalid(format!("the provider {provider:?} is not configured; configured are: {}", names.join(", ")))
     })?;
+    if !harness.speaks(known) {
+        let fit: Vec<&str> = provision.providers.iter().filter(|p| harness.speaks(p)).map(|p| p.name.as_str()).collect();
+        let fit = if fit.is_empty() { "none that is configured".to_owned() } else { fit.join(", ") };
+        let message = format!(
+            "the agent {} does not speak {}, the dialect of the provider {provider:?}; it can use: {fit}",
+            harness.name(),
+            known.api
+        );
+        return Err(invalid(message));
+    }
     let model = match &config.model {
         Some(model) => model.clone(),
         None if provider == provision.default_provider => provision.default_model.clone(),
@@ -86,14 +103,14 @@ impl Session {
             return Err(invalid("a session is created by session.create"));
         };
         let chosen = choose(config, &provision).await?;
-        check_installed(&registry.shared().finder, &registry.shared().options.pi_executable).await?;
+        check_installed(&registry.shared().finder, chosen.harness.executable(&registry.shared().options)).await?;
         let internal = |e: String| ProtocolError::new(ErrorCode::Internal, e);
         let journal = &registry.shared().journal;
         let epoch = Epoch::new(new_epoch(now_ms())).map_err(|e| internal(e.to_string()))?;
         let session = NewSession {
             id: entry.id.to_string(),
             epoch,
-            harness: chosen.harness,
+            harness: chosen.harness.name().to_owned(),
             cwd: chosen.cwd,
             provider: chosen.provider,
             model: chosen.model,

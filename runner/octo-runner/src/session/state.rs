@@ -2,6 +2,7 @@
 
 use super::accept::Waiting;
 use super::actor::Session;
+use crate::agent::AgentKind;
 use octo_protocol::session::RunningTool;
 use octo_protocol::{Model, SessionState, SessionStatus};
 
@@ -89,6 +90,7 @@ impl Session {
                 })
                 .collect::<Vec<_>>()
         };
-        self.provision.providers.iter().flat_map(of).collect()
+        let kind = AgentKind::named(&self.row.harness);
+        self.provision.providers.iter().filter(|p| kind.is_none_or(|kind| kind.speaks(p))).flat_map(of).collect()
     }
 }

@@ -53,9 +53,9 @@ pub(crate) const SECRETS: &[&str] = &[
 
 /// Directories from which something is started at the next login, or by name at the next command: read-only, and created
 /// when absent. (So is `.ssh`, where a key put into `authorized_keys` would open the account from outside; it is shown empty.)
-/// Extensions and settings of pi are code that the next session, and the user's own pi, would run.
+/// Extensions, hooks and settings of pi and of Claude Code are code that the next session, and the user's own agents, would run.
 pub(crate) const PROTECTED_ALWAYS: &[&str] =
-    &[".config/autostart", ".config/systemd/user", ".config/environment.d", ".config/git", ".local/bin", ".pi/agent"];
+    &[".config/autostart", ".config/systemd/user", ".config/environment.d", ".config/git", ".local/bin", ".pi/agent", ".claude"];
 
 /// Files that are obeyed at the next login or command: read-only, and created when absent, with a text that changes nothing.
 pub(crate) const PROTECTED_FILES: &[&str] = &[
@@ -142,7 +142,6 @@ pub(crate) const PROTECTED_IF_PRESENT: &[&str] = &[
     ".vscode/extensions",
     ".vscode-server",
     // Agents that the user runs without octo: hooks, tools, settings.
-    ".claude",
     ".claude.json",
     ".codex",
     ".gemini",

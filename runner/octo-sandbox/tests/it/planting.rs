@@ -40,9 +40,9 @@ async fn files_that_are_obeyed_later_cannot_be_planted_where_there_were_none() {
     write(&bed.home.join(".cargo/bin/cargo"), "x");
     write(&bed.home.join(".cargo/env"), "x");
     std::fs::create_dir_all(bed.workspace.join(".git")).unwrap();
-    let script = "mkdir -p ~/.local/bin ~/.pi/agent/extensions .git/hooks; \
+    let script = "mkdir -p ~/.local/bin ~/.pi/agent/extensions ~/.claude/skills .git/hooks; \
         for f in .bashrc .bash_profile .profile .zshrc .zshenv .inputrc .gitconfig .ssh/rc .config/git/config .local/bin/git .cargo/bin/cargo \
-                 .cargo/env .pi/agent/extensions/x.ts .pi/agent/settings.json work/.git/hooks/pre-push; do \
+                 .cargo/env .pi/agent/extensions/x.ts .pi/agent/settings.json .claude/settings.json .claude/skills/x work/.git/hooks/pre-push; do \
             (echo planted > ~/$f) && echo wrote $f; rm -f ~/$f; ln -sf /tmp/x ~/$f && echo linked $f; done; \
         echo tool > ~/.cargo/registry && echo cache";
     for profile in [Profile::Development, Profile::Minimal] {

@@ -13,8 +13,8 @@ function dialog() {
   let answer: (response: Response) => void = () => {};
   vi.stubGlobal("fetch", () => new Promise<Response>((resolve) => (answer = resolve)));
   show(<NewSessionDialog onClose={() => {}} />);
-  const suggest = async (folder: string) => {
-    await act(async () => answer(Response.json({ default_workspace: folder })));
+  const suggest = async (folder: string, harnesses?: object[]) => {
+    await act(async () => answer(Response.json({ default_workspace: folder, harnesses })));
     await screen.findByText(folder.split("/").pop() ?? "");
   };
   return { field: screen.getByTestId("folder") as HTMLInputElement, suggest };
@@ -35,4 +35,22 @@ test("what was typed stays when the suggestion comes", async () => {
   await userEvent.type(field, "/srv/work");
   await suggest("/octo/admin");
   expect(field.value).toBe("/srv/work");
+});
+
+const PI = { id: "pi", name: "pi", is_default: true };
+const CLAUDE = { id: "claude", name: "Claude Code", is_default: false, api: "anthropic-messages" };
+
+test("the agent is chosen where there are several, and named where there is one", async () => {
+  const { suggest } = dialog();
+  await suggest("/octo/admin", [PI, CLAUDE]);
+  expect((screen.getByRole("radio", { name: "pi" }) as HTMLInputElement).checked).toBe(true);
+  await userEvent.click(screen.getByRole("radio", { name: "Claude Code" }));
+  expect((screen.getByRole("radio", { name: "Claude Code" }) as HTMLInputElement).checked).toBe(true);
+});
+
+test("one agent is no choice", async () => {
+  const { suggest } = dialog();
+  await suggest("/octo/admin", [PI]);
+  expect(screen.queryByTestId("agent-picker")).toBeNull();
+  expect(screen.getByText("Agent: pi")).toBeTruthy();
 });

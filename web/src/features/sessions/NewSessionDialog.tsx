@@ -13,6 +13,7 @@ import { useMuxStatus } from "@/lib/use-mux";
 import { Button } from "@/ui/Button";
 import { Dialog } from "@/ui/Dialog";
 import { Field } from "@/ui/Field";
+import { AgentPicker } from "./AgentPicker";
 import { createSession } from "./actions";
 import { ModelPicker } from "./ModelPicker";
 
@@ -31,7 +32,7 @@ export function NewSessionDialog({ cwd, onClose }: { cwd?: string; onClose: () =
     0,
     MAX_FOLDERS,
   );
-  const { lastModel, setLastModel } = usePrefs();
+  const { lastModel, setLastModel, lastAgent, setLastAgent } = usePrefs();
   // Until somebody chooses: where they last worked, or the folder that octo has made for them.
   const [typed, setFolder] = useState<string | null>(cwd ?? null);
   const folder = typed ?? folders[0] ?? "";
@@ -44,7 +45,11 @@ export function NewSessionDialog({ cwd, onClose }: { cwd?: string; onClose: () =
   const [chosen, setChosen] = useState<string | null>(lastModel);
   const [busy, setBusy] = useState(false);
   const [error, setError] = useState<string | null>(null);
-  const model = models?.find((m) => `${m.provider}/${m.id}` === chosen) ?? models?.[0];
+  const [wanted, setAgent] = useState<string | null>(lastAgent);
+  const agents = features?.harnesses ?? [];
+  const agent = agents.find((a) => a.id === wanted) ?? agents.find((a) => a.is_default) ?? agents[0];
+  const fitting = models?.filter((m) => !agent?.api || m.api === agent.api);
+  const model = fitting?.find((m) => `${m.provider}/${m.id}` === chosen) ?? fitting?.[0];
 
   async function submit(event: FormEvent) {
     event.preventDefault();
@@ -56,7 +61,13 @@ export function NewSessionDialog({ cwd, onClose }: { cwd?: string; onClose: () =
     setBusy(true);
     setError(null);
     try {
-      const id = await createSession({ cwd: path, provider: model?.provider, model: model?.id });
+      const id = await createSession({
+        cwd: path,
+        provider: model?.provider,
+        model: model?.id,
+        harness: agent?.id,
+      });
+      if (agent) setLastAgent(agent.id);
       if (model) setLastModel(`${model.provider}/${model.id}`);
       onClose();
       await navigate({ to: "/s/$sessionId", params: { sessionId: id } });
@@ -106,14 +117,17 @@ export function NewSessionDialog({ cwd, onClose }: { cwd?: string; onClose: () =
             </ul>
           )}
         </div>
+        <AgentPicker agents={agents} value={agent?.id ?? ""} onChange={setAgent} />
         <ModelPicker
-          models={models ?? []}
+          models={fitting ?? []}
           loading={isPending}
           value={model ? `${model.provider}/${model.id}` : null}
           onChange={setChosen}
         />
         <div className="flex items-center justify-between gap-2 pt-1">
-          <span className="text-sm text-faint">{t("new.agent")}</span>
+          <span className="text-sm text-faint">
+            {agents.length < 2 && t("new.agent", { name: agent?.name ?? "pi" })}
+          </span>
           <span className="flex gap-2">
             <Button tone="quiet" onClick={onClose}>
               {t("cancel")}

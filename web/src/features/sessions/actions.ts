@@ -17,15 +17,17 @@ export interface NewSession {
   cwd: string;
   provider?: string;
   model?: string;
+  /** Which agent; the server's choice when absent. */
+  harness?: string;
 }
 
 /** An agent may need a while to start on a cold machine. */
 const CREATE_TIMEOUT_MS = 60_000;
 
 /** Creates a session and gives its id once its events flow. */
-export async function createSession({ cwd, provider, model }: NewSession): Promise<string> {
+export async function createSession({ cwd, provider, model, harness }: NewSession): Promise<string> {
   const id = newSessionId();
-  const config = { harness: "pi", cwd, provider, model };
+  const config = { harness, cwd, provider, model };
   await mux.command(id, "session.create", { config }, { timeoutMs: CREATE_TIMEOUT_MS });
   refreshSessions();
   return id;

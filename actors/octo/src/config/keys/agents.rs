@@ -57,6 +57,19 @@ pub(in crate::config) const SECTIONS: &[Section] = &[
         ],
     },
     Section {
+        name: "claude",
+        doc: "The agent Claude Code. It needs a provider that speaks `anthropic-messages`.",
+        keys: &[
+            Key::new("claude.enabled", K::Bool, D::Bool(true), "Offer Claude Code for new sessions, where it is installed."),
+            Key::new(
+                "claude.executable",
+                K::Text,
+                D::Text("claude"),
+                "Name or path of Claude Code. A name is looked for in octo's own agents first, then in PATH; `octo doctor` shows where.",
+            ),
+        ],
+    },
+    Section {
         name: "providers.NAME",
         doc: "Where models come from. NAME is the first half of `provider/model`. Keys stay in octo-eavs; agents never see them. \
               `ANTHROPIC_API_KEY` and `OPENAI_API_KEY` in the environment make the providers `anthropic` and `openai` without a section.",
