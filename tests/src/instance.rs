@@ -33,7 +33,17 @@ pub struct Instance {
     home: tempfile::TempDir,
     options: Options,
     port: u16,
+    /// Bound and never listening: while octo is down, the system gives its port to no outgoing connection.
+    _reserved: tokio::net::TcpSocket,
     octo: Option<Child>,
+}
+
+/// A free port of this machine that stays free for whoever listens at it.
+fn reserve() -> (u16, tokio::net::TcpSocket) {
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.set_reuseaddr(true).unwrap();
+    socket.bind(([127, 0, 0, 1], 0).into()).unwrap();
+    (socket.local_addr().unwrap().port(), socket)
 }
 
 /// The folder that cargo builds into.
@@ -90,7 +100,8 @@ impl Instance {
             std::fs::write(config.join("config.toml"), &options.config).unwrap();
         }
         std::fs::create_dir_all(home.path().join("work")).unwrap();
-        Self { home, options, port: 0, octo: None }
+        let (port, reserved) = reserve();
+        Self { home, options, port, _reserved: reserved, octo: None }
     }
 
     /// An instance with defaults, started.
@@ -125,7 +136,7 @@ impl Instance {
         format!("http://127.0.0.1:{}", self.port)
     }
 
-    /// Its port, 0 before the first start.
+    /// Its port.
     #[must_use]
     pub fn port(&self) -> u16 {
         self.port
@@ -148,7 +159,7 @@ impl Instance {
         command
     }
 
-    /// Starts `octo serve`; again on the same port after the first time.
+    /// Starts `octo serve`, each time on the same port.
     ///
     /// # Panics
     /// When it ends or says nothing, with what it wrote.

@@ -190,7 +190,12 @@ impl Run {
         for session in self.sessions.clone() {
             loop {
                 match self.client.attach(&session).await {
-                    Some(response) if response["success"] == true => break,
+                    Some(response) if response["success"] == true => {
+                        // The event that asked may have come with the connection that broke, and been read no further.
+                        let open = response["data"]["state"]["pendingInput"].as_array().cloned().unwrap_or_default();
+                        open.iter().for_each(|request| self.reply(&session, &request["request_id"]));
+                        break;
+                    }
                     Some(response) => {
                         let code = response["code"].as_str().unwrap_or_default();
                         assert!(PASSING.contains(&code) || code == FULL, "an attach is refused: {response}");
@@ -244,13 +249,18 @@ impl Run {
             let rests = frame["event"] == "agent.idle" || frame["event"] == "agent.error";
             self.board.saw(session, seq, rests);
             if frame["event"] == "agent.input_needed" {
-                let answer = json!({"cmd": "input_response", "request_id": frame["request"]["request_id"], "confirmed": true});
-                self.obey(Order::Send { session: session.to_owned(), command: answer });
+                self.reply(session, &frame["request"]["request_id"]);
             }
         }
         if let Reader::Slow(pause) = self.reader {
             tokio::time::sleep(Duration::from_millis(pause)).await;
         }
+    }
+
+    /// Answers a question of the agent.
+    fn reply(&mut self, session: &str, request: &Value) {
+        let command = json!({"cmd": "input_response", "request_id": request, "confirmed": true});
+        self.obey(Order::Send { session: session.to_owned(), command });
     }
 
     fn answered(&mut self, response: &Value) {
