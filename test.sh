@@ -24,8 +24,10 @@ require_basics
 ensure_bwrap
 ensure_chromium
 ensure_agents
+ensure_old_agents
 ensure_bun
 export OCTO_AGENTS_DIR="$AGENTS_DIR"
+export OCTO_TEST_OLD_AGENTS_DIR="$OLD_AGENTS_DIR"
 export OCTO_TEST_NODE="$(node_bin_dir)/node"
 export CARGO_TERM_COLOR="${CARGO_TERM_COLOR:-auto}"
 

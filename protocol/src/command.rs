@@ -4,6 +4,7 @@ use crate::ids::{ClientId, Cursor};
 use crate::input::InputAnswer;
 use crate::message::ImageInput;
 use crate::model::ThinkingLevel;
+use crate::permission::{NewPermissionRule, PermissionMode};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use ts_rs::TS;
@@ -38,6 +39,10 @@ pub struct SessionConfig {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[ts(optional)]
     pub placement: Option<String>,
+    /// What becomes of tool calls of which neither a rule nor the configuration says anything else; the configuration's default when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[ts(optional)]
+    pub permissions: Option<PermissionMode>,
 }
 
 /// Whether a delegation waits for the answer.
@@ -192,11 +197,40 @@ pub enum Command {
     DelegateCancel {
         request_id: String,
     },
+    /// What the configuration says of tool calls, and the rules that are remembered.
+    #[serde(rename = "permission.list")]
+    PermissionList,
+    /// Remembers a rule.
+    #[serde(rename = "permission.add")]
+    PermissionAdd {
+        rule: NewPermissionRule,
+    },
+    /// Forgets a rule.
+    #[serde(rename = "permission.remove")]
+    PermissionRemove {
+        rule_id: String,
+    },
+    /// The session's own word for tool calls; what `SessionConfig.permissions` is at its creation.
+    SetPermissions {
+        mode: PermissionMode,
+    },
+    /// Takes a waiting input out of the queue.
+    #[serde(rename = "queue.drop")]
+    QueueDrop {
+        client_id: ClientId,
+    },
+    /// Puts another input in the place of a waiting one. `new_client_id` makes it idempotent, as every `client_id` does.
+    #[serde(rename = "queue.replace")]
+    QueueReplace {
+        client_id: ClientId,
+        message: String,
+        new_client_id: ClientId,
+    },
 }
 
 impl Command {
     /// Every command's name on the wire, in the order of the protocol page.
-    pub const NAMES: [&'static str; 32] = [
+    pub const NAMES: [&'static str; 38] = [
         "session.create",
         "session.attach",
         "session.detach",
@@ -229,6 +263,12 @@ impl Command {
         "set_session_name",
         "delegate",
         "delegate.cancel",
+        "permission.list",
+        "permission.add",
+        "permission.remove",
+        "set_permissions",
+        "queue.drop",
+        "queue.replace",
     ];
 
     /// The command's name on the wire.
@@ -267,6 +307,12 @@ impl Command {
             Self::SetSessionName { .. } => "set_session_name",
             Self::Delegate { .. } => "delegate",
             Self::DelegateCancel { .. } => "delegate.cancel",
+            Self::PermissionList => "permission.list",
+            Self::PermissionAdd { .. } => "permission.add",
+            Self::PermissionRemove { .. } => "permission.remove",
+            Self::SetPermissions { .. } => "set_permissions",
+            Self::QueueDrop { .. } => "queue.drop",
+            Self::QueueReplace { .. } => "queue.replace",
         }
     }
 }

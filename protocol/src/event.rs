@@ -7,6 +7,7 @@ use crate::ids::{ClientId, Epoch};
 use crate::input::InputRequest;
 use crate::message::{ImageInput, Message, Role, StopReason, Usage};
 use crate::model::ThinkingLevel;
+use crate::permission::{DecidedBy, PermissionMode};
 use crate::session::SessionState;
 use crate::trace::TraceContext;
 use schemars::JsonSchema;
@@ -182,6 +183,28 @@ pub enum Event {
         #[ts(optional)]
         by: Option<String>,
     },
+    /// A tool call was allowed or denied: by a rule or the policy without a question, else before the question's `agent.input_resolved`. What the policy allows
+    /// is not told.
+    #[serde(rename = "permission.decided")]
+    PermissionDecided {
+        request_id: String,
+        allowed: bool,
+        by: DecidedBy,
+        tool: String,
+        /// The command, path or address.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[ts(optional)]
+        subject: Option<String>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[ts(optional)]
+        tool_call_id: Option<String>,
+        /// The rule that decided, or that was made by the answer.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[ts(optional)]
+        rule_id: Option<String>,
+    },
+    #[serde(rename = "config.permissions_changed")]
+    PermissionsChanged { mode: PermissionMode },
     #[serde(rename = "stream.message_start")]
     MessageStart { message_id: String, role: Role },
     #[serde(rename = "stream.text_delta")]
@@ -351,6 +374,8 @@ impl Event {
             Self::AgentError { .. } => "agent.error",
             Self::AgentInputNeeded { .. } => "agent.input_needed",
             Self::AgentInputResolved { .. } => "agent.input_resolved",
+            Self::PermissionDecided { .. } => "permission.decided",
+            Self::PermissionsChanged { .. } => "config.permissions_changed",
             Self::MessageStart { .. } => "stream.message_start",
             Self::TextDelta { .. } => "stream.text_delta",
             Self::ThinkingDelta { .. } => "stream.thinking_delta",

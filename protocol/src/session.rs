@@ -5,6 +5,7 @@ use crate::history::Removed;
 use crate::ids::Epoch;
 use crate::input::InputRequest;
 use crate::model::{Model, ThinkingLevel};
+use crate::permission::PermissionMode;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -90,6 +91,10 @@ pub struct SessionState {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[ts(optional)]
     pub cwd: Option<String>,
+    /// The session's own word for tool calls, else the configuration's; absent from runners before there were permissions.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[ts(optional)]
+    pub permissions: Option<PermissionMode>,
 }
 
 /// One row of `list_sessions`.

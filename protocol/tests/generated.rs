@@ -20,6 +20,7 @@ fn typescript(scratch: &Path) -> BTreeMap<String, String> {
     octo_protocol::session::Forked::export_all(&config).unwrap();
     octo_protocol::session::Aborted::export_all(&config).unwrap();
     octo_protocol::session::MessagePage::export_all(&config).unwrap();
+    octo_protocol::permission::Permissions::export_all(&config).unwrap();
     octo_protocol::history::ChatSession::export_all(&config).unwrap();
     octo_protocol::history::ChatMessage::export_all(&config).unwrap();
     octo_protocol::history::SearchHit::export_all(&config).unwrap();

@@ -14,7 +14,7 @@ const TRACEPARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-
 fn commands() -> Vec<Value> {
     let cursor = json!({"epoch": "e1", "seq": 41});
     let mut all: Vec<Value> = vec![
-        json!({"cmd": "session.create", "config": {"harness": "pi", "cwd": "/srv/demo", "provider": "demo", "model": "scripted", "continue_session": "/s.jsonl", "sandbox": "development", "placement": "local"}, "cursor": cursor}),
+        json!({"cmd": "session.create", "config": {"harness": "pi", "cwd": "/srv/demo", "provider": "demo", "model": "scripted", "continue_session": "/s.jsonl", "sandbox": "development", "placement": "local", "permissions": "ask"}, "cursor": cursor}),
         json!({"cmd": "session.attach", "cursor": cursor}),
         json!({"cmd": "session.new", "parent_session": "ses_0"}),
         json!({"cmd": "session.switch", "session_path": "/s.jsonl"}),
@@ -32,6 +32,12 @@ fn commands() -> Vec<Value> {
         json!({"cmd": "set_session_name", "name": "Demo"}),
         json!({"cmd": "delegate", "target_session_id": "ses_2", "target_runner_id": "local", "message": "m", "mode": "async", "sandbox_profile": "strict", "timeout_ms": 1000, "max_tokens": 10, "context": "c", "client_id": "c-4"}),
         json!({"cmd": "delegate.cancel", "request_id": "d1"}),
+        json!({"cmd": "permission.list"}),
+        json!({"cmd": "permission.add", "rule": {"mode": "deny", "tool": "bash", "workspace": "/srv", "subject": "rm -rf /", "expires_in_ms": 3_600_000}}),
+        json!({"cmd": "permission.remove", "rule_id": "rule_1"}),
+        json!({"cmd": "set_permissions", "mode": "ask"}),
+        json!({"cmd": "queue.drop", "client_id": "c-5"}),
+        json!({"cmd": "queue.replace", "client_id": "c-5", "message": "m", "new_client_id": "c-6"}),
     ];
     for level in ["off", "minimal", "low", "medium", "high", "xhigh"] {
         all.push(json!({"cmd": "set_thinking_level", "level": level}));
@@ -128,7 +134,7 @@ fn state() -> Value {
         "model": {"id": "scripted", "name": "Demo", "api": "anthropic-messages", "provider": "demo", "reasoning": true, "input": ["text"], "contextWindow": 200_000, "maxTokens": 8192, "cost": {"input": 0.0, "output": 0.0, "cacheRead": 0.0, "cacheWrite": 0.0}},
         "thinkingLevel": "off", "isStreaming": true, "isCompacting": false, "steeringMode": "one-at-a-time", "followUpMode": "all", "sessionFile": "/s.jsonl", "sessionId": "ses_1",
         "sessionName": "n", "autoCompactionEnabled": true, "messageCount": 3, "pendingMessageCount": 1, "pendingInput": [{"type": "confirm", "request_id": "q", "title": "t", "message": "m", "timeout": 5}],
-        "status": "needs_input", "queued": [{"kind": "steer", "message": "m", "client_id": "c-9"}], "runningTools": [{"toolCallId": "t1", "name": "bash", "partialOutput": {"content": []}}], "turnId": "t-1", "cwd": "/srv"
+        "status": "needs_input", "queued": [{"kind": "steer", "message": "m", "client_id": "c-9"}], "runningTools": [{"toolCallId": "t1", "name": "bash", "partialOutput": {"content": []}}], "turnId": "t-1", "cwd": "/srv", "permissions": "allow"
     })
 }
 
@@ -148,6 +154,8 @@ fn payloads() -> Vec<Value> {
         json!({"event": "agent.working", "phase": "tool_running", "detail": "bash"}),
         json!({"event": "agent.error", "error": "e", "recoverable": true, "phase": "generating", "code": "agent_failed"}),
         json!({"event": "agent.input_resolved", "request_id": "q1", "by": "alice"}),
+        json!({"event": "permission.decided", "request_id": "q1", "allowed": true, "by": "rule", "tool": "bash", "subject": "ls", "tool_call_id": "t1", "rule_id": "rule_1"}),
+        json!({"event": "config.permissions_changed", "mode": "ask"}),
         json!({"event": "stream.message_start", "message_id": "m1", "role": "assistant"}),
         json!({"event": "stream.text_delta", "message_id": "m1", "delta": "a", "content_index": 0}),
         json!({"event": "stream.thinking_delta", "message_id": "m1", "delta": "a", "content_index": 0}),

@@ -99,7 +99,7 @@ fn dependencies_point_one_way() {
             // It calls every place where bytes are read that nobody vouches for.
             "octo-fuzz" => BTreeSet::from(["octo", "octo-eavs", "octo-harness", "octo-protocol", "octo-runner"]),
             // It measures both sides, and is built into neither.
-            "octo-bench" => BTreeSet::from(["octo-protocol", "octo-actors", "octo-e2e", "octo", "octo-runner"]),
+            "octo-bench" => BTreeSet::from(["octo-protocol", "octo-actors", "octo-e2e", "octo", "octo-harness", "octo-runner"]),
             // It knows of octo what the protocol says, and nothing else.
             "octoctl" => BTreeSet::from(["octo-protocol"]),
             name if actors.contains(&name) => BTreeSet::from(["octo-protocol", "octo-actors"]),

@@ -1,7 +1,7 @@
-//! Real agents in a real browser: first light, octo killed and restarted in mid-stream, two windows on one session, the page of actors.
+//! Real agents in a real browser: first light, octo killed and restarted in mid-stream, two windows on one session, the page of actors, an agent that asks.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-use octo_e2e::{Instance, repository, target_dir, until};
+use octo_e2e::{Instance, Options, repository, target_dir, until};
 use std::process::Stdio;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 use tokio::process::Command;
@@ -66,4 +66,11 @@ async fn two_windows_see_the_same_and_a_stop_parks_what_was_queued() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_agent_is_killed_and_the_page_of_actors_shows_the_restart_as_it_happens() {
     drive(&mut Instance::started().await, "actors").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_agent_that_asks_is_answered_on_one_device_for_all_and_what_waits_is_changed() {
+    let mut instance = Instance::new(Options { config: "[permissions]\ndefault = \"ask\"\n".to_owned(), ..Options::default() });
+    instance.start().await;
+    drive(&mut instance, "permissions").await;
 }

@@ -10,6 +10,8 @@ const ChatPage = lazy(() => import("./features/chat/ChatPage"));
 
 const ActorsPage = lazy(() => import("./features/actors/ActorsPage"));
 
+const PermissionsPage = lazy(() => import("./features/permissions/PermissionsPage"));
+
 const rootRoute = createRootRoute({ component: Outlet, notFoundComponent: NotFound });
 
 const loginRoute = createRoute({
@@ -60,10 +62,22 @@ export const actorsRoute = createRoute({
   },
 });
 
+const permissionsRoute = createRoute({
+  getParentRoute: () => shellRoute,
+  path: "/permissions",
+  component: function PermissionsScreen() {
+    return (
+      <Suspense>
+        <PermissionsPage />
+      </Suspense>
+    );
+  },
+});
+
 export const router = createRouter({
   routeTree: rootRoute.addChildren([
     loginRoute,
-    shellRoute.addChildren([homeRoute, sessionRoute, actorsRoute]),
+    shellRoute.addChildren([homeRoute, sessionRoute, actorsRoute, permissionsRoute]),
   ]),
   defaultPreload: false,
 });

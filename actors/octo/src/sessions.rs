@@ -93,7 +93,7 @@ async fn opening_with(
     Ok(RequestBody::Open { json: encode(&frame)?, provision: encode(&provision)? })
 }
 
-/// What the runner of `owner` is asked for a `session.new` or `session.switch`: a session that it makes gets this id and a key of its own, so that
+/// What the runner of `owner` is asked for a `session.new`, `session.switch` or `fork`: a session that it makes gets this id and a key of its own, so that
 /// the end of one session's key is no other's. [`made_beside`] follows when there is an answer.
 ///
 /// # Errors
@@ -109,10 +109,11 @@ pub async fn opening_beside(state: &AppState, owner: &UserId, frame: &CommandFra
 pub async fn made_beside(state: &AppState, owner: &UserId, session: &SessionId, answer: &Result<Vec<u8>, ProtocolError>) {
     #[derive(serde::Deserialize)]
     struct Made {
-        session_id: String,
+        /// Absent where a fork was cancelled.
+        session_id: Option<String>,
     }
     let needless = match answer {
-        Ok(json) => serde_json::from_slice::<Made>(json).is_ok_and(|made| made.session_id != session.as_str()),
+        Ok(json) => serde_json::from_slice::<Made>(json).is_ok_and(|made| made.session_id.as_deref() != Some(session.as_str())),
         // Whether it was made is not known then.
         Err(error) => !matches!(error.code, ErrorCode::Timeout | ErrorCode::RunnerUnavailable | ErrorCode::Internal),
     };

@@ -78,6 +78,11 @@ pub enum Command {
         #[command(subcommand)]
         command: User,
     },
+    /// What users have octo remember of their agents' tool calls
+    Permission {
+        #[command(subcommand)]
+        command: Permission,
+    },
     /// The daemons that own users' agents
     Runner {
         #[command(subcommand)]
@@ -274,6 +279,24 @@ pub enum User {
         /// Also when somebody is connected
         #[arg(long)]
         force: bool,
+    },
+}
+
+#[derive(Subcommand)]
+pub enum Permission {
+    /// What decides about a user's agents: the configuration as the runner has it, and the remembered rules
+    #[command(after_help = "Example:\n  octoctl permission list admin")]
+    List {
+        /// The user's id
+        user: String,
+    },
+    /// Forget a rule
+    #[command(after_help = "Example:\n  octoctl permission remove admin rule_0199b3c4d5e67f80a1b2c3d4e5f60718")]
+    Remove {
+        /// The user's id
+        user: String,
+        /// The rule's id
+        rule: String,
     },
 }
 

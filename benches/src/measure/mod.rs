@@ -12,6 +12,7 @@ mod sessions;
 mod silent;
 mod startup;
 mod storm;
+mod translate;
 
 use crate::figure::Figures;
 use anyhow::Result;
@@ -47,6 +48,7 @@ pub const BENCHES: &[(&str, &str)] = &[
     ("link", "events over the runner link, and a replay of the journal over it, beside a raw Unix socket"),
     ("journal", "commits and replay of the journal, beside append and fdatasync"),
     ("storm", "10 000 clients come back at once, each 100 events behind, beside raw accept and upgrade"),
+    ("translate", "a translator alone: an event of a short message, and of one a hundred times as long"),
     ("startup", "from exec of octo serve to the first answer, beside plain axum"),
 ];
 
@@ -67,6 +69,7 @@ pub async fn run(name: &str, scale: Scale, figures: &mut Figures) -> Result<()> 
         "link" => link::run(scale, figures).await,
         "journal" => journal::run(scale, figures).await,
         "storm" => storm::run(scale, figures).await,
+        "translate" => translate::run(scale, figures),
         "startup" => startup::run(scale, figures).await,
         other => anyhow::bail!("there is no bench {other}; `octo-bench list` shows them"),
     }

@@ -149,6 +149,20 @@ pub struct Unusable {
     pub why: serde_json::Error,
 }
 
+/// What a `fork` at the agent has come to: the data of its `Reply`. The conversation that the process had goes on in it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ForkedAway {
+    /// The message at which it was forked; it is in the new conversation no more.
+    pub text: String,
+    pub cancelled: bool,
+    /// The handle of the new conversation; absent when there is nothing in it yet.
+    pub resume: Option<String>,
+    /// User messages that come after that message.
+    pub after: u64,
+    /// Those of them with the same text.
+    pub same_after: u64,
+}
+
 /// One agent's translator: one instance per process of the agent. `now` is Unix milliseconds.
 pub trait Harness: Send {
     /// Its name in `SessionConfig.harness`.
@@ -172,6 +186,18 @@ pub trait Harness: Send {
     /// Any other command of the session that concerns the agent (`abort`, `input_response`, `set_model`, …). Answered by exactly one `Reply`, perhaps
     /// later. What the agent cannot do is answered `unsupported` at once.
     fn command(&mut self, token: u64, command: &Command, now: i64, out: &mut Outbox);
+
+    /// It asks for a permission before every tool call. Without that it asks where rules of the agent's own say so, and nothing else is said: a person is asked.
+    fn asks_for_every_call(&self) -> bool {
+        false
+    }
+
+    /// Takes back what waits in the agent's own queue: each input comes as `Returned`, unless the agent takes it up meanwhile. Then `token` is answered by
+    /// exactly one `Reply`. Unsupported where the agent has no such queue, or keeps what it has.
+    fn withdraw(&mut self, token: u64, now: i64, out: &mut Outbox) {
+        let _ = now;
+        out.push(Output::Reply { token, result: Err(ProtocolError::unsupported("queue", self.name())) });
+    }
 
     /// A cheap question that only a live agent answers; the next `Reply` to `token` is the sign of life.
     fn probe(&mut self, token: u64, now: i64, out: &mut Outbox);

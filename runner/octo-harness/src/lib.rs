@@ -11,4 +11,4 @@ pub mod harness;
 pub mod lines;
 pub mod pi;
 
-pub use harness::{ExitReport, Harness, HarnessState, Input, Outbox, Output, StartOptions, Unusable};
+pub use harness::{ExitReport, ForkedAway, Harness, HarnessState, Input, Outbox, Output, StartOptions, Unusable};

@@ -118,7 +118,6 @@ impl Agent {
             .env(launch::ENV_PROVIDERS, serde_json::to_string(&providers).unwrap())
             .env(launch::ENV_EAVS_URL, url)
             .env(launch::ENV_EAVS_KEY, "virtual-key")
-            .env(launch::ENV_PERMISSIONS, json!({"tools": {"bash": "ask"}}).to_string())
             .current_dir(home)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -203,7 +202,7 @@ fn a_real_pi_runs_asks_for_permission_and_is_resumed() {
         _ => None,
     });
     let (request_id, metadata) = asked.expect("a permission");
-    assert_eq!(metadata["input"]["command"], "echo from the tool");
+    assert_eq!(metadata["command"], "echo from the tool");
     let answer = InputAnswer { option_id: Some("allow_once".into()), ..InputAnswer::default() };
     agent.act(|pi, out| pi.command(3, &Command::InputResponse { request_id, answer }, 3, out));
     let outputs = agent.until(settled);

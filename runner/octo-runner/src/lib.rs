@@ -4,6 +4,7 @@
 //! - [`session`]: an actor for each session: inputs, turns, questions, commands.
 //! - [`journal`]: the storage; journal and history are the same rows.
 //! - [`agent`]: the agent's process; [`agents`]: where agents are found.
+//! - [`permissions`]: what becomes of the tool calls that agents ask for.
 //! - [`upgrade`]: another program in place of this one.
 //! - [`history`]: queries; [`retention`]: what is kept for how long; [`idle`]: who may sleep; [`runner`]: all of it together.
 //!
@@ -24,6 +25,7 @@ pub mod kill_point;
 mod kinds;
 pub mod link;
 pub mod options;
+pub mod permissions;
 pub mod retention;
 pub mod runner;
 pub mod session;

@@ -2,6 +2,8 @@
 
 use crate::retention::Limits;
 use clap::Args;
+use octo_protocol::PermissionMode;
+use octo_protocol::permission::PermissionPolicy;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -80,6 +82,22 @@ pub struct Options {
     /// End and start again an agent that has not answered for so many seconds though it runs. Never when absent.
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
     pub restart_silent_secs: Option<u64>,
+    /// How many seconds an agent may take for its handshake.
+    #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..))]
+    pub handshake_secs: u64,
+    /// What becomes of a tool call of which nothing else is said: `allow`, `ask` or `deny`. When absent `allow` for agents that ask for every call, `ask` for
+    /// those that ask by rules of their own.
+    #[arg(long, value_parser = mode)]
+    pub permission_default: Option<PermissionMode>,
+    /// `TOOL=allow|ask|deny`: what becomes of the calls of one tool. May be given several times.
+    #[arg(long = "permission-tool", value_parser = tool_mode)]
+    pub permission_tools: Vec<(String, PermissionMode)>,
+    /// A question about a tool call that nobody answers for so many seconds answers itself. Never when absent.
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
+    pub permission_timeout_secs: Option<u64>,
+    /// How it answers itself then: `allow` or `deny`.
+    #[arg(long, default_value = "deny", value_parser = answer)]
+    pub permission_on_timeout: PermissionMode,
     /// Run agents without isolation where there is none. Without this they do not start there.
     #[arg(long)]
     pub allow_unsandboxed: bool,
@@ -110,6 +128,17 @@ impl Options {
         self.eavs_dir.is_dir().then(|| self.eavs_dir.join(EAVS_SOCKET))
     }
 
+    /// What becomes of tool calls.
+    #[must_use]
+    pub fn permissions(&self) -> PermissionPolicy {
+        PermissionPolicy {
+            default: self.permission_default,
+            tools: self.permission_tools.iter().cloned().collect(),
+            timeout_ms: self.permission_timeout_secs.map(|secs| secs.saturating_mul(1000)),
+            on_timeout: self.permission_on_timeout,
+        }
+    }
+
     /// For how long the journal keeps things, and how much of them.
     #[must_use]
     pub fn limits(&self) -> Limits {
@@ -119,6 +148,24 @@ impl Options {
             bytes: self.journal_max_bytes,
             every: Duration::from_secs(self.journal_check_secs),
         }
+    }
+}
+
+fn mode(text: &str) -> Result<PermissionMode, String> {
+    text.parse()
+}
+
+fn tool_mode(text: &str) -> Result<(String, PermissionMode), String> {
+    match text.split_once('=') {
+        Some((tool, mode)) if !tool.is_empty() => Ok((tool.to_owned(), mode.parse()?)),
+        _ => Err(format!("{text:?} is not TOOL=allow, TOOL=ask or TOOL=deny")),
+    }
+}
+
+fn answer(text: &str) -> Result<PermissionMode, String> {
+    match text.parse()? {
+        PermissionMode::Ask => Err("a question cannot answer itself with another one; it takes allow or deny".to_owned()),
+        mode => Ok(mode),
     }
 }
 

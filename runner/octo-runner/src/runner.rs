@@ -8,6 +8,7 @@ use crate::idle::{IDLE, Idle, IdleArgs};
 use crate::journal::{BOOT_ID_FILE, Journal, JournalError};
 use crate::link::{self, LINK, Link, LinkArgs, ListenError, Listener, Peers, Serving};
 use crate::options::Options;
+use crate::permissions::Rules;
 use crate::retention::{RETENTION, Retention};
 use crate::session::{HandedSession, Registry, RestMsg, SESSIONS, SessionMsg};
 use crate::shared::Shared;
@@ -114,7 +115,10 @@ impl Runner {
         let rows = journal.sessions().await?;
         let unfinished = journal.unfinished_sessions().await?;
         let figures = Arc::clone(journal.figures());
+        let rules = Rules::new(journal.rules().await?);
         let shared = Arc::new(Shared {
+            policy: options.permissions(),
+            rules,
             options,
             journal,
             figures,

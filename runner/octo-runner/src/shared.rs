@@ -5,7 +5,9 @@ use crate::agents::Finder;
 use crate::figures::Figures;
 use crate::journal::Journal;
 use crate::options::Options;
+use crate::permissions::Rules;
 use crate::trace::Spans;
+use octo_protocol::permission::PermissionPolicy;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
@@ -15,6 +17,10 @@ pub struct Shared {
     pub journal: Journal,
     /// What is counted; the journal's writer counts in the same ones.
     pub figures: Arc<Figures>,
+    /// What the configuration says of tool calls.
+    pub policy: PermissionPolicy,
+    /// What this user has octo remember of them.
+    pub rules: Rules,
     pub host: Arc<dyn Host>,
     pub finder: Finder,
     /// The kernel's boot id.

@@ -97,14 +97,16 @@ fn example(key: &Key) -> (bool, String) {
         (_, Kind::Integer(low, _)) => (false, low.max(60).to_string()),
         (_, Kind::Number(_)) => (false, "5.0".to_owned()),
         (_, Kind::Path) => (false, "\"~/somewhere/else\"".to_owned()),
+        (_, Kind::Choice(words)) => (false, format!("{:?}", words.get(1).or(words.first()).copied().unwrap_or_default())),
         _ if key.secret => (false, "\"env:NAME\"".to_owned()),
         _ => (false, "\"…\"".to_owned()),
     }
 }
 
-fn short<'a>(section: &str, key: &'a Key) -> &'a str {
+/// The key below its section; a name of the operator's choice is `NAME`.
+fn short(section: &str, key: &Key) -> String {
     let section = section.replace("NAME", "*");
-    key.path.strip_prefix(&section).map_or(key.path, |rest| rest.trim_start_matches('.'))
+    key.path.strip_prefix(&section).map_or(key.path, |rest| rest.trim_start_matches('.')).replace('*', "NAME")
 }
 
 fn cell(text: &str) -> String {

@@ -3,6 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use octo_protocol::PermissionMode;
+use octo_protocol::permission::PermissionPolicy;
 use secrecy::SecretString;
 
 use super::environment::Environment;
@@ -38,6 +40,8 @@ pub struct Settings {
     pub runner: RunnerSettings,
     /// Sessions.
     pub sessions: SessionSettings,
+    /// What becomes of tool calls.
+    pub permissions: PermissionPolicy,
     /// What runners keep.
     pub journal: JournalSettings,
     /// Where traces go; `None` = nowhere.
@@ -293,6 +297,7 @@ impl Config {
                 default_harness: self.text("local.default_agent").unwrap_or("pi").to_owned(),
                 workspace_pattern,
             },
+            permissions: self.permissions(),
             journal: JournalSettings {
                 keep_events: seconds("journal.keep_events_days", 86_400).filter(|keep| !keep.is_zero()),
                 keep_messages: seconds("journal.keep_messages_days", 86_400),
@@ -305,6 +310,20 @@ impl Config {
             problems.push(self.problem("runner.runner_id", "takes letters, digits, . _ and -"));
         }
         if problems.is_empty() { Ok(settings) } else { Err(ConfigError::Invalid(problems)) }
+    }
+
+    fn permissions(&self) -> PermissionPolicy {
+        let mode = |key: &str| self.text(key).and_then(|word| word.parse().ok());
+        let tools = self.entries().filter_map(|(path, ..)| {
+            let tool = path.strip_prefix("permissions.tools.")?;
+            Some((tool.to_owned(), mode(path)?))
+        });
+        PermissionPolicy {
+            default: mode("permissions.default"),
+            tools: tools.collect(),
+            timeout_ms: self.integer("permissions.timeout_seconds").filter(|n| *n > 0).map(|n| n.unsigned_abs().saturating_mul(1000)),
+            on_timeout: mode("permissions.on_timeout").unwrap_or(PermissionMode::Deny),
+        }
     }
 
     fn path(&self, key: &str, problems: &mut Vec<Problem>) -> Option<PathBuf> {

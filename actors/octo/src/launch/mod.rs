@@ -111,6 +111,11 @@ impl Launch {
             ("--journal-max-bytes", journal.max_bytes.map(|bytes| bytes.to_string())),
         ];
         arguments.extend(limits.into_iter().filter_map(|(flag, value)| Some((flag, value?.into()))));
+        let permissions = &settings.permissions;
+        arguments.extend(permissions.default.map(|mode| ("--permission-default", mode.as_str().into())));
+        arguments.push(("--permission-on-timeout", permissions.on_timeout.as_str().into()));
+        arguments.extend(permissions.timeout_ms.map(|ms| ("--permission-timeout-secs", (ms / 1000).to_string().into())));
+        arguments.extend(permissions.tools.iter().map(|(tool, mode)| ("--permission-tool", format!("{tool}={}", mode.as_str()).into())));
         if settings.sandbox.allow_unsandboxed {
             arguments.push(("--allow-unsandboxed", PathBuf::new()));
         }

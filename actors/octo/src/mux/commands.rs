@@ -318,7 +318,7 @@ async fn carry_out(context: &Context, mut frame: CommandFrame, received: u64, st
             };
             attach(context, user, &scope, session, alias, cursor, answer).await
         }
-        Command::SessionNew { .. } | Command::SessionSwitch { .. } => {
+        Command::SessionNew { .. } | Command::SessionSwitch { .. } | Command::Fork { .. } => {
             named()?;
             let (made, body) = sessions::opening_beside(state, &scope.owner, &frame).await?;
             let sent = match state.users.user(&scope.owner).await {
@@ -342,6 +342,10 @@ async fn carry_out(context: &Context, mut frame: CommandFrame, received: u64, st
             drop(started);
             let catalog = state.eavs.catalog().await.map_err(|e| ProtocolError::new(ErrorCode::NotReady, e.to_string()))?;
             Ok(Done::Answer(encode(&catalog.models())?))
+        }
+        // Of no session.
+        Command::PermissionList | Command::PermissionAdd { .. } | Command::PermissionRemove { .. } => {
+            forward(context, &scope, &frame, trace, started).await
         }
         _ => {
             named()?;

@@ -32,7 +32,8 @@ pub fn action(command: &Command) -> Action {
         | Command::GetStats
         | Command::GetModels { .. }
         | Command::GetCommands
-        | Command::GetForkPoints => Action::Read,
+        | Command::GetForkPoints
+        | Command::PermissionList => Action::Read,
         Command::SessionClose
         | Command::SessionRestart
         | Command::SessionNew { .. }
@@ -53,16 +54,23 @@ pub fn action(command: &Command) -> Action {
         | Command::AbortRetry
         | Command::SetSessionName { .. }
         | Command::Delegate { .. }
-        | Command::DelegateCancel { .. } => Action::Write,
+        | Command::DelegateCancel { .. }
+        | Command::PermissionAdd { .. }
+        | Command::PermissionRemove { .. }
+        | Command::SetPermissions { .. }
+        | Command::QueueDrop { .. }
+        | Command::QueueReplace { .. } => Action::Write,
     }
 }
 
 /// How long the runner may take.
 pub fn patience(command: &Command) -> Duration {
     match command {
-        Command::SessionCreate { .. } | Command::SessionRestart | Command::SessionNew { .. } | Command::SessionSwitch { .. } => {
-            OPEN_DEADLINE
-        }
+        Command::SessionCreate { .. }
+        | Command::SessionRestart
+        | Command::SessionNew { .. }
+        | Command::SessionSwitch { .. }
+        | Command::Fork { .. } => OPEN_DEADLINE,
         Command::SessionDelete | Command::SessionClose => DELETE_DEADLINE,
         Command::Prompt { .. } | Command::Steer { .. } | Command::FollowUp { .. } => INPUT,
         Command::Compact { .. } => COMPACT,
@@ -75,11 +83,14 @@ pub fn patience(command: &Command) -> Duration {
         | Command::GetStats
         | Command::InputResponse { .. }
         | Command::Abort
-        | Command::DelegateCancel { .. } => QUERY,
+        | Command::DelegateCancel { .. }
+        | Command::PermissionList
+        | Command::PermissionAdd { .. }
+        | Command::PermissionRemove { .. }
+        | Command::SetPermissions { .. } => QUERY,
         Command::GetModels { .. }
         | Command::GetCommands
         | Command::GetForkPoints
-        | Command::Fork { .. }
         | Command::SetModel { .. }
         | Command::CycleModel
         | Command::SetThinkingLevel { .. }
@@ -87,7 +98,9 @@ pub fn patience(command: &Command) -> Duration {
         | Command::SetAutoCompaction { .. }
         | Command::SetAutoRetry { .. }
         | Command::AbortRetry
-        | Command::SetSessionName { .. } => AGENT,
+        | Command::SetSessionName { .. }
+        | Command::QueueDrop { .. }
+        | Command::QueueReplace { .. } => AGENT,
     }
 }
 

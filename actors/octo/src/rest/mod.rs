@@ -17,6 +17,7 @@ mod health;
 mod login;
 mod metrics;
 mod openapi;
+mod permissions;
 mod search;
 mod session;
 mod table;

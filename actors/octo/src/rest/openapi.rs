@@ -3,7 +3,7 @@
 use axum::Json;
 use utoipa::OpenApi;
 
-use super::{account, actors, admin, chat, features, health, login, metrics, search, session};
+use super::{account, actors, admin, chat, features, health, login, metrics, permissions, search, session};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -15,6 +15,7 @@ use super::{account, actors, admin, chat, features, health, login, metrics, sear
         account::me, account::update_me,
         session::list, session::create, session::one, session::remove,
         chat::list, chat::grouped, chat::one, chat::rename, chat::messages,
+        permissions::list, permissions::add, permissions::remove, permissions::of_user, permissions::remove_of_user,
         search::search,
         metrics::metrics,
         actors::list, actors::inspect, actors::restart, actors::trace, actors::event_path,

@@ -11,7 +11,7 @@ use tower_http::timeout::RequestBodyTimeoutLayer;
 
 use super::error::ApiError;
 use super::guard::{Policy, guard};
-use super::{account, actors, admin, chat, features, health, login, metrics as figures, openapi, search, session};
+use super::{account, actors, admin, chat, features, health, login, metrics as figures, openapi, permissions, search, session};
 use crate::state::AppState;
 
 /// Largest JSON body, in bytes.
@@ -55,6 +55,9 @@ pub fn table() -> Vec<Route> {
         route(Method::GET, "/chat-history/{id}", LoggedIn, get(chat::one)),
         route(Method::PATCH, "/chat-history/{id}", LoggedIn, patch(chat::rename)),
         route(Method::GET, "/chat-history/{id}/messages", LoggedIn, get(chat::messages)),
+        route(Method::GET, "/permissions", LoggedIn, get(permissions::list)),
+        route(Method::POST, "/permissions", LoggedIn, post(permissions::add)),
+        route(Method::DELETE, "/permissions/{id}", LoggedIn, delete(permissions::remove)),
         route(Method::GET, "/search", LoggedIn, get(search::search)),
         route(Method::GET, "/metrics", Metrics, get(figures::metrics)),
         route(Method::GET, "/actors", LoggedIn, get(actors::list)),
@@ -77,6 +80,8 @@ pub fn table() -> Vec<Route> {
         route(Method::GET, "/admin/sessions/{user}/{id}/path", Admin, get(admin::path::path)),
         route(Method::GET, "/admin/users", Admin, get(admin::users::list)),
         route(Method::GET, "/admin/users/{id}", Admin, get(admin::users::one)),
+        route(Method::GET, "/admin/users/{id}/permissions", Admin, get(permissions::of_user)),
+        route(Method::DELETE, "/admin/users/{id}/permissions/{rule}", Admin, delete(permissions::remove_of_user)),
         route(Method::POST, "/admin/users/{id}/sleep", Admin, post(admin::users::sleep)),
         route(Method::GET, "/admin/runners", Admin, get(admin::runners::list)),
         route(Method::POST, "/admin/runners/{user}/restart", Admin, post(admin::runners::restart)),

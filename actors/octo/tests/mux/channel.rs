@@ -29,6 +29,7 @@ async fn every_command_gets_its_one_response_with_its_id_and_name() {
     let payload = json!({
         "session_path": "/x", "message": "hi", "request_id": "r", "confirmed": true, "entry_id": "e", "provider": "p", "model_id": "m",
         "level": "low", "enabled": true, "name": "n", "target_session_id": "t", "config": {},
+        "rule": { "mode": "ask" }, "rule_id": "r", "client_id": "c", "new_client_id": "d",
     });
     for cmd in Command::NAMES {
         if cmd == "session.attach" {
@@ -37,10 +38,14 @@ async fn every_command_gets_its_one_response_with_its_id_and_name() {
         if cmd == "session.delete" {
             continue;
         }
-        let response = client.ask("s", cmd, payload.clone()).await;
+        let mut payload = payload.clone();
+        if cmd == "set_permissions" {
+            payload["mode"] = json!("ask");
+        }
+        let response = client.ask("s", cmd, payload).await;
         assert_eq!(response["cmd"], cmd);
         // Without octo-eavs a session cannot be made; everything else goes through.
-        assert_eq!(response["success"], !["session.create", "session.new", "session.switch"].contains(&cmd), "{response}");
+        assert_eq!(response["success"], !["session.create", "session.new", "session.switch", "fork"].contains(&cmd), "{response}");
     }
     let response = client.ask("s", "session.delete", json!({})).await;
     assert_eq!(response["cmd"], "session.delete");

@@ -7,6 +7,7 @@ mod journal;
 mod logs;
 mod metrics;
 mod pages;
+mod permission;
 mod runner;
 mod session;
 mod status;
@@ -54,6 +55,7 @@ pub async fn run(cli: Cli, output: Output) -> Result<(), Failure> {
         Command::Actor { command } => actor::run(&asking, command).await,
         Command::Session { command } => session::run(&asking, command).await,
         Command::User { command } => user::run(&asking, command).await,
+        Command::Permission { command } => permission::run(&asking, command).await,
         Command::Runner { command } => runner::run(&asking, command).await,
         Command::Events { command } => events::run(&asking, command).await,
         Command::Journal { command } => journal::run(&asking, command).await,

@@ -1,6 +1,6 @@
 //! What pi's answers mean: each ends the command that it is for, and some change what is known of pi.
 
-use super::message::plain_text;
+use super::fork;
 use super::requests::Purpose;
 use super::run::Verdict;
 use super::wire;
@@ -10,7 +10,7 @@ use crate::lines::excerpt;
 use octo_protocol::event::Event;
 use octo_protocol::message::{Role, Usage};
 use octo_protocol::response::{ErrorCode, ProtocolError};
-use octo_protocol::session::{ForkPoint, Forked, QueueMode, SessionStats, SlashCommand};
+use octo_protocol::session::{ForkPoint, QueueMode, SessionStats, SlashCommand};
 use octo_protocol::{Model, ThinkingLevel};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -45,7 +45,7 @@ fn refusal(answer: &wire::Response<'_>) -> ProtocolError {
     ProtocolError::new(code, excerpt(&sentence, SENTENCE))
 }
 
-fn data<T: DeserializeOwned>(answer: &wire::Response<'_>) -> Result<T, ProtocolError> {
+pub(super) fn data<T: DeserializeOwned>(answer: &wire::Response<'_>) -> Result<T, ProtocolError> {
     let text = answer.data.map_or("null", |raw| raw.get());
     serde_json::from_str(text).map_err(|error| {
         ProtocolError::new(ErrorCode::AgentFailed, format!("{NAME}'s answer to {} was not understood: {error}", answer.command))
@@ -86,8 +86,15 @@ impl Pi {
                 self.queue_cleared(refused, answer, out);
                 self.reply(token, Ok(Value::Null), out);
             }
+            Purpose::Withdraw { token } => {
+                self.queue_cleared(refused.clone(), answer, out);
+                self.reply(token, refused.map_or(Ok(Value::Null), Err), out);
+            }
             purpose => {
                 let result = match refused {
+                    Some(error) if matches!(purpose, Purpose::ForkedTo { .. } | Purpose::ForkBack { .. }) => {
+                        Err(fork::lost(&error.message))
+                    }
                     Some(error) => Err(error),
                     None => self.result(&purpose, answer, now, out),
                 };
@@ -150,15 +157,8 @@ impl Pi {
             Purpose::Commands { .. } => to_value(commands(&data::<Value>(answer)?))?,
             Purpose::Stats { .. } => to_value(data::<SessionStats>(answer)?)?,
             Purpose::ForkPoints { .. } => to_value(fork_points(&data::<Value>(answer)?))?,
-            Purpose::Fork { .. } => {
-                let answer: Value = data(answer)?;
-                let cancelled = answer["cancelled"].as_bool().unwrap_or(false);
-                let text = match &answer["text"] {
-                    Value::String(text) => text.clone(),
-                    other => plain_text(other),
-                };
-                self.conversation_changed(cancelled, out);
-                to_value(Forked { text, cancelled, session_id: None })?
+            Purpose::ForkFrom { .. } | Purpose::Fork { .. } | Purpose::ForkedTo { .. } | Purpose::ForkBack { .. } => {
+                return self.forking(purpose, answer, out);
             }
             Purpose::Conversation { .. } => {
                 let cancelled = data::<Value>(answer)?["cancelled"].as_bool().unwrap_or(false);

@@ -76,12 +76,12 @@ impl Pi {
         self.requests.send(Purpose::Input { token: input.token }, "prompt", fields, out);
     }
 
-    /// An input that pi gets now would be refused or lost: pi compacts; or it has another one of which it has not said that it takes it, or with which it
-    /// has not begun. pi looks whether it is busy, then prepares the prompt, then begins: a second prompt that comes in between finds it idle too, is
+    /// An input that pi gets now would be refused or lost: pi compacts; or it is in another conversation for a moment; or it has another one of which it has not said
+    /// that it takes it, or with which it has not begun. pi looks whether it is busy, then prepares the prompt, then begins: a second prompt that comes in between finds it idle too, is
     /// taken, fails where it begins without a word, and has pi say `agent_settled` in the middle of the first one's run.
     fn must_hold(&self) -> bool {
         self.compacting
-            || self.requests.waits(|purpose| matches!(purpose, Purpose::Compact { .. }))
+            || self.requests.waits(|purpose| matches!(purpose, Purpose::Compact { .. }) || purpose.is_away())
             || self.inputs.unanswered()
             || self.run.is_prompted()
     }
@@ -132,7 +132,12 @@ impl Pi {
             Command::GetStats => (Purpose::Stats { token }, "get_session_stats", json!({})),
             Command::GetCommands => (Purpose::Commands { token: Some(token) }, "get_commands", json!({})),
             Command::GetForkPoints => (Purpose::ForkPoints { token }, "get_fork_messages", json!({})),
-            Command::Fork { entry_id } => (Purpose::Fork { token }, "fork", json!({"entryId": entry_id})),
+            Command::Fork { entry_id } => {
+                if let Some(error) = self.cannot_fork() {
+                    return self.reply(token, Err(error), out);
+                }
+                (Purpose::ForkFrom { token, entry_id: entry_id.clone() }, "get_fork_messages", json!({}))
+            }
             Command::SessionNew { parent_session } => {
                 let fields = parent_session.as_ref().map_or_else(|| json!({}), |parent| json!({"parentSession": parent}));
                 (Purpose::Conversation { token }, "new_session", fields)
@@ -176,6 +181,35 @@ impl Pi {
         self.abort_on_start = self.run.is_prompted();
         self.run.abort_sent();
         self.requests.send(Purpose::Abort { token }, "abort", json!({}), out);
+    }
+
+    /// pi forks by going over to the new conversation: it must have nothing to do in the one that it has, and be able to come back to it.
+    fn cannot_fork(&self) -> Option<ProtocolError> {
+        let refuse = |code, what: &str| Some(ProtocolError::new(code, format!("{NAME} {what}")));
+        if self.run.is_working() || self.must_hold() || self.inputs.holds() {
+            return refuse(ErrorCode::Busy, "is at work; wait for it or abort, then fork");
+        }
+        if self.resume_given.is_none() || self.state.session_file.is_none() {
+            return refuse(ErrorCode::InvalidState, "has no conversation yet that could be forked");
+        }
+        None
+    }
+
+    pub(super) fn take_back(&mut self, token: u64, out: &mut Outbox) {
+        if let Some(error) = self.refusal() {
+            return self.reply(token, Err(error), out);
+        }
+        if !self.clears_queue {
+            let error = ProtocolError::new(
+                ErrorCode::Unsupported,
+                format!("this version of {NAME} keeps what is in its queue; abort to take it back"),
+            );
+            return self.reply(token, Err(error), out);
+        }
+        for held in self.inputs.release() {
+            out.push(Output::Returned { token: held.token });
+        }
+        self.clear_queue(Purpose::Withdraw { token }, out);
     }
 
     pub(super) fn clear_queue(&mut self, purpose: Purpose, out: &mut Outbox) {

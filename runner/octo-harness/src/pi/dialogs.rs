@@ -2,7 +2,7 @@
 //!
 //! A permission comes as a `select` whose title, or a `confirm` whose message, is [`PERMISSION_MARKER`] followed by a JSON object
 //! `{title, description?, metadata?, options?: [{option_id, label, kind}]}`. pi answers a dialog with a `timeout` by itself and says nothing about
-//! it, so octo resolves it when that time is over.
+//! it, so octo resolves it when that time is over. The value that answers a permission is the chosen option's id; below that of a denial stands why.
 
 use super::wire::{UiRequest, unsigned};
 use crate::harness::Outbox;
@@ -153,6 +153,14 @@ impl Dialogs {
     }
 }
 
+/// octo's extension tells the agent why it was denied: what stands below the option.
+fn with_reason(option: &str, allowed: bool, answer: &InputAnswer) -> String {
+    match answer.value.as_deref().filter(|_| !allowed) {
+        Some(reason) => format!("{option}\n{reason}"),
+        None => option.to_owned(),
+    }
+}
+
 fn answer_line(dialog: &Dialog, id: &str, answer: &InputAnswer) -> Result<Value, ProtocolError> {
     if answer.cancelled == Some(true) {
         return Ok(cancelled(id));
@@ -179,7 +187,7 @@ fn answer_line(dialog: &Dialog, id: &str, answer: &InputAnswer) -> Result<Value,
         let wanted = if allowed { PermissionKind::AllowOnce } else { PermissionKind::DenyOnce };
         let option = option.or_else(|| options.iter().find(|option| option.kind == wanted));
         return Ok(match option {
-            Some(option) => json!({"type": "extension_ui_response", "id": id, "value": option.option_id}),
+            Some(option) => json!({"type": "extension_ui_response", "id": id, "value": with_reason(&option.option_id, allowed, answer)}),
             None => cancelled(id),
         });
     }

@@ -4,7 +4,7 @@
 
 use crate::harness::StartOptions;
 
-/// octo's extension for pi: registers the session's providers and asks for permissions. To be written to a file that ends in `.ts`.
+/// octo's extension for pi: registers the session's providers and asks for permission before every tool call. To be written to a file that ends in `.ts`.
 pub const EXTENSION: &str = include_str!("extension/octo.ts");
 /// A name for that file.
 pub const EXTENSION_FILE: &str = "octo.ts";
@@ -14,8 +14,6 @@ pub const ENV_PROVIDERS: &str = "OCTO_PROVIDERS";
 pub const ENV_EAVS_URL: &str = "OCTO_EAVS_URL";
 /// The session's virtual key.
 pub const ENV_EAVS_KEY: &str = "OCTO_EAVS_KEY";
-/// Which tools ask first: JSON `{"tools": {"bash": "ask", "write": "deny", …}, "default": "allow"}`. Unset: everything is allowed.
-pub const ENV_PERMISSIONS: &str = "OCTO_PERMISSIONS";
 
 /// Arguments after the path of pi's program.
 #[must_use]

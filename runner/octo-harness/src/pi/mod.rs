@@ -22,6 +22,7 @@ pub mod commands;
 pub mod decode;
 pub mod dialogs;
 pub mod events;
+mod fork;
 pub mod launch;
 pub mod message;
 pub mod queue;
@@ -193,6 +194,15 @@ impl Harness for Pi {
     fn command(&mut self, token: u64, command: &Command, now: i64, out: &mut Outbox) {
         self.expire(now, out);
         self.perform(token, command, out);
+    }
+
+    fn asks_for_every_call(&self) -> bool {
+        true
+    }
+
+    fn withdraw(&mut self, token: u64, now: i64, out: &mut Outbox) {
+        self.expire(now, out);
+        self.take_back(token, out);
     }
 
     fn probe(&mut self, token: u64, now: i64, out: &mut Outbox) {

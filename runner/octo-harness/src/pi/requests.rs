@@ -1,6 +1,6 @@
 //! Commands that pi has not answered yet, each under an id of its own.
 
-use crate::harness::{Outbox, Output};
+use crate::harness::{ForkedAway, Outbox, Output};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -49,7 +49,28 @@ pub enum Purpose {
     ForkPoints {
         token: u64,
     },
+    /// The user messages, before the fork at one of them.
+    ForkFrom {
+        token: u64,
+        entry_id: String,
+    },
     Fork {
+        token: u64,
+        after: u64,
+        same_after: u64,
+    },
+    /// Where the forked conversation is.
+    ForkedTo {
+        token: u64,
+        forked: Box<ForkedAway>,
+    },
+    /// pi is back in the conversation that it had.
+    ForkBack {
+        token: u64,
+        forked: Box<ForkedAway>,
+    },
+    /// What waited in pi's queue.
+    Withdraw {
         token: u64,
     },
     /// `new_session`, `switch_session`.
@@ -90,6 +111,12 @@ pub enum Purpose {
 }
 
 impl Purpose {
+    /// pi is in another conversation than the session's, or about to be.
+    #[must_use]
+    pub fn is_away(&self) -> bool {
+        matches!(self, Self::ForkFrom { .. } | Self::Fork { .. } | Self::ForkedTo { .. } | Self::ForkBack { .. })
+    }
+
     /// The runner's command that waits for this answer.
     #[must_use]
     pub fn token(&self) -> Option<u64> {
@@ -100,7 +127,11 @@ impl Purpose {
             | Self::ClearAgain { token }
             | Self::Stats { token }
             | Self::ForkPoints { token }
-            | Self::Fork { token }
+            | Self::ForkFrom { token, .. }
+            | Self::Fork { token, .. }
+            | Self::ForkedTo { token, .. }
+            | Self::ForkBack { token, .. }
+            | Self::Withdraw { token }
             | Self::Conversation { token }
             | Self::SetModel { token }
             | Self::CycleModel { token }

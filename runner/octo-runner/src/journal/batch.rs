@@ -1,12 +1,14 @@
 //! What is written in one piece: events with what they change.
 
-use super::{Packed, SessionKey, SessionLog};
+use super::{Packed, RuleChange, SessionKey, SessionLog};
 use crate::clock::now_ms;
 use octo_actors::monotonic_ns;
 use octo_protocol::admin::RunnerHop;
 use octo_protocol::event::InputKind;
 use octo_protocol::part::KnownPart;
-use octo_protocol::{Epoch, Event, EventKind, EventPayload, Message, Part, Role, SessionConfig, SessionStatus, TraceContext, Usage};
+use octo_protocol::{
+    Epoch, Event, EventKind, EventPayload, Message, Part, PermissionMode, Role, SessionConfig, SessionStatus, TraceContext, Usage,
+};
 use std::sync::Arc;
 
 /// Most text of one message that the full-text index takes, in bytes.
@@ -166,6 +168,10 @@ pub enum Change {
         model: String,
     },
     Thinking(String),
+    /// The session's own word for tool calls.
+    Permissions(PermissionMode),
+    /// A rule was made by an answer, or decided a call.
+    Rule(RuleChange),
     /// JSON of the provision.
     Provision(String),
     /// An input was accepted. `content` is its JSON, kept until it is handed over.
@@ -197,15 +203,16 @@ impl Change {
     /// Whether nothing is left of `earlier` once this is written after it.
     #[must_use]
     pub fn supersedes(&self, earlier: &Self) -> bool {
-        let of_an_input = matches!(
+        let adds_up = matches!(
             self,
-            Self::InputAccepted { .. }
+            Self::Rule(_)
+                | Self::InputAccepted { .. }
                 | Self::InputHanded { .. }
                 | Self::InputDelivered { .. }
                 | Self::InputReturned { .. }
                 | Self::InputParked { .. }
         );
-        !of_an_input && std::mem::discriminant(self) == std::mem::discriminant(earlier)
+        !adds_up && std::mem::discriminant(self) == std::mem::discriminant(earlier)
     }
 }
 
@@ -225,8 +232,12 @@ impl Batch {
     #[must_use]
     pub fn sync(&self) -> Sync {
         let heavy = self.entries.iter().any(|e| matches!(e.kind, EventKind::Durable | EventKind::Urgent));
-        let input = self.changes.iter().any(|c| matches!(c, Change::InputAccepted { .. } | Change::InputHanded { .. }));
-        if heavy || input { Sync::Full } else { Sync::Normal }
+        let change = |c: &Change| match c {
+            Change::InputAccepted { .. } | Change::InputHanded { .. } | Change::Permissions(_) => true,
+            Change::Rule(change) => change.is_a_decision(),
+            _ => false,
+        };
+        if heavy || self.changes.iter().any(change) { Sync::Full } else { Sync::Normal }
     }
 
     /// How many numbers it takes.

@@ -29,6 +29,7 @@ mod operation;
 mod pulse;
 mod reader;
 mod retention;
+mod rules;
 mod schema;
 mod verify;
 mod witness;
@@ -44,6 +45,7 @@ pub use log::{Packed, SessionLog};
 pub use pulse::Pulse;
 pub use reader::{InputRow, OpenItems, Page, Row, SessionRow, SnapshotPage, Totals};
 pub use retention::{Cut, CutMessages, Holding, Space, Take};
+pub use rules::RuleChange;
 pub use schema::{BOOT_ID_FILE, SCHEMA_VERSION};
 
 use crate::clock::now_ms;

@@ -5,6 +5,7 @@ use super::checksum;
 use super::names::{kind_text, status_text};
 use super::reader::base_of;
 use super::retention::{self, Cut};
+use super::rules::{self, RuleChange};
 use super::schema::{MAX_SEQ, SEQ_BITS};
 use super::witness::Slot;
 use super::{JournalError, SessionKey, SessionLog};
@@ -36,6 +37,10 @@ pub(super) enum Operation {
     Cut {
         cut: Box<Cut>,
         log: Option<Arc<SessionLog>>,
+        reply: oneshot::Sender<Outcome<()>>,
+    },
+    Rule {
+        change: RuleChange,
         reply: oneshot::Sender<Outcome<()>>,
     },
     Sweep {
@@ -102,6 +107,10 @@ impl Operation {
                 retention::cut(connection, cut)?;
                 Applied::Done
             }
+            Self::Rule { change, .. } => {
+                rules::apply(connection, change)?;
+                Applied::Done
+            }
             Self::Sweep { session, .. } => Applied::More(retention::sweep(connection, *session)?),
             Self::GiveBack { .. } => Applied::More(retention::give_back(connection)?),
             Self::Tidy | Self::Pause { .. } | Self::Close { .. } => Applied::Done,
@@ -127,7 +136,7 @@ impl Operation {
                 let created = if let Applied::Created(key) = applied { Ok(key) } else { Err(JournalError::Closed) };
                 let _ = reply.send(created);
             }
-            Self::Delete { reply, .. } | Self::Cut { reply, .. } => {
+            Self::Delete { reply, .. } | Self::Cut { reply, .. } | Self::Rule { reply, .. } => {
                 let _ = reply.send(Ok(()));
             }
             Self::Sweep { reply, .. } | Self::GiveBack { reply } => {
@@ -142,7 +151,7 @@ impl Operation {
 
     pub(super) fn fail(self, error: JournalError) {
         match self {
-            Self::Commit { reply, .. } | Self::Delete { reply, .. } | Self::Cut { reply, .. } => {
+            Self::Commit { reply, .. } | Self::Delete { reply, .. } | Self::Cut { reply, .. } | Self::Rule { reply, .. } => {
                 let _ = reply.send(Err(error));
             }
             Self::Sweep { reply, .. } | Self::GiveBack { reply } => {
@@ -275,6 +284,11 @@ fn apply_change(connection: &Connection, batch: &Batch, head: i64, change: &Chan
             Ok(())
         }
         Change::Resume(handle) => set("UPDATE sessions SET resume = ?2 WHERE n = ?1", handle),
+        Change::Permissions(mode) => {
+            connection.prepare_cached("UPDATE sessions SET permissions = ?2 WHERE n = ?1")?.execute(params![session, mode.as_str()])?;
+            Ok(())
+        }
+        Change::Rule(change) => rules::apply(connection, change),
         Change::Thinking(level) => set("UPDATE sessions SET thinking = ?2 WHERE n = ?1", level),
         Change::Provision(json) => set("UPDATE sessions SET provision = ?2 WHERE n = ?1", json),
         Change::Title { title, given } => {

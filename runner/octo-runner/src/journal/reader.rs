@@ -6,7 +6,7 @@ use super::schema::{MAX_SEQ, SEQ_BITS};
 use super::{Journal, JournalError, Packed, SessionKey};
 use octo_protocol::event::InputKind;
 use octo_protocol::history::Removed;
-use octo_protocol::{Message, Part, Role, SessionConfig, SessionStatus};
+use octo_protocol::{Message, Part, PermissionMode, Role, SessionConfig, SessionStatus};
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Row as SqlRow, params};
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -120,6 +120,8 @@ pub struct SessionRow {
     pub parent: Option<String>,
     /// Events of this life up to here are not kept any more, except messages.
     pub floor: u64,
+    /// The session's own word for tool calls, where it was given after its creation.
+    pub permissions: Option<PermissionMode>,
 }
 
 /// Sums over a session's messages.
@@ -184,7 +186,7 @@ pub struct OpenItems {
 pub(super) const SESSION_COLUMNS: &str =
     "n, life, id, epoch, head, harness, cwd, provider, model, thinking, config, provision, resume, title, readable_id,
   status, turn, messages, user_messages, assistant_messages, tool_calls, tool_results, tokens_in, tokens_out, cache_read, cache_write, cost,
-  created_at, updated_at, parent, title_given, (SELECT floor FROM lives WHERE lives.n = sessions.life)";
+  created_at, updated_at, parent, title_given, (SELECT floor FROM lives WHERE lives.n = sessions.life), permissions";
 
 pub(super) fn session_row(row: &SqlRow<'_>) -> rusqlite::Result<SessionRow> {
     let count = |at: usize| row.get::<_, i64>(at).map(unsigned);
@@ -222,6 +224,8 @@ pub(super) fn session_row(row: &SqlRow<'_>) -> rusqlite::Result<SessionRow> {
         parent: row.get(29)?,
         title_given: row.get(30)?,
         floor: count(31)?,
+        // A word that cannot be read any more asks.
+        permissions: row.get::<_, Option<String>>(32)?.map(|mode| mode.parse().unwrap_or(PermissionMode::Ask)),
     })
 }
 

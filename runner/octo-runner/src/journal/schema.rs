@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// The version that this build writes.
-pub const SCHEMA_VERSION: i64 = 3;
+pub const SCHEMA_VERSION: i64 = 4;
 /// Where Linux tells which boot this is.
 pub const BOOT_ID_FILE: &str = "/proc/sys/kernel/random/boot_id";
 /// Files up to this size are checked whole when they are opened.
@@ -136,8 +136,26 @@ ALTER TABLE events ADD COLUMN sum INTEGER;
 ALTER TABLE sessions ADD COLUMN commits INTEGER NOT NULL DEFAULT 0;
 ";
 
+// What people have octo remember of tool calls, and a session's own word for them.
+const RULES: &str = "
+CREATE TABLE rules(
+  id TEXT PRIMARY KEY,
+  mode TEXT NOT NULL,
+  tool TEXT,
+  workspace TEXT,
+  subject TEXT,
+  created_at INTEGER NOT NULL,
+  created_by TEXT NOT NULL,
+  session TEXT,
+  expires_at INTEGER,
+  uses INTEGER NOT NULL DEFAULT 0,
+  last_used_at INTEGER
+) WITHOUT ROWID;
+ALTER TABLE sessions ADD COLUMN permissions TEXT;
+";
+
 /// What leads from version N to N+1, at index N; an empty file is version 0.
-pub(super) const MIGRATIONS: [&str; SCHEMA_VERSION as usize] = [FIRST, RETENTION, SUMS];
+pub(super) const MIGRATIONS: [&str; SCHEMA_VERSION as usize] = [FIRST, RETENTION, SUMS, RULES];
 
 /// Tables whose indexes are checked too: in one of them a row that is out of its index is a session or an input that nobody finds.
 const INDEXED: [&str; 4] = ["sessions", "lives", "messages", "inputs"];

@@ -3,6 +3,7 @@
 use super::admin::{Admin, row};
 use super::{MAX_REQUESTS, Serving};
 use crate::history::HistoryMsg;
+use crate::permissions::{about_rules, is_about_rules};
 use crate::session::{Answer, Answered, Entry, NewBeside, SessionMsg, json};
 use octo_actors::SendError;
 use octo_protocol::link::{Frame, Request, RequestBody, Response, ResponseBody};
@@ -78,6 +79,11 @@ impl Requests {
                     let _ = answer.send(json(&SessionList { sessions: self.serving.registry.list() }));
                     return Ok(());
                 }
+                if is_about_rules(&frame.command) {
+                    let shared = Arc::clone(self.serving.registry.shared());
+                    tokio::spawn(async move { drop(answer.send(about_rules(&shared, frame.command, &actor).await)) });
+                    return Ok(());
+                }
                 let session = frame.session_id.clone();
                 self.tell(&session, answer, |answer| SessionMsg::Command { frame: Box::new(frame), actor, answer }).await
             }
@@ -96,7 +102,7 @@ impl Requests {
                     Ok(address) => address,
                     Err(error) => return Err((answer, error)),
                 };
-                let message = SessionMsg::Open { frame: Box::new(frame), provision: Box::new(provision), parent: None, answer };
+                let message = SessionMsg::Open { frame: Box::new(frame), provision: Box::new(provision), origin: None, answer };
                 // A message that is not delivered takes its answer with it: whoever waits hears that.
                 let _ = address.tell(message);
                 Ok(())

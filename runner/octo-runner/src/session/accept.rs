@@ -52,9 +52,19 @@ impl Content {
     /// What the journal has of an input; `None` when that is not what the person sent.
     pub fn kept(input: &InputRow) -> Option<Self> {
         let content: Self = serde_json::from_str(input.content.as_deref()?).ok()?;
+        content.is_that_of(input).then_some(content)
+    }
+
+    /// Whether it is what the journal has of an input, as far as the person sent it.
+    pub fn is_that_of(&self, input: &InputRow) -> bool {
         // The kind it was sent as is not kept: what it became may be another one.
         let kinds = [InputKind::Prompt, InputKind::Steer, InputKind::FollowUp];
-        kinds.into_iter().any(|kind| hash(kind, &content) == input.hash).then_some(content)
+        kinds.into_iter().any(|kind| self.hash(kind) == input.hash)
+    }
+
+    /// What makes two inputs of one client id the same.
+    pub fn hash(&self, kind: InputKind) -> String {
+        hash(kind, self)
     }
 }
 
@@ -108,23 +118,31 @@ impl Session {
         Ok(())
     }
 
-    /// True when it was not known already.
-    async fn try_accept(&mut self, asked: InputKind, content: Content) -> Result<Result<bool, ProtocolError>, Failure> {
+    /// Why nobody takes a message of this size, or none.
+    pub fn content_is_too_large(&self, content: &Content) -> Result<(), ProtocolError> {
         if content.message.len() > MAX_INPUT_BYTES {
             self.shared.figures.limits.hit(Limit::InputBytes);
             let message =
                 format!("a message of {} bytes is over the limit of {MAX_INPUT_BYTES}; put it into a file", content.message.len());
-            return Ok(Err(ProtocolError::new(ErrorCode::LimitExceeded, message)));
+            return Err(ProtocolError::new(ErrorCode::LimitExceeded, message));
         }
         let whole = content.images.iter().map(|i| i.data.len() + i.media_type.len()).sum::<usize>() + content.message.len();
         if whole > MAX_CONTENT_BYTES {
             self.shared.figures.limits.hit(Limit::InputBytes);
             let message =
                 format!("the images of this message have {whole} bytes, over the limit of {MAX_CONTENT_BYTES}; send fewer or smaller ones");
-            return Ok(Err(ProtocolError::new(ErrorCode::LimitExceeded, message)));
+            return Err(ProtocolError::new(ErrorCode::LimitExceeded, message));
         }
         if content.message.trim().is_empty() && content.images.is_empty() {
-            return Ok(Err(ProtocolError::new(ErrorCode::InvalidRequest, "the message is empty")));
+            return Err(ProtocolError::new(ErrorCode::InvalidRequest, "the message is empty"));
+        }
+        Ok(())
+    }
+
+    /// True when it was not known already.
+    async fn try_accept(&mut self, asked: InputKind, content: Content) -> Result<Result<bool, ProtocolError>, Failure> {
+        if let Err(error) = self.content_is_too_large(&content) {
+            return Ok(Err(error));
         }
         let hash = hash(asked, &content);
         if let Some(client_id) = &content.client_id {
@@ -149,8 +167,6 @@ impl Session {
             InputKind::Steer if self.is_running() => InputKind::Steer,
             _ => InputKind::FollowUp,
         };
-        // Never a well-formed client id, so it cannot meet one.
-        let key = content.client_id.as_ref().map_or_else(|| format!("~{}", uuid::Uuid::now_v7().simple()), ToString::to_string);
         // What waits is of no turn that this input begins: were that refused, nothing would end the turn.
         if !self.ledger.flush().await? {
             return Ok(Err(self.ledger.why_stalled().into()));
@@ -159,9 +175,8 @@ impl Session {
         if begins {
             self.begin_turn(content.trace);
         }
-        let images = (!content.images.is_empty()).then(|| content.images.clone());
-        let event = Event::InputAccepted { kind, client_id: content.client_id.clone(), message: content.message.clone(), images };
-        let change = Change::InputAccepted { key: key.clone(), kind, hash, content: serde_json::to_string(&content)? };
+        let (event, waiting, change) = content.accepted(asked, kind)?;
+        let content = &waiting.content;
         kill_point::reached(Point::Checked);
         if let Err(error) = self.ledger.write_traced_now(vec![event], content.trace.map(|trace| trace.context), vec![change]).await? {
             if begins {
@@ -177,7 +192,7 @@ impl Session {
         }
         self.failed = false;
         self.closed = false;
-        self.queue.push_back(Waiting { key, kind, content });
+        self.queue.push_back(waiting);
         Ok(Ok(true))
     }
 

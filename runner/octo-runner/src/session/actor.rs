@@ -4,11 +4,13 @@ use super::accept::Waiting;
 use super::ledger::{Ledger, LedgerError};
 use super::lifecycle::AgentSlot;
 use super::passing::Passing;
+use super::permissions::Permissions;
 use super::probe::Probe;
+use super::queue::Withdrawal;
 use super::registry::{Entry, Registry, summary_of};
 use super::sleep::Repose;
 use super::tracing::Tracing;
-use super::{Answer, SessionMsg, Tick, refuse};
+use super::{Answer, Origin, SessionMsg, Tick, refuse};
 use crate::agent::{Plan, Vitals};
 use crate::journal::{Change, SessionRow};
 use crate::kill_point::{self, Point};
@@ -62,6 +64,8 @@ pub(super) struct Session {
     pub aborts: HashMap<u64, (Answer, Vec<QueuedInput>)>,
     /// Aborts at the agent whose person has been told already that they cannot be written.
     pub cutting: HashSet<u64>,
+    /// Edits of the queue that wait for what the agent has of it.
+    pub withdrawals: HashMap<u64, Withdrawal>,
     /// Commands that wait for the agent's handshake.
     pub held: VecDeque<(Command, Answer)>,
     /// Clients that wait for the agent's handshake, and whether the session was there before them.
@@ -87,6 +91,7 @@ pub(super) struct Session {
     pub repose: Repose,
     pub tracing: Tracing,
     pub passing: Passing,
+    pub permissions: Permissions,
     /// The journal has no such session any more.
     pub deleted: bool,
 }
@@ -145,6 +150,7 @@ impl Actor for SessionActor {
             SessionMsg::Stdout { .. } => "stdout",
             SessionMsg::Beside { command, .. } => command.name(),
             SessionMsg::Continue { .. } => "continue",
+            SessionMsg::Lost { .. } => "lost",
             SessionMsg::Shutdown { .. } => "shutdown",
             SessionMsg::Rest(_) => "rest",
             SessionMsg::Placed(_) => "placed",
@@ -176,9 +182,13 @@ impl SessionActor {
     async fn without_session(&mut self, message: SessionMsg, ctx: &Ctx<SessionMsg>) -> Result<Option<Session>, Failure> {
         let id = self.entry.id.clone();
         match message {
-            SessionMsg::Open { frame, provision, parent, answer } => {
+            SessionMsg::Open { frame, provision, origin, answer } => {
+                let Origin { parent, copies } = origin.unwrap_or_default();
                 match Session::create(&self.registry, &self.entry, &frame, *provision, parent).await {
                     Ok(mut session) => {
+                        if let Some(copies) = copies {
+                            session.begin_with(copies).await?;
+                        }
                         session.opening.push((answer, false));
                         session.start_agent(ctx);
                         session.settle(ctx).await?;
@@ -200,7 +210,7 @@ impl SessionActor {
             }
             SessionMsg::Shutdown { answer } => drop(answer),
             SessionMsg::Rest(message) => message.without_session().await,
-            SessionMsg::Stdout { .. } | SessionMsg::Agent(_) | SessionMsg::Placed(_) | SessionMsg::Tick(_) => {}
+            SessionMsg::Lost { .. } | SessionMsg::Stdout { .. } | SessionMsg::Agent(_) | SessionMsg::Placed(_) | SessionMsg::Tick(_) => {}
         }
         Ok(None)
     }
@@ -252,6 +262,7 @@ impl Session {
             replies: HashMap::new(),
             aborts: HashMap::new(),
             cutting: HashSet::new(),
+            withdrawals: HashMap::new(),
             held: VecDeque::new(),
             opening: Vec::new(),
             is_new: false,
@@ -265,6 +276,7 @@ impl Session {
             repose: Repose::new(),
             tracing: Tracing::default(),
             passing: Passing::default(),
+            permissions: Permissions::default(),
             deleted: false,
             row,
         })
@@ -295,8 +307,9 @@ impl Session {
                     self.translated();
                 }
             }
-            SessionMsg::Beside { command, new, answer } => self.beside(*command, new, answer, ctx)?,
+            SessionMsg::Beside { command, new, answer } => self.beside(*command, new, answer, ctx).await?,
             SessionMsg::Continue { path, new, answer } => self.sibling(Some(path), None, *new, answer, ctx)?,
+            SessionMsg::Lost { cause } => self.end_agent(cause),
             SessionMsg::Shutdown { answer } => self.shut_down(answer, ctx)?,
             SessionMsg::Rest(message) => self.rest(message).await?,
             SessionMsg::Placed(address) => self.placed(address, ctx).await?,
@@ -323,6 +336,7 @@ impl Session {
             Tick::StopNow => self.stop_now(),
             Tick::Probe => self.probe(ctx).await?,
             Tick::Idle => self.idle(ctx).await?,
+            Tick::Permissions => self.permissions_due(ctx).await?,
             Tick::AbortDue { token } => self.abort_due(token),
             Tick::Handshake { incarnation } => self.handshake_due(incarnation, ctx).await?,
         }

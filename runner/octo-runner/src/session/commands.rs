@@ -3,6 +3,7 @@
 use super::accept::Content;
 use super::actor::Session;
 use super::lifecycle::After;
+use super::queue::Edit;
 use super::{Answer, SessionMsg, Tick, json, nothing, refuse};
 use crate::clock::now_ms;
 use crate::journal::Change;
@@ -86,15 +87,41 @@ impl Session {
                 let _ = answer.send(nothing());
                 self.outputs(ctx).await
             }
+            Command::InputResponse { request_id, answer: given } => {
+                match self.permission_answered(&request_id, &given, &actor, answer, ctx).await? {
+                    Some(answer) => self.of_agent(Command::InputResponse { request_id, answer: given }, answer, ctx).await,
+                    None => Ok(()),
+                }
+            }
+            Command::QueueDrop { client_id } => self.edit_queue(client_id, Edit::Drop, answer, ctx).await,
+            Command::QueueReplace { client_id, message, new_client_id } => {
+                let edit = Edit::Replace { message, client_id: new_client_id, actor };
+                self.edit_queue(client_id, edit, answer, ctx).await
+            }
+            Command::SetPermissions { mode } => {
+                if !self.harness.capabilities().iter().any(|c| c == "permissions") {
+                    refuse(answer, ProtocolError::unsupported("set_permissions", &self.row.harness));
+                    return Ok(());
+                }
+                self.set_permissions(mode, answer, ctx).await
+            }
+            command @ (Command::PermissionList | Command::PermissionAdd { .. } | Command::PermissionRemove { .. }) => {
+                let message = format!("{} is about all sessions; send it without a session_id", command.name());
+                refuse(answer, ProtocolError::new(ErrorCode::InvalidRequest, message));
+                Ok(())
+            }
             command @ (Command::GetState | Command::GetMessages { .. } | Command::GetStats | Command::GetModels { .. }) => {
                 self.query(&command, answer, ctx)
             }
-            command @ (Command::SessionCreate { .. } | Command::SessionNew { .. } | Command::SessionSwitch { .. }) => {
+            command @ (Command::SessionCreate { .. }
+            | Command::SessionNew { .. }
+            | Command::SessionSwitch { .. }
+            | Command::Fork { .. }) => {
                 let message = format!("{} needs what the server provisions", command.name());
                 refuse(answer, ProtocolError::new(ErrorCode::InvalidRequest, message));
                 Ok(())
             }
-            command @ (Command::Fork { .. } | Command::GetForkPoints | Command::Delegate { .. } | Command::DelegateCancel { .. }) => {
+            command @ (Command::Delegate { .. } | Command::DelegateCancel { .. }) => {
                 refuse(answer, ProtocolError::unsupported(command.name(), &self.row.harness));
                 Ok(())
             }
@@ -107,7 +134,7 @@ impl Session {
     }
 
     /// What only the agent can do. While it starts the command waits; while there is none, what can be kept for the next start is kept.
-    async fn of_agent(&mut self, command: Command, answer: Answer, ctx: &Ctx<SessionMsg>) -> Result<(), Failure> {
+    pub async fn of_agent(&mut self, command: Command, answer: Answer, ctx: &Ctx<SessionMsg>) -> Result<(), Failure> {
         if !self.harness.capabilities().iter().any(|c| c == command.name()) {
             refuse(answer, ProtocolError::unsupported(command.name(), &self.row.harness));
             return Ok(());

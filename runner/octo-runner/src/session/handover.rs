@@ -121,7 +121,11 @@ impl Session {
         if self.ledger.is_stalled() {
             return Err(NotNow::hard(format!("waits for its journal: {}", self.ledger.why_stalled())));
         }
-        let awaited = !self.replies.is_empty() || !self.aborts.is_empty() || !self.held.is_empty() || !self.opening.is_empty();
+        let awaited = !self.withdrawals.is_empty()
+            || !self.replies.is_empty()
+            || !self.aborts.is_empty()
+            || !self.held.is_empty()
+            || !self.opening.is_empty();
         if patient && awaited {
             return Err(NotNow { why: "has commands at its agent that wait for an answer".to_owned(), can_do_without: true });
         }
@@ -197,6 +201,7 @@ impl Session {
         for token in self.aborts.keys().chain(&self.cutting).copied() {
             ctx.tell_after(ABORT_PATIENCE, SessionMsg::Tick(Tick::AbortDue { token }))?;
         }
+        self.time_permissions(ctx)?;
         let ready = saved.agent.ready;
         self.adopt_agent(saved.agent, agent, ctx)?;
         if ready {

@@ -2,6 +2,7 @@
 
 use crate::clock::while_awake;
 use crate::journal::{Batch, Change, Entry, Journal, JournalError, Prune, SessionKey, SessionLog};
+use crate::permissions::Asked;
 use octo_protocol::event::Event;
 use octo_protocol::{EventKind, InputRequest, TraceContext};
 use serde_json::Value;
@@ -54,6 +55,8 @@ impl OpenTool {
 pub struct OpenQuestion {
     pub request: InputRequest,
     pub seq: u64,
+    /// What is asked for, when it is a permission.
+    pub asked: Option<Asked>,
 }
 
 /// The writing hand of one session.
@@ -298,7 +301,7 @@ impl Ledger {
                 self.ending.extend(self.tools.remove(tool_call_id).map(|tool| tool.seq));
             }
             Event::AgentInputNeeded { request } => {
-                let question = OpenQuestion { request: request.clone(), seq: 0 };
+                let question = OpenQuestion { request: request.clone(), seq: 0, asked: None };
                 self.questions.insert(request.request_id().to_owned(), question);
             }
             Event::AgentInputResolved { request_id, .. } => {

@@ -2,6 +2,7 @@
 
 use super::actor::Session;
 use super::handover::SavedAgent;
+use super::permissions::Permissions;
 use super::{Answer, SessionMsg, Tick, json, nothing, refuse};
 use crate::agent::{AGENT, Adopted, AgentMsg, AgentProcess, AgentStart, News, Placed, Plan, STDIN_QUEUE, Vitals};
 use crate::clock::now_ms;
@@ -18,8 +19,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 
-/// How long an agent may take for its handshake.
-const HANDSHAKE_PATIENCE: Duration = Duration::from_secs(60);
 /// How long an agent may take to end its run before it is stopped in the middle of it.
 const RUN_END_PATIENCE: Duration = Duration::from_secs(3);
 /// How long the end of an agent between two processes may take.
@@ -189,7 +188,7 @@ impl Session {
             self.agent.state = State::Ready;
         } else {
             self.agent.state = State::Starting;
-            ctx.tell_after(HANDSHAKE_PATIENCE, SessionMsg::Tick(Tick::Handshake { incarnation }))?;
+            ctx.tell_after(self.handshake_patience(), SessionMsg::Tick(Tick::Handshake { incarnation }))?;
         }
         self.place_agent(Some(Placed { adopted, incarnation, writes }), ctx);
         Ok(())
@@ -254,8 +253,9 @@ impl Session {
                 self.agent.state = State::Starting;
                 let plan = self.agent.plan().clone();
                 self.harness = plan.harness(&self.shared.options)?;
+                self.permissions = Permissions::default();
                 self.harness.start(now_ms(), &mut self.outbox);
-                ctx.tell_after(HANDSHAKE_PATIENCE, SessionMsg::Tick(Tick::Handshake { incarnation }))?;
+                ctx.tell_after(self.handshake_patience(), SessionMsg::Tick(Tick::Handshake { incarnation }))?;
                 self.outputs(ctx).await
             }
             News::NotStarted { .. } if self.agent.is_asleep() => Ok(()),
@@ -509,23 +509,28 @@ impl Session {
         Ok(())
     }
 
+    /// How long an agent may take for its handshake.
+    fn handshake_patience(&self) -> Duration {
+        Duration::from_secs(self.shared.options.handshake_secs)
+    }
+
     pub async fn handshake_due(&mut self, incarnation: u64, ctx: &Ctx<SessionMsg>) -> Result<(), Failure> {
         if matches!(self.agent.state, State::Starting) && self.agent.is_current(incarnation) {
             if self.ledger.is_stalled() {
                 // Its answer cannot be read while the journal takes no writes.
-                ctx.tell_after(HANDSHAKE_PATIENCE, SessionMsg::Tick(Tick::Handshake { incarnation }))?;
+                ctx.tell_after(self.handshake_patience(), SessionMsg::Tick(Tick::Handshake { incarnation }))?;
                 return Ok(());
             }
+            let patience = self.handshake_patience();
             // Nor could it until a moment ago.
-            if let Some(left) = self.heard_again.and_then(|at| HANDSHAKE_PATIENCE.checked_sub(at.elapsed())).filter(|left| !left.is_zero())
-            {
+            if let Some(left) = self.heard_again.and_then(|at| patience.checked_sub(at.elapsed())).filter(|left| !left.is_zero()) {
                 ctx.tell_after(left, SessionMsg::Tick(Tick::Handshake { incarnation }))?;
                 return Ok(());
             }
             if let Some(address) = &self.agent.address {
                 let _ = address.tell(AgentMsg::Stop);
             }
-            let sentence = format!("the agent did not answer its handshake within {} s", HANDSHAKE_PATIENCE.as_secs());
+            let sentence = format!("the agent did not answer its handshake within {} s", patience.as_secs());
             return self.not_started(&sentence, ctx).await;
         }
         Ok(())

@@ -15,6 +15,7 @@ mod answers;
 mod beside;
 mod commands;
 mod disk;
+mod fork;
 mod handover;
 pub(crate) mod ledger;
 mod lifecycle;
@@ -22,7 +23,9 @@ mod names;
 mod open;
 mod outputs;
 mod passing;
+mod permissions;
 mod probe;
+mod queue;
 mod recovery;
 mod registry;
 mod sleep;
@@ -66,12 +69,32 @@ pub struct NewBeside {
     pub provision: Provision,
 }
 
+/// Where a new session comes from.
+#[derive(Debug, Clone, Default)]
+pub struct Origin {
+    /// The session.
+    pub parent: Option<String>,
+    /// What it begins with.
+    pub copies: Option<Copied>,
+}
+
+/// The beginning of another session's conversation.
+#[derive(Debug, Clone)]
+pub struct Copied {
+    /// Its number in the journal.
+    pub session: i64,
+    /// Messages before this one.
+    pub before_idx: u64,
+    pub title: Option<String>,
+}
+
 /// What a session is told.
 pub enum SessionMsg {
     /// A command of a client. `actor` is the account that sent it.
     Command { frame: Box<CommandFrame>, actor: String, answer: Answer },
-    /// Create it, or attach when it exists. `parent` is the session that it comes from.
-    Open { frame: Box<CommandFrame>, provision: Box<Provision>, parent: Option<String>, answer: Answer },
+    /// Create it, or attach when it exists.
+    /// `origin` is the session that it comes from.
+    Open { frame: Box<CommandFrame>, provision: Box<Provision>, origin: Option<Origin>, answer: Answer },
     /// What an attach without a cursor begins with.
     Snapshot { answer: Answer },
     /// A person gives it a title.
@@ -86,6 +109,8 @@ pub enum SessionMsg {
     Beside { command: Box<Command>, new: Box<NewBeside>, answer: Answer },
     /// Continue the agent's conversation at `path` in a new session.
     Continue { path: String, new: Box<NewBeside>, answer: Answer },
+    /// The agent is in no state to go on with.
+    Lost { cause: String },
     /// Come to rest: the runner is about to be replaced.
     Rest(RestMsg),
     #[doc(hidden)]
@@ -109,6 +134,8 @@ pub enum Tick {
     AbortDue { token: u64 },
     /// The agent is asked for a sign of life.
     Probe,
+    /// A question about a tool call has had its time.
+    Permissions,
     /// Whoever has been idle for long may sleep.
     Idle,
     /// The agent was started and has had time for its handshake.

@@ -26,7 +26,7 @@ impl Session {
                 self.output(output, ctx)?;
             }
         }
-        Ok(())
+        self.finish_edits().await
     }
 
     fn output(&mut self, output: Output, ctx: &Ctx<SessionMsg>) -> Result<(), Failure> {
@@ -56,6 +56,7 @@ impl Session {
     }
 
     fn event(&mut self, event: Event, ctx: &Ctx<SessionMsg>) -> Result<(), Failure> {
+        let Some(event) = self.of_permissions(event, ctx)? else { return Ok(()) };
         match &event {
             Event::ToolProgress { tool_call_id, partial_output, .. } => {
                 if self.ledger.progress(tool_call_id, partial_output.clone())? && !self.progress_due {
@@ -155,6 +156,7 @@ impl Session {
         if self.cutting.remove(&token) {
             return;
         }
+        let Some(result) = self.withdrawn(token, result) else { return };
         if let Some((answer, parked)) = self.aborts.remove(&token) {
             let _ = answer.send(result.and_then(|_| json(&Aborted { parked })));
         } else if let Some(answer) = self.replies.remove(&token) {
@@ -233,6 +235,7 @@ impl Session {
         for (_, answer) in self.held.drain(..) {
             refuse(answer, error.clone());
         }
+        self.refuse_edits(error);
         self.cutting.clear();
         for (_, (answer, parked)) in self.aborts.drain() {
             let _ = answer.send(json(&Aborted { parked }));

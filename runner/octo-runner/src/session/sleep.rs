@@ -69,6 +69,7 @@ impl Session {
         let open = ledger.turn.is_some() || !ledger.messages.is_empty() || !ledger.tools.is_empty() || !ledger.questions.is_empty();
         let inputs = !self.queue.is_empty() || !self.handed.is_empty();
         let answers = !self.replies.is_empty() || !self.aborts.is_empty() || !self.held.is_empty() || !self.opening.is_empty();
+        let answers = answers || !self.withdrawals.is_empty();
         let agent = self.agent.is_starting() || (self.agent.is_stopping() && !self.agent.is_falling_asleep()) || self.harness.is_working();
         open || inputs || answers || agent || ledger.is_stalled()
     }

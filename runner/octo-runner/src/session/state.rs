@@ -7,7 +7,7 @@ use octo_protocol::session::RunningTool;
 use octo_protocol::{Model, SessionState, SessionStatus};
 
 /// Capabilities of a harness that this runner does not carry out.
-const NOT_OFFERED: [&str; 4] = ["fork", "get_fork_points", "delegate", "delegate.cancel"];
+const NOT_OFFERED: [&str; 2] = ["delegate", "delegate.cancel"];
 
 impl Session {
     /// What `get_state` returns.
@@ -41,6 +41,7 @@ impl Session {
                 .collect(),
             turn_id: self.ledger.turn.clone(),
             cwd: Some(self.row.cwd.clone()),
+            permissions: Some(self.permission_mode()),
         }
     }
 
@@ -65,6 +66,10 @@ impl Session {
     pub fn capabilities(&self) -> Vec<String> {
         let mut capabilities = self.harness.capabilities();
         capabilities.retain(|c| !NOT_OFFERED.contains(&c.as_str()));
+        capabilities.extend(["queue.drop", "queue.replace"].map(str::to_owned));
+        if capabilities.iter().any(|c| c == "permissions") {
+            capabilities.push("set_permissions".to_owned());
+        }
         capabilities
     }
 

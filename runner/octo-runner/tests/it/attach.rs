@@ -92,12 +92,11 @@ async fn models_are_answered_at_once_and_chosen_also_while_no_agent_runs() {
     client.command("s1", json!({ "cmd": "session.close" })).await.unwrap();
     let bad = client.command("s1", json!({ "cmd": "set_model", "provider": "demo", "model_id": "nope" })).await;
     assert!(bad.is_err());
-    for command in ["fork", "delegate"] {
-        let frame = json!({ "cmd": command, "entry_id": "x", "target_session_id": "x", "message": "x" });
-        assert_eq!(client.command("s1", frame).await.unwrap_err().0, octo_protocol::ErrorCode::Unsupported);
-    }
+    let frame = json!({ "cmd": "delegate", "target_session_id": "x", "message": "x" });
+    assert_eq!(client.command("s1", frame).await.unwrap_err().0, octo_protocol::ErrorCode::Unsupported);
     let attached = client.command("s1", json!({ "cmd": "session.attach" })).await.unwrap();
-    assert!(!attached["capabilities"].as_array().unwrap().contains(&json!("fork")));
+    let capabilities = attached["capabilities"].as_array().unwrap();
+    assert!(!capabilities.contains(&json!("delegate")) && capabilities.contains(&json!("fork")));
 }
 
 #[tokio::test]

@@ -106,6 +106,32 @@ async fn an_agent_killed_before_its_handshake_says_so_and_is_not_started_again()
     assert_eq!(std::fs::read_to_string(runner.root.join("work/starts.log")).unwrap(), "start\n");
 }
 
+#[tokio::test]
+async fn an_agent_that_hangs_at_its_start_is_given_up_with_a_sentence_and_the_next_one_is_not() {
+    let mut runner = TestRunner::prepare();
+    let pi = runner.root.join("data/octo/agents/node_modules/.bin/pi");
+    let good = std::fs::read_to_string(&pi).unwrap();
+    runner.arguments(&["--handshake-secs", "2"]);
+    runner.spawn().await;
+    let mut client = runner.client().await;
+    client.open("s1", &runner.work()).await;
+    client.command("s1", json!({ "cmd": "session.close" })).await.unwrap();
+    client.subscribe(1, "s1", 0).await;
+    client.until(1, "session.closed").await;
+    std::fs::write(&pi, "#!/bin/sh\nexec sleep 600\n").unwrap();
+    client.prompt("s1", "say hello").await.unwrap();
+    let events = client.until(1, "agent.error").await;
+    let error = &events.last().unwrap().1;
+    assert!(error["error"].as_str().unwrap().contains("did not answer its handshake within 2 s"), "{error}");
+    std::fs::write(&pi, good).unwrap();
+    client.prompt("s1", "say again").await.unwrap();
+    // What no agent had got is not lost: it comes first.
+    for said in ["you said: hello", "you said: again"] {
+        let events = client.until(1, "agent.idle").await;
+        assert!(events.iter().any(|(_, p)| p["message"]["parts"][0]["text"] == said), "{events:?}");
+    }
+}
+
 /// What the runner has used of the processor, in clock ticks.
 fn ticks(pid: i32) -> u64 {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();

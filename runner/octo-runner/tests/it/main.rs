@@ -13,6 +13,7 @@ mod lease;
 mod limits;
 mod link;
 mod panics;
+mod permissions;
 mod power;
 mod real_pi;
 mod scarcity;

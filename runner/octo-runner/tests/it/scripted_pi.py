@@ -2,7 +2,7 @@
 """An agent that speaks pi's RPC and does what the prompt says.
 
 say TEXT | drip N (N deltas, 5 ms apart) | stream N (N deltas, one per line of stdin allowed to interrupt) | hang (streams one delta, then waits for an abort) |
-crash | ask | leave (leaves a process running) | doze S (takes S seconds to end) | tool (one that runs until aborted) | flood N (N KiB in one message) | eat N (a child that holds N MiB, then hang) | bomb (forks without end) |
+crash | ask | permit TOOL SUBJECT (asks for a permission, as octo's extension does; `permits N` for N of them, one after the other) | leave (leaves a process running) | doze S (takes S seconds to end) | tool (one that runs until aborted) | flood N (N KiB in one message) | eat N (a child that holds N MiB, then hang) | bomb (forks without end) |
 stubborn (ignores SIGTERM and the end of its input, with a daemon beside it) | sleep (a tool process in a session of its own, then hang)
 """
 import json, os, queue, signal, subprocess, sys, threading, time
@@ -183,6 +183,31 @@ def run(command):
             answer(command) or reply(command)
         message_start()
         said = "answered %s" % command.get("confirmed")
+        delta(said)
+        message_end(said)
+        settle()
+    elif word in ("permit", "permits"):
+        wanted = ["step %d" % n for n in range(int(rest))] if word == "permits" else [rest]
+        answers = []
+        message_start()
+        began = time.monotonic()
+        for n, call in enumerate(wanted):
+            tool, _, subject = call.partition(" ")
+            metadata = {"tool": tool, "tool_call_id": "call_%d" % n, "command": subject}
+            question = {"title": "Allow %s?" % tool, "metadata": metadata,
+                        "options": [{"option_id": "allow_once", "label": "y", "kind": "allow_once"}, {"option_id": "deny_once", "label": "n", "kind": "deny_once"}]}
+            asked = "%s-%d-%d" % (tool, os.getpid(), state["count"] * 100000 + n)
+            out(type="extension_ui_request", id=asked, method="select", title="octo:permission:" + json.dumps(question), options=["allow_once", "deny_once"])
+            while True:
+                command = lines.get()
+                if command is None:
+                    sys.exit(0)
+                if command["type"] == "extension_ui_response" and command["id"] == asked:
+                    answers.append(str(command.get("value")))
+                    break
+                answer(command) or reply(command)
+        took = (time.monotonic() - began) / len(wanted)
+        said = "answered %s" % "; ".join(answers) if word == "permit" else "%s, each in %d us" % (sorted(set(answers)), took * 1e6)
         delta(said)
         message_end(said)
         settle()

@@ -1,5 +1,5 @@
 import { useQuery } from "@tanstack/react-query";
-import { Brain, ChevronDown, Cpu, Menu as MenuIcon } from "lucide-react";
+import { Brain, ChevronDown, Cpu, Menu as MenuIcon, Shield, ShieldQuestion, ShieldX } from "lucide-react";
 import { useTranslation } from "react-i18next";
 import { mux } from "@/lib/client";
 import { cost, folderName, tokens } from "@/lib/format";
@@ -7,11 +7,12 @@ import type { Feed, FeedView } from "@/lib/session/feed";
 import { totalUsage } from "@/lib/session/timeline";
 import { sessionsQuery } from "@/lib/sessions";
 import { useMuxStatus } from "@/lib/use-mux";
-import type { ThinkingLevel } from "@/lib/wire";
+import type { PermissionMode, ThinkingLevel } from "@/lib/wire";
 import { Button, IconButton } from "@/ui/Button";
 import { Menu, MenuItem, MenuLabel } from "@/ui/Menu";
 import { modelName } from "../sessions/ModelPicker";
 import { sayError, useUi } from "../shell/ui-state";
+import { ForkMenu } from "./ForkMenu";
 import { useModel } from "./use-model";
 
 const LEVELS: ThinkingLevel[] = ["off", "minimal", "low", "medium", "high", "xhigh"];
@@ -52,6 +53,8 @@ export function ChatHeader({ feed, view }: { feed: Feed; view: FeedView }) {
           <span className="truncate sm:hidden">{name}</span>
         </p>
       </div>
+      <ForkMenu feed={feed} view={view} />
+      <PermissionMenu feed={feed} view={view} />
       <ThinkingMenu feed={feed} view={view} />
       <ModelMenu feed={feed} view={view} models={models} current={current} name={name} />
     </header>
@@ -90,6 +93,41 @@ function ModelMenu({ feed, view: { capabilities }, models, current, name }: Mode
           }
         >
           {modelName(model, t("model.demo"))}
+        </MenuItem>
+      ))}
+    </Menu>
+  );
+}
+
+const MODES: PermissionMode[] = ["allow", "ask", "deny"];
+
+function PermissionMenu({ feed, view }: { feed: Feed; view: FeedView }) {
+  const { t } = useTranslation();
+  const mode = view.session.permissions;
+  if (mode === null || !view.capabilities?.includes("set_permissions")) return null;
+  const Icon = mode === "allow" ? Shield : mode === "ask" ? ShieldQuestion : ShieldX;
+  return (
+    <Menu
+      trigger={
+        <Button
+          tone="quiet"
+          className="px-2"
+          data-testid="permission-menu"
+          data-mode={mode}
+          aria-label={t("permissions.choose", { mode: t(`permissions.mode.${mode}`) })}
+        >
+          <Icon size={15} />
+        </Button>
+      }
+    >
+      <MenuLabel>{t("permissions.menu")}</MenuLabel>
+      {MODES.map((choice) => (
+        <MenuItem
+          key={choice}
+          checked={choice === mode}
+          onSelect={() => void feed.command("set_permissions", { mode: choice }).catch(sayError)}
+        >
+          {t(`permissions.mode.${choice}`)}
         </MenuItem>
       ))}
     </Menu>

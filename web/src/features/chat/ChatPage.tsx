@@ -90,7 +90,12 @@ export default function ChatPage({ sessionId }: { sessionId: string }) {
           <StatusLine view={view} />
           <Requests feed={feed} requests={session.requests} />
           <Parked feed={feed} parked={view.parked} onEdit={edit} />
-          <Queue steering={session.steering} followUp={session.followUp} />
+          <Queue
+            feed={feed}
+            steering={session.steering}
+            followUp={session.followUp}
+            capabilities={view.capabilities}
+          />
           <Composer
             ref={composer}
             sessionId={sessionId}

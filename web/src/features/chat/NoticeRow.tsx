@@ -1,4 +1,4 @@
-import { CircleAlert, Info, PackageOpen, RotateCw, TriangleAlert } from "lucide-react";
+import { CircleAlert, Info, PackageOpen, RotateCw, ShieldX, TriangleAlert } from "lucide-react";
 import { memo, useState } from "react";
 import { useTranslation } from "react-i18next";
 import type { NoticeKind } from "@/lib/session/state";
@@ -14,11 +14,20 @@ const looks: Record<NoticeKind, { icon: typeof Info; tone: string }> = {
   compact_failed: { icon: TriangleAlert, tone: "text-warn" },
   restarted: { icon: RotateCw, tone: "text-faint" },
   interrupted: { icon: TriangleAlert, tone: "text-warn" },
+  denied: { icon: ShieldX, tone: "text-warn" },
   closed: { icon: Info, tone: "text-faint" },
 };
 
 /** Kinds whose sentence is ours, with what the server says as detail. */
-const NAMED = ["retry", "retry_failed", "compacted", "compact_failed", "restarted", "interrupted"] as const;
+const NAMED = [
+  "retry",
+  "retry_failed",
+  "compacted",
+  "compact_failed",
+  "restarted",
+  "interrupted",
+  "denied",
+] as const;
 const SHORT = 160;
 
 /** A quiet line between the messages. */

@@ -2,7 +2,7 @@ import { screen, waitFor } from "@testing-library/react";
 import userEvent from "@testing-library/user-event";
 import { expect, test, vi } from "vitest";
 import type { Feed } from "@/lib/session/feed";
-import type { InputRequest } from "@/lib/wire";
+import type { InputRequest, PermissionKind } from "@/lib/wire";
 import { show } from "../../../test/render";
 import { Requests } from "./Requests";
 
@@ -52,4 +52,40 @@ test("an answer that is refused can be given again", async () => {
   await userEvent.click(yes);
   await waitFor(() => expect(yes.closest("fieldset")?.disabled).toBe(false));
   expect(command).toHaveBeenCalledTimes(1);
+});
+
+test("of many answers those that are remembered are in a menu, in the words of the page", async () => {
+  const option = (option_id: string, kind: PermissionKind) => ({ option_id, label: "from the server", kind });
+  const command = ask({
+    type: "permission",
+    request_id: "r",
+    title: "Allow write?",
+    metadata: {
+      tool: "write",
+      path: "/w/a",
+      diff: "--- /w/a\n+++ /w/a\n@@ -1,1 +1,1 @@\n-old\n+new",
+      tool_call_id: "t",
+      expires_at: 1_800_000_000_000,
+      on_timeout: "deny",
+    },
+    options: [
+      option("allow_once", "allow_once"),
+      option("allow_this", "allow_always"),
+      option("allow_tool", "allow_always"),
+      option("deny_once", "deny_once"),
+      option("deny_tool", "deny_always"),
+    ],
+  });
+  expect(screen.getByText("− old")).toBeTruthy();
+  expect(screen.getByText("+ new")).toBeTruthy();
+  expect(screen.getByTestId("expires").textContent).toMatch(/it is denied/);
+  expect(screen.queryByText(/tool_call_id|expires_at/)).toBeNull();
+  expect(screen.getByRole("button", { name: "Allow once" })).toBeTruthy();
+  await userEvent.click(screen.getByTestId("remember"));
+  await userEvent.click(screen.getByRole("menuitem", { name: "Always allow write in this folder" }));
+  expect(command).toHaveBeenCalledWith("input_response", {
+    request_id: "r",
+    option_id: "allow_tool",
+    confirmed: true,
+  });
 });

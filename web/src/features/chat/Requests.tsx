@@ -1,11 +1,12 @@
 /** Questions of the agent, and permissions it asks for. The first answer of any client counts. */
-import { ShieldQuestion } from "lucide-react";
+import { Repeat2, ShieldQuestion } from "lucide-react";
 import { type FormEvent, useState } from "react";
 import { useTranslation } from "react-i18next";
 import type { Feed } from "@/lib/session/feed";
-import type { InputRequest } from "@/lib/wire";
+import type { InputRequest, PermissionOption } from "@/lib/wire";
 import { Button } from "@/ui/Button";
 import { inputStyle } from "@/ui/Field";
+import { Menu, MenuItem } from "@/ui/Menu";
 import { sayError } from "../shell/ui-state";
 import { PermissionDetails } from "./PermissionDetails";
 
@@ -110,19 +111,7 @@ function Permission({
       <PermissionDetails metadata={request.metadata} />
       <Buttons>
         {request.options?.length ? (
-          request.options.map((option) => (
-            <Button
-              key={option.option_id}
-              tone={
-                option.kind === "allow_once" ? "primary" : option.kind === "allow_always" ? "plain" : "quiet"
-              }
-              onClick={() =>
-                answer({ option_id: option.option_id, confirmed: option.kind.startsWith("allow") })
-              }
-            >
-              {option.label || t(`request.${option.kind}`)}
-            </Button>
-          ))
+          <Options request={request} options={request.options} answer={answer} />
         ) : (
           <>
             <Button tone="quiet" onClick={() => answer({ confirmed: false })}>
@@ -134,6 +123,74 @@ function Permission({
           </>
         )}
       </Buttons>
+    </>
+  );
+}
+
+/** What octo itself offers, by id; it is said in the language of the page. */
+const OWN = ["allow_once", "allow_this", "allow_hour", "allow_tool", "deny_once", "deny_tool"] as const;
+/** So many answers stand side by side; of more, those that are remembered are in a menu. */
+const INLINE = 3;
+
+function Options({
+  request,
+  options,
+  answer,
+}: {
+  request: Extract<InputRequest, { type: "permission" }>;
+  options: PermissionOption[];
+  answer: (answer: Answer) => void;
+}) {
+  const { t } = useTranslation();
+  const tool = (request.metadata as { tool?: unknown } | undefined)?.tool;
+  const label = (option: PermissionOption) => {
+    const own = OWN.find((id) => id === option.option_id);
+    if (own && typeof tool === "string") return t(`request.option.${own}`, { tool });
+    return option.label || t(`request.${option.kind}`);
+  };
+  const choose = (option: PermissionOption) =>
+    answer({ option_id: option.option_id, confirmed: option.kind.startsWith("allow") });
+  const kept = (option: PermissionOption) => option.kind === "allow_always" || option.kind === "deny_always";
+  const inMenu = options.length > INLINE ? options.filter(kept) : [];
+  const beside = options.filter((option) => !inMenu.includes(option));
+  const order = ["deny_always", "deny_once", "allow_always", "allow_once"];
+  return (
+    <>
+      {inMenu.length > 0 && (
+        <Menu
+          align="start"
+          side="top"
+          trigger={
+            <Button tone="quiet" className="mr-auto" data-testid="remember">
+              <Repeat2 size={15} />
+              {t("request.remember")}
+            </Button>
+          }
+        >
+          {inMenu.map((option) => (
+            <MenuItem
+              key={option.option_id}
+              danger={option.kind === "deny_always"}
+              onSelect={() => choose(option)}
+            >
+              {label(option)}
+            </MenuItem>
+          ))}
+        </Menu>
+      )}
+      {beside
+        .toSorted((a, b) => order.indexOf(a.kind) - order.indexOf(b.kind))
+        .map((option) => (
+          <Button
+            key={option.option_id}
+            tone={
+              option.kind === "allow_once" ? "primary" : option.kind === "allow_always" ? "plain" : "quiet"
+            }
+            onClick={() => choose(option)}
+          >
+            {label(option)}
+          </Button>
+        ))}
     </>
   );
 }
@@ -186,6 +243,11 @@ function TextAnswer({
   );
 }
 
+/** In sight however long the question is. */
 function Buttons({ children }: { children: React.ReactNode }) {
-  return <div className="mt-3 flex flex-wrap justify-end gap-2">{children}</div>;
+  return (
+    <div className="sticky -bottom-4 -mx-4 -mb-4 mt-1 flex flex-wrap justify-end gap-2 bg-raised px-4 pt-2 pb-4">
+      {children}
+    </div>
+  );
 }

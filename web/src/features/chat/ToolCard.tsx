@@ -1,9 +1,19 @@
 /** One run of a tool: what was asked, what came out while it ran, how it ended. */
-import { ChevronRight, FilePen, FilePlus2, FileText, Search, SquareTerminal, Wrench } from "lucide-react";
+import {
+  ChevronRight,
+  FilePen,
+  FilePlus2,
+  FileText,
+  Search,
+  ShieldCheck,
+  ShieldX,
+  SquareTerminal,
+  Wrench,
+} from "lucide-react";
 import { memo, useId, useState } from "react";
 import { useTranslation } from "react-i18next";
 import { duration } from "@/lib/format";
-import type { ToolRun } from "@/lib/session/state";
+import type { Decided, ToolRun } from "@/lib/session/state";
 import { type ToolKind, toolKind, toolSummary } from "@/lib/tool-view";
 import { cx } from "@/ui/cx";
 import { ToolBody } from "./ToolBody";
@@ -63,6 +73,7 @@ export const ToolCard = memo(function ToolCard({ name, input, partial, run, aske
         <span className="min-w-0 flex-1 truncate font-mono text-[12.5px] text-soft" title={summary}>
           {summary}
         </span>
+        {run?.decided && <Decision {...run.decided} />}
         <Outcome phase={phase} ms={run?.durationMs} />
         <ChevronRight
           size={14}
@@ -75,6 +86,18 @@ export const ToolCard = memo(function ToolCard({ name, input, partial, run, aske
     </section>
   );
 });
+
+/** Who let the call run, or did not. */
+function Decision({ allowed, by }: Decided) {
+  const { t } = useTranslation();
+  const Icon = allowed ? ShieldCheck : ShieldX;
+  const text = t(allowed ? `decided.allowed.${by}` : `decided.denied.${by}`);
+  return (
+    <span role="img" aria-label={text} title={text} data-testid="decision" data-by={by} className="shrink-0">
+      <Icon size={14} className={allowed ? "text-faint" : "text-warn"} />
+    </span>
+  );
+}
 
 type Outcomes = ToolRun["phase"] | "asking" | "pending" | "interrupted" | "unrun";
 

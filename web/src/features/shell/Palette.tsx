@@ -2,7 +2,7 @@
 import { useQuery } from "@tanstack/react-query";
 import { useNavigate, useParams } from "@tanstack/react-router";
 import { Command } from "cmdk";
-import { CircleStop, House, Languages, LogOut, Network, Plus } from "lucide-react";
+import { CircleStop, House, Languages, LogOut, Network, Plus, ShieldCheck } from "lucide-react";
 import type { ReactNode } from "react";
 import { useTranslation } from "react-i18next";
 import { meQuery } from "@/lib/auth";
@@ -61,6 +61,10 @@ export default function Palette({ onClose }: { onClose: () => void }) {
             <Item onSelect={run(() => void navigate({ to: "/" }))}>
               <House size={16} />
               {t("palette.home")}
+            </Item>
+            <Item onSelect={run(() => void navigate({ to: "/permissions" }))}>
+              <ShieldCheck size={16} />
+              {t("permissions.title")}
             </Item>
             <Item onSelect={run(() => void navigate({ to: "/actors" }))}>
               <Network size={16} />

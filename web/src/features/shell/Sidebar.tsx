@@ -1,5 +1,5 @@
 import { useQuery } from "@tanstack/react-query";
-import { Link } from "@tanstack/react-router";
+import { Link, useNavigate } from "@tanstack/react-router";
 import {
   Languages,
   LogOut,
@@ -8,6 +8,7 @@ import {
   Network,
   Plus,
   Search,
+  ShieldCheck,
   Sun,
   UserRound,
 } from "lucide-react";
@@ -93,6 +94,7 @@ function AccountMenu() {
   const { t } = useTranslation();
   const { data: me } = useQuery(meQuery);
   const { theme, setTheme, language, setLanguage } = usePrefs();
+  const navigate = useNavigate();
   const name = nameOf(me);
 
   return (
@@ -123,6 +125,12 @@ function AccountMenu() {
           </MenuItem>
         ))}
         <MenuLine />
+        <MenuItem onSelect={() => void navigate({ to: "/permissions" })}>
+          <span className="flex items-center gap-2.5" data-testid="nav-permissions">
+            <ShieldCheck size={15} />
+            {t("permissions.title")}
+          </span>
+        </MenuItem>
         <MenuItem onSelect={() => setLanguage(language === "en" ? "de" : "en")}>
           <Languages size={15} />
           {t("language.switch")}

@@ -12,7 +12,7 @@ import { discardMessage, finishMessage, startMessage } from "./messages";
 import { interrupted, notice } from "./notices";
 import { fromSnapshot } from "./snapshot";
 import type { SessionState } from "./state";
-import { endTool, progressTool, startTool } from "./tools";
+import { decideTool, endTool, progressTool, startTool } from "./tools";
 
 export function reduce(state: SessionState, event: SessionEvent): SessionState {
   switch (event.event) {
@@ -86,6 +86,13 @@ function apply(state: SessionState, event: SessionEvent): SessionState {
       };
     case "agent.input_resolved":
       return { ...state, requests: state.requests.filter((r) => r.request_id !== event.request_id) };
+    case "permission.decided": {
+      const decided = decideTool(state, event);
+      if (event.allowed || event.by === "user") return decided;
+      return notice(decided, event, "denied", [event.tool, event.subject].filter(Boolean).join(": "));
+    }
+    case "config.permissions_changed":
+      return { ...state, permissions: event.mode };
     case "input.accepted": {
       if (event.client_id === undefined) return state;
       const others = state.accepted.filter((a) => a.clientId !== event.client_id);

@@ -19,6 +19,7 @@ export function fromSnapshot(before: SessionState, snapshot: EventOf<"messages">
     total: before.total,
     model: before.model,
     thinkingLevel: before.thinkingLevel,
+    permissions: before.permissions,
     unreachable: before.unreachable,
   };
   return withAgentState(state, snapshot.state);
@@ -53,6 +54,7 @@ export function withSettings(state: SessionState, agent: Partial<AgentState> | u
     cwd: agent.cwd ?? state.cwd,
     model: agent.model ? { provider: agent.model.provider, id: agent.model.id } : state.model,
     thinkingLevel: agent.thinkingLevel ?? state.thinkingLevel,
+    permissions: agent.permissions ?? state.permissions,
     title: agent.sessionName ?? state.title,
   };
 }

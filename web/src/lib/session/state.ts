@@ -5,10 +5,12 @@
 import type { Phase } from "@/protocol/Phase";
 import type {
   Cursor,
+  DecidedBy,
   ImageInput,
   InputKind,
   InputRequest,
   Message,
+  PermissionMode,
   QueuedInput,
   Removed,
   Role,
@@ -43,6 +45,13 @@ export interface ToolRun {
   output?: unknown;
   startedAt?: number;
   durationMs?: number;
+  /** Who let it run, or did not, when that was not plain: a rule, a person, the clock. */
+  decided?: Decided;
+}
+
+export interface Decided {
+  allowed: boolean;
+  by: DecidedBy;
 }
 
 export type NoticeKind =
@@ -55,6 +64,7 @@ export type NoticeKind =
   | "compact_failed"
   | "restarted"
   | "interrupted"
+  | "denied"
   | "closed";
 
 export type Item =
@@ -103,6 +113,8 @@ export interface SessionState {
   followUp: QueuedInput[];
   model: { provider: string; id: string } | null;
   thinkingLevel: ThinkingLevel | null;
+  /** The session's own word for tool calls. */
+  permissions: PermissionMode | null;
   title: string | null;
   cwd: string | null;
   total: Usage | null;
@@ -133,6 +145,7 @@ export function emptySession(): SessionState {
     followUp: [],
     model: null,
     thinkingLevel: null,
+    permissions: null,
     title: null,
     cwd: null,
     total: null,

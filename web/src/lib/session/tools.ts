@@ -35,9 +35,24 @@ export function endTool(state: SessionState, event: EventOf<"tool.end">): Sessio
     name: event.name,
     input: known?.input,
     startedAt: known?.startedAt,
+    decided: known?.decided,
     phase: event.is_error ? "error" : "success",
     output: event.output,
     durationMs: event.duration_ms,
+  });
+}
+
+/** A call was allowed or denied; that may be told before it is said to start. */
+export function decideTool(state: SessionState, event: EventOf<"permission.decided">): SessionState {
+  if (event.tool_call_id === undefined) return state;
+  const known = state.tools[event.tool_call_id];
+  const decided = { allowed: event.allowed, by: event.by };
+  return put(state, {
+    phase: "running",
+    ...known,
+    id: event.tool_call_id,
+    name: known?.name ?? event.tool,
+    decided,
   });
 }
 
@@ -58,6 +73,7 @@ export function toolsFromMessages(
         name: part.name ?? message.tool_name ?? known?.name ?? "",
         input: known?.input,
         startedAt: known?.startedAt,
+        decided: known?.decided,
         phase: part.isError ? "error" : "success",
         output: part.output ?? known?.output,
         durationMs: part.durationMs ?? known?.durationMs,

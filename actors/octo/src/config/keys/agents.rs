@@ -9,6 +9,7 @@ const NO_CONTAINERS: &str = "sessions run on this machine; containers are not bu
 const FIXED: &str = "an agent's own session goes on as long as its octo session; see `[journal]` for what octo keeps";
 const NO_CAP: &str = "the number of agents is not limited; idle ones are put to sleep";
 
+const MODE: K = K::Choice(&["allow", "ask", "deny"]);
 /// A hundred years.
 const MAX_DAYS: i64 = 36_500;
 const MAX_SECONDS: i64 = MAX_DAYS * 86_400;
@@ -156,6 +157,37 @@ pub(in crate::config) const SECTIONS: &[Section] = &[
                 "Files that one process of an agent may have open; never more than octo itself may.",
             ),
         ],
+    },
+    Section {
+        name: "permissions",
+        doc: "What becomes of the tool calls of agents that ask for permission. Whatever is said here, the sandbox is what holds; see [permissions.md](permissions.md). \
+              A runner takes these as they are when it starts.",
+        keys: &[
+            Key::new(
+                "permissions.default",
+                MODE,
+                D::Derived("`allow` for pi, `ask` for agents that ask by rules of their own"),
+                "`allow` lets tools run without a question, `ask` asks a person, `deny` runs none. A session may be made with another word, or be given one, and what \
+                 people have octo remember comes before it.",
+            ),
+            Key::new(
+                "permissions.timeout_seconds",
+                K::Integer(0, MAX_SECONDS),
+                D::Integer(3600),
+                "Seconds after which a question about a tool call that nobody answers answers itself, 0 = never.",
+            ),
+            Key::new("permissions.on_timeout", K::Choice(&["deny", "allow"]), D::Text("deny"), "How it answers itself then."),
+        ],
+    },
+    Section {
+        name: "permissions.tools",
+        doc: "The same for single tools, by the name that the agent has for them, whatever its capitals: `bash`, `write`, …",
+        keys: &[Key::new(
+            "permissions.tools.*",
+            MODE,
+            D::None,
+            "Comes before a session's own word. `deny` comes before what people have octo remember, too.",
+        )],
     },
     Section {
         name: "runner",

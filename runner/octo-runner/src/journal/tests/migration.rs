@@ -83,7 +83,7 @@ async fn a_journal_of_a_newer_octo_is_refused_with_what_to_do() {
     assert_eq!(
         sentence,
         format!(
-            "{} was written by a newer octo (schema 4, this one knows 3); start that octo again, or restore the copy from before its upgrade",
+            "{} was written by a newer octo (schema 5, this one knows 4); start that octo again, or restore the copy from before its upgrade",
             path.display()
         )
     );

@@ -1,6 +1,7 @@
 //! A ledger between two programs of the runner: what the journal does not say of what is open.
 
 use super::{Ledger, OpenQuestion, OpenTool};
+use crate::permissions::Asked;
 use octo_protocol::InputRequest;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -28,6 +29,9 @@ struct SavedTool {
 struct SavedQuestion {
     request: InputRequest,
     seq: u64,
+    /// A program from before there were permissions leaves none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    asked: Option<Asked>,
 }
 
 impl Ledger {
@@ -37,7 +41,7 @@ impl Ledger {
             return None;
         }
         let tool = |tool: &OpenTool| SavedTool { name: tool.name.clone(), seq: tool.seq, partial: tool.partial.clone() };
-        let question = |open: &OpenQuestion| SavedQuestion { request: open.request.clone(), seq: open.seq };
+        let question = |open: &OpenQuestion| SavedQuestion { request: open.request.clone(), seq: open.seq, asked: open.asked.clone() };
         Some(SavedLedger {
             head: self.head,
             next_idx: self.next_idx,
@@ -58,7 +62,7 @@ impl Ledger {
         self.messages = saved.messages;
         let tool = |tool: SavedTool| OpenTool { seq: tool.seq, partial: tool.partial, ..OpenTool::of_before(tool.name) };
         self.tools = saved.tools.into_iter().map(|(id, saved)| (id, tool(saved))).collect();
-        let question = |saved: SavedQuestion| OpenQuestion { request: saved.request, seq: saved.seq };
+        let question = |saved: SavedQuestion| OpenQuestion { request: saved.request, seq: saved.seq, asked: saved.asked };
         self.questions = saved.questions.into_iter().map(|(id, saved)| (id, question(saved))).collect();
         true
     }
