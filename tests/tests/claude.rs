@@ -7,9 +7,13 @@ use serde_json::{Value, json};
 const SESSION: &str = "ses_c";
 
 async fn opened() -> (Instance, Client) {
+    opened_as("claude").await
+}
+
+async fn opened_as(name: &str) -> (Instance, Client) {
     let instance = Instance::started().await;
     let mut client = Client::connect(&instance).await;
-    let opened = client.create_of("claude", SESSION, &instance.workspace()).await;
+    let opened = client.create_of(name, SESSION, &instance.workspace()).await;
     assert_eq!(opened["harness"], "claude", "{opened}");
     (instance, client)
 }
@@ -91,7 +95,8 @@ async fn a_permission_is_denied_once_and_given_for_always() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn its_question_is_answered_by_a_person() {
-    let (_instance, mut client) = opened().await;
+    // The name of its package means the same.
+    let (_instance, mut client) = opened_as("claude-code").await;
     let question = json!({"question": "Which colour?", "header": "Colour", "multiSelect": false,
         "options": [{"label": "Red", "description": "warm"}, {"label": "Blue", "description": "cold"}]});
     let script = json!([{"tools": [{"name": "AskUserQuestion", "input": {"questions": [question]}}]}, {"text": "Thanks."}]);
