@@ -62,7 +62,7 @@ await journey(async (browser) => {
   await said(reader, "an answer before").waitFor({ timeout: 60_000 });
   await play(reader, [{ text: "an answer whose way is followed" }]);
   await said(reader, "whose way is followed").waitFor({ timeout: 60_000 });
-  const followed = panel.getByTestId("event-path-line").filter({ hasText: "stream.message_end" }).first();
+  const followed = panel.getByTestId("event-path-line").filter({ hasText: "stream.text_delta" }).first();
   await followed.getByRole("button").click();
   const hops = followed.getByTestId("event-path-hops");
   await hops.getByText("octo: written to the socket").waitFor();
@@ -70,7 +70,7 @@ await journey(async (browser) => {
   assert.equal(
     await hops.getByText("not known").count(),
     0,
-    "every hop of a message of the agent has its time",
+    "every hop of what the agent says has its time",
   );
   await followed.scrollIntoViewIfNeeded();
   await page.screenshot({ path: join(shots, "desktop-actors-event-path.png") });
