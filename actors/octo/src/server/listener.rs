@@ -24,6 +24,11 @@ use crate::figures::Figures;
 const BACKLOG: u32 = 4096;
 /// Wait after an accept that failed for want of anything but descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// How long a port may be in use before that is said: one that was killed while it started a daemon has left its socket to that daemon, until the
+/// daemon's own program runs.
+const LEFT_OVER: Duration = Duration::from_secs(1);
+/// Between two looks at a port that is in use.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
 /// Between two lines of the log about refusals.
 const TELL_EVERY: Duration = Duration::from_secs(10);
 
@@ -57,6 +62,14 @@ pub struct Listener {
     address: SocketAddr,
 }
 
+fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    // A restart finds the port still waiting for the last packets of the former one.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
+
 impl Listener {
     /// Listens on a host and port; port 0 lets the system choose.
     ///
@@ -70,11 +83,15 @@ impl Listener {
             std::io::ErrorKind::AddrInUse => BindError::InUse(address),
             _ => BindError::Io { address, source },
         };
-        let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }.map_err(failed)?;
-        // A restart finds the port still waiting for the last packets of the former one.
-        socket.set_reuseaddr(true).map_err(failed)?;
-        socket.bind(address).map_err(failed)?;
-        let inner = socket.listen(BACKLOG).map_err(failed)?;
+        let end = tokio::time::Instant::now() + LEFT_OVER;
+        let inner = loop {
+            match listen(address) {
+                Err(error) if error.kind() == std::io::ErrorKind::AddrInUse && tokio::time::Instant::now() < end => {
+                    tokio::time::sleep(LOOK_AGAIN).await;
+                }
+                listening => break listening.map_err(failed)?,
+            }
+        };
         let address = inner.local_addr().map_err(failed)?;
         Ok(Self { inner, address })
     }
@@ -193,5 +210,24 @@ impl Door {
             self.told = Some(tokio::time::Instant::now());
         }
         due
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_port_that_is_left_over_for_a_moment_is_waited_for_and_one_that_is_in_use_is_refused() {
+        let holder = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = holder.local_addr().unwrap().port();
+        assert!(matches!(Listener::bind("127.0.0.1", port).await, Err(BindError::InUse(address)) if address.port() == port));
+        let let_go = async {
+            tokio::time::sleep(LEFT_OVER / 2).await;
+            drop(holder);
+        };
+        let (bound, ()) = tokio::join!(Listener::bind("127.0.0.1", port), let_go);
+        assert_eq!(bound.unwrap().address().port(), port);
     }
 }
