@@ -67,11 +67,7 @@ await journey(async (browser) => {
   const hops = followed.getByTestId("event-path-hops");
   await hops.getByText("octo: written to the socket").waitFor();
   await hops.getByText(/^[12] sockets? (has|have) it/).waitFor();
-  assert.equal(
-    await hops.getByText("not known").count(),
-    0,
-    "every hop of what the agent says has its time",
-  );
+  assert.equal(await hops.getByText("not known").count(), 0, "every hop of what the agent says has its time");
   await followed.scrollIntoViewIfNeeded();
   await page.screenshot({ path: join(shots, "desktop-actors-event-path.png") });
   await panel.getByTestId("event-path-toggle").click();

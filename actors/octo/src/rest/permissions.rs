@@ -9,6 +9,7 @@ use octo_protocol::{Command, CommandFrame, PermissionRule};
 use serde::de::DeserializeOwned;
 use std::time::Duration;
 
+use super::admin::record::record;
 use super::error::ApiError;
 use super::extract::{Body, Segment};
 use crate::auth::{Action, Object, Principal, UserId, authorize};
@@ -78,8 +79,10 @@ pub async fn remove_of_user(
 ) -> Result<StatusCode, ApiError> {
     authorize(&principal, Action::Write, &Object::Operations)?;
     let owner = known(&state, id)?;
-    ask::<()>(&state, &principal, &owner, Command::PermissionRemove { rule_id }).await?;
-    Ok(StatusCode::NO_CONTENT)
+    let object = format!("{owner}/{rule_id}");
+    let outcome = ask::<()>(&state, &principal, &owner, Command::PermissionRemove { rule_id }).await;
+    record(&state, &principal, "permission.remove", &object, &outcome).await;
+    outcome.map(|()| StatusCode::NO_CONTENT)
 }
 
 fn known(state: &AppState, id: String) -> Result<UserId, ApiError> {
