@@ -4,7 +4,7 @@ use crate::run::{instance, run, same, stdout, whole};
 use octo_e2e::{Instance, Options, until};
 use serde_json::Value;
 
-const COMMANDS: [(&str, &[&str]); 18] = [
+const COMMANDS: [(&str, &[&str]); 20] = [
     ("status", &["status"]),
     ("actor_tree", &["actor", "tree"]),
     ("actor_inspect", &["actor", "inspect", "/users"]),
@@ -15,6 +15,8 @@ const COMMANDS: [(&str, &[&str]); 18] = [
     ("session_show", &["session", "show", "admin/s1"]),
     ("session_delete", &["session", "delete", "admin/s1", "--yes"]),
     ("user_list", &["user", "list"]),
+    ("permission_list", &["permission", "list", "admin"]),
+    ("permission_remove", &["permission", "remove", "admin", "rule"]),
     ("runner_list", &["runner", "list"]),
     ("events_tail", &["events", "tail", "admin/s1"]),
     ("events_path", &["events", "path", "admin/s1"]),

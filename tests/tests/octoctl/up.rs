@@ -33,6 +33,9 @@ async fn every_command_that_looks_says_what_there_is() {
         ("user_show", &["user", "show", "admin"]),
         ("user_show_unknown", &["user", "show", "nobody"]),
         ("user_sleep_connected", &["user", "sleep", "admin"]),
+        ("permission_list", &["permission", "list", "admin"]),
+        ("permission_list_unknown", &["permission", "list", "nobody"]),
+        ("permission_remove_unknown", &["permission", "remove", "admin", "nothing"]),
         ("runner_list", &["runner", "list"]),
         ("runner_restart_unknown", &["runner", "restart", "nobody"]),
         ("runner_upgrade_relative", &["runner", "upgrade", "admin", "--binary", "octo-runner"]),
@@ -66,6 +69,24 @@ async fn every_command_that_looks_says_what_there_is() {
     assert_eq!(top["rows"].as_array().unwrap().len(), 2, "{top}");
     assert!(top["rows"][0]["rate"].is_number() && top["rows"][0]["path"] == "/services", "{top}");
     drop(client);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rule_that_a_user_has_set_is_listed_and_can_be_forgotten() {
+    let (instance, mut client) = instance().await;
+    // A person wrote neither the folder nor the command.
+    let rule = serde_json::json!({ "mode": "deny", "tool": "bash", "workspace": "/w", "subject": "rm -rf \u{1b}[31m/" });
+    let made = client.command("", serde_json::json!({ "cmd": "permission.add", "rule": rule })).await;
+    let id = made["id"].as_str().unwrap();
+    let shown = stdout(&run(&instance, &["permission", "list", "admin"]));
+    let line = shown.lines().find(|line| line.contains(id)).unwrap();
+    assert!(["deny", "bash", "/w", "rm -rf"].iter().all(|part| line.contains(part)) && !line.contains('\u{1b}'), "{line:?}");
+    assert_eq!(json(&instance, &["permission", "list", "admin"])["rules"][0]["id"], id);
+    let forgotten = run(&instance, &["permission", "remove", "admin", id]);
+    assert!(forgotten.status.success() && stdout(&forgotten).contains(id), "{}", stderr(&forgotten));
+    assert_eq!(json(&instance, &["permission", "list", "admin"])["rules"], serde_json::json!([]));
+    let audit = std::fs::read_to_string(instance.home().join(".local/state/octo/audit.log.jsonl")).unwrap();
+    assert!(audit.contains("\"action\":\"permission.remove\""), "what an operator does is recorded");
 }
 
 #[tokio::test(flavor = "multi_thread")]
