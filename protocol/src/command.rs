@@ -169,6 +169,20 @@ pub enum Command {
     SetSessionName {
         name: String,
     },
+    /// Runs a shell command in the agent's place. The model is told of it with the next prompt, unless it is excluded.
+    Bash {
+        command: String,
+        #[serde(default)]
+        exclude_from_context: bool,
+    },
+    /// Ends the command of `bash`.
+    AbortBash,
+    /// Writes the conversation as HTML, where the agent may write.
+    ExportHtml {
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[ts(optional)]
+        path: Option<String>,
+    },
     Delegate {
         target_session_id: String,
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -230,7 +244,7 @@ pub enum Command {
 
 impl Command {
     /// Every command's name on the wire, in the order of the protocol page.
-    pub const NAMES: [&'static str; 38] = [
+    pub const NAMES: [&'static str; 41] = [
         "session.create",
         "session.attach",
         "session.detach",
@@ -261,6 +275,9 @@ impl Command {
         "compact",
         "abort_retry",
         "set_session_name",
+        "bash",
+        "abort_bash",
+        "export_html",
         "delegate",
         "delegate.cancel",
         "permission.list",
@@ -305,6 +322,9 @@ impl Command {
             Self::Compact { .. } => "compact",
             Self::AbortRetry => "abort_retry",
             Self::SetSessionName { .. } => "set_session_name",
+            Self::Bash { .. } => "bash",
+            Self::AbortBash => "abort_bash",
+            Self::ExportHtml { .. } => "export_html",
             Self::Delegate { .. } => "delegate",
             Self::DelegateCancel { .. } => "delegate.cancel",
             Self::PermissionList => "permission.list",

@@ -264,18 +264,28 @@ impl Client {
     }
 
     /// Sends a command of the agent channel and waits for its response; `None` when the connection went away first.
-    pub async fn try_command(&mut self, session: &str, mut command: Value) -> Option<Value> {
+    pub async fn try_command(&mut self, session: &str, command: Value) -> Option<Value> {
+        let id = self.send_command(session, command).await;
+        self.response(&id).await
+    }
+
+    /// Sends a command of the agent channel; the id of the response that it will have.
+    pub async fn send_command(&mut self, session: &str, mut command: Value) -> String {
         self.next_id += 1;
         let id = format!("c{}", self.next_id);
         command["channel"] = json!("agent");
         command["session_id"] = json!(session);
         command["id"] = json!(id);
-        if !self.send_text(command.to_string()).await {
-            return None;
-        }
+        // On a connection that is gone nothing is answered.
+        self.send_text(command.to_string()).await;
+        id
+    }
+
+    /// The response with this id; `None` when the connection went away first.
+    pub async fn response(&mut self, id: &str) -> Option<Value> {
         loop {
             let frame = self.read().await?;
-            if frame["event"] == "response" && frame["id"] == id.as_str() {
+            if frame["event"] == "response" && frame["id"] == id {
                 return Some(frame);
             }
             self.unread.push_back(frame);

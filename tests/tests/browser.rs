@@ -1,4 +1,5 @@
-//! Real agents in a real browser: first light, octo killed and restarted in mid-stream, two windows on one session, the page of actors, an agent that asks.
+//! Real agents in a real browser: first light, octo killed and restarted in mid-stream, two windows on one session, the page of actors, an agent that asks,
+//! Claude Code beside pi.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use octo_e2e::{Instance, Options, repository, target_dir, until};
@@ -73,4 +74,11 @@ async fn an_agent_that_asks_is_answered_on_one_device_for_all_and_what_waits_is_
     let mut instance = Instance::new(Options { config: "[permissions]\ndefault = \"ask\"\n".to_owned(), ..Options::default() });
     instance.start().await;
     drive(&mut instance, "permissions").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn claude_code_is_chosen_asks_and_is_answered_on_another_device_and_a_person_runs_a_command_beside_pi() {
+    let mut instance = Instance::new(Options { config: "[permissions]\ndefault = \"ask\"\n".to_owned(), ..Options::default() });
+    instance.start().await;
+    drive(&mut instance, "claude").await;
 }

@@ -104,14 +104,20 @@ export async function open(page: Page, path: string): Promise<void> {
   await page.locator("#main").waitFor();
 }
 
-/** Makes a session in a folder by the dialog and gives its id. */
-export async function newSession(page: Page, folder: string, model = "demo/scripted"): Promise<string> {
+/** Makes a session in a folder by the dialog and gives its id. `agent` is chosen where it is named. */
+export async function newSession(
+  page: Page,
+  folder: string,
+  { model = "demo/scripted", agent }: { model?: string; agent?: string } = {},
+): Promise<string> {
+  const before = page.url();
   await page.getByTestId("new-session").click();
   const dialog = page.getByTestId("new-session-dialog");
   await dialog.getByTestId("folder").fill(folder);
+  if (agent) await dialog.getByTestId("agent-picker").getByText(agent, { exact: true }).click();
   await dialog.locator(`input[type=radio][value="${model}"]`).check();
   await dialog.getByTestId("create-session").click();
-  await page.waitForURL(/\/s\//, { timeout: 60_000 });
+  await page.waitForURL((url) => url.pathname.startsWith("/s/") && url.href !== before, { timeout: 60_000 });
   await page.getByTestId("chat").waitFor();
   return new URL(page.url()).pathname.slice("/s/".length);
 }

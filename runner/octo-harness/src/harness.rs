@@ -76,6 +76,8 @@ pub struct HarnessState {
     pub agent_session_id: Option<String>,
     /// Open questions of the agent.
     pub pending_input: Vec<InputRequest>,
+    /// The tool call that is a person's own command: it belongs to no turn, and goes on when one ends.
+    pub beside: Option<String>,
 }
 
 /// One consequence.

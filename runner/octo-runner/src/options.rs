@@ -92,10 +92,10 @@ pub struct Options {
     /// `TOOL=allow|ask|deny`: what becomes of the calls of one tool. May be given several times.
     #[arg(long = "permission-tool", value_parser = tool_mode)]
     pub permission_tools: Vec<(String, PermissionMode)>,
-    /// A question about a tool call that nobody answers for so many seconds answers itself. Never when absent.
+    /// A question that nobody answers for so many seconds answers itself; one that is not about a tool call is dismissed. Never when absent.
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
     pub permission_timeout_secs: Option<u64>,
-    /// How it answers itself then: `allow` or `deny`.
+    /// How one about a tool call answers itself then: `allow` or `deny`.
     #[arg(long, default_value = "deny", value_parser = answer)]
     pub permission_on_timeout: PermissionMode,
     /// Run agents without isolation where there is none. Without this they do not start there.

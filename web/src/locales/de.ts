@@ -130,6 +130,7 @@ export const de: typeof en = {
     steer: "Den Agenten lenken …",
     keys: "Enter sendet, Umschalt Enter macht eine neue Zeile",
     keysWorking: "Enter lenkt jetzt, Alt Enter wartet, bis er fertig ist",
+    keysCommand: "Enter führt diesen Befehl im Ordner des Agenten aus",
     send: "Senden",
     sendLater: "Senden, sobald er fertig ist",
     sendSteer: "Zum Lenken senden",
@@ -137,6 +138,9 @@ export const de: typeof en = {
     full: "Zu viele Nachrichten warten auf octo. Warte, bis einige gesendet sind.",
     imagesWait:
       "Bilder gehen mit einer neuen Aufgabe mit. Warte, bis der Agent fertig ist, oder halte ihn an.",
+  },
+  shellCommand: {
+    label: "Dein Befehl",
   },
   pending: {
     sending: "Wird gesendet …",

@@ -123,12 +123,16 @@ export const en = {
     steer: "Steer the agent…",
     keys: "Enter sends, Shift Enter makes a new line",
     keysWorking: "Enter steers now, Alt Enter waits until it is done",
+    keysCommand: "Enter runs this command in the agent's folder",
     send: "Send",
     sendLater: "Send when it is done",
     sendSteer: "Send as steering",
     stop: "Stop",
     full: "Too many messages wait for octo. Wait until some of them are sent.",
     imagesWait: "Images go with a new prompt. Wait until the agent is done, or stop it.",
+  },
+  shellCommand: {
+    label: "Your command",
   },
   pending: {
     sending: "Sending…",

@@ -19,6 +19,8 @@ pub struct Conversation {
     pub script: Option<Scripted>,
     /// Rough size of the input in tokens.
     pub input_tokens: u64,
+    /// Pictures in what the user said.
+    pub images: usize,
 }
 
 /// The latest script of the conversation.
@@ -66,6 +68,7 @@ impl Conversation {
             offered: tools.iter().filter_map(Offered::parse).collect(),
             script: scripted(api, &roles),
             input_tokens: body.len() as u64 / 4,
+            images: list.and_then(Value::as_array).map_or(0, |items| items.iter().map(images).sum()),
         })
     }
 }
@@ -95,6 +98,13 @@ fn role(item: &Value) -> Role {
         (Some("assistant"), _) | (None, Some("function_call" | "reasoning" | "custom_tool_call")) => Role::Assistant,
         _ => Role::Other,
     }
+}
+
+/// The pictures of a message of the user; those in tool results are not what the user said.
+fn images(item: &Value) -> usize {
+    let parts = item.get("content").and_then(Value::as_array).filter(|_| item.get("role").and_then(Value::as_str) == Some("user"));
+    let is_image = |part: &&Value| matches!(part.get("type").and_then(Value::as_str), Some("image" | "image_url" | "input_image"));
+    parts.map_or(0, |parts| parts.iter().filter(is_image).count())
 }
 
 /// The text parts of a content; tool results are not what the user said.

@@ -1,5 +1,5 @@
-//! The demonstration model: provider `demo`, model `scripted`. Not an LLM and never pretending to be one; it plays scripts
-//! ([`script`]) in all three dialects, streamed or not, so that octo can be seen and tested without any key.
+//! The demonstration model: provider `demo`, model `scripted`, and `scripted-small`, which does the same, so that going from one model to another
+//! can be seen. Not an LLM and never pretending to be one; it plays scripts ([`script`]) in all three dialects, streamed or not, so that octo can be seen and tested without any key.
 //!
 //! It keeps no conversation: the turn of a script is the number of assistant messages since it, so that retries and resumed
 //! sessions go on where they were. Only how often a `status` failed is remembered, in memory, bounded.
@@ -33,8 +33,8 @@ mod tools;
 
 pub use filler::filler;
 
-/// Id of the only model.
-pub const MODEL: &str = "scripted";
+/// Ids and names of the models; the first is meant where a request names none.
+const MODELS: [(&str, &str); 2] = [("scripted", "Demo (scripted, no LLM)"), ("scripted-small", "Demo, small (scripted, no LLM)")];
 /// How many failing turns are remembered.
 const MAX_FAILURES: usize = 4096;
 /// Pieces of an answer that no script governs.
@@ -45,17 +45,18 @@ To see octo work, send a script, one JSON object per model turn:\n\n\
 ```\n@demo [{\"thinking\": \"Let me look.\", \"text\": \"I list the files.\", \"chunks\": 5, \"delay_ms\": 100, \"tools\": [{\"name\": \"bash\", \"input\": {\"command\": \"ls -la\"}}]}, {\"text\": \"Done.\"}]\n```\n\n\
 To work with a real model, add a provider to octo's configuration and choose its model for the session.";
 
-/// The model's entry in lists. Its price is nothing, truly.
+/// The models' entries in lists. Their price is nothing, truly.
 pub fn models() -> Vec<Model> {
-    vec![Model {
-        id: MODEL.to_owned(),
-        name: Some("Demo (scripted, no LLM)".to_owned()),
+    let entry = |(id, name): (&str, &str)| Model {
+        id: id.to_owned(),
+        name: Some(name.to_owned()),
         reasoning: true,
         input: vec!["text".to_owned(), "image".to_owned()],
         context_window: Some(200_000),
         max_tokens: Some(8192),
         cost: Some(Cost::default()),
-    }]
+    };
+    MODELS.map(entry).into()
 }
 
 /// What the model remembers: how often a failing turn has failed.
@@ -98,9 +99,11 @@ pub fn answer(demo: &Demo, key: &str, method: &Method, path: &str, body: &[u8]) 
         ("POST", _, Some(api)) => generate(demo, key, api, body).unwrap_or_else(|refusal| refusal.response(api)),
         ("POST", "v1/messages/count_tokens", _) => json_response(&json!({"input_tokens": body.len() / 4})),
         ("GET", "v1/models", _) => {
-            json_response(&json!({"object": "list", "data": [entry()], "has_more": false, "first_id": MODEL, "last_id": MODEL}))
+            let ends = [MODELS.first(), MODELS.last()].map(|model| model.map(|(id, _)| *id));
+            let data = MODELS.map(entry);
+            json_response(&json!({"object": "list", "data": data, "has_more": false, "first_id": ends[0], "last_id": ends[1]}))
         }
-        ("GET", "v1/models/scripted", _) => json_response(&entry()),
+        ("GET", _, _) if named(path).is_some() => json_response(&named(path).map(entry).unwrap_or_default()),
         _ => {
             let text = "the demonstration model serves /demo/v1/messages, /demo/v1/messages/count_tokens, /demo/v1/chat/completions, /demo/v1/responses and /demo/v1/models";
             Refusal::new(StatusCode::NOT_FOUND, "unknown_path", text).response(Api::guess(path))
@@ -108,10 +111,15 @@ pub fn answer(demo: &Demo, key: &str, method: &Method, path: &str, body: &[u8]) 
     }
 }
 
-fn entry() -> Value {
+/// The model whose own path this is.
+fn named(path: &str) -> Option<(&'static str, &'static str)> {
+    let wanted = path.strip_prefix("v1/models/")?;
+    MODELS.into_iter().find(|(id, _)| *id == wanted)
+}
+
+fn entry((id, name): (&str, &str)) -> Value {
     json!({
-        "id": MODEL, "object": "model", "type": "model", "created": 0, "created_at": "2026-01-01T00:00:00Z",
-        "owned_by": "octo", "display_name": "Demo (scripted, no LLM)",
+        "id": id, "object": "model", "type": "model", "created": 0, "created_at": "2026-01-01T00:00:00Z", "owned_by": "octo", "display_name": name,
     })
 }
 
@@ -153,7 +161,7 @@ fn due(script: Option<&Scripted>) -> Turn {
 
 fn generate(demo: &Demo, key: &str, api: Api, body: &[u8]) -> Result<Response, Refusal> {
     let request = Conversation::parse(api, body).map_err(|problem| Refusal::new(StatusCode::BAD_REQUEST, "invalid_request", problem))?;
-    let turn = due(request.script.as_ref());
+    let mut turn = due(request.script.as_ref());
     if let (Some(failure), Some(scripted)) = (turn.failure, &request.script)
         && demo.fails(key, scripted, failure)
     {
@@ -174,14 +182,16 @@ fn generate(demo: &Demo, key: &str, api: Api, body: &[u8]) -> Result<Response, R
             Call { id, name, input: Value::Object(input) }
         })
         .collect();
-    let mut model = crate::sniff::Sniffer::default();
-    model.feed(body);
+    let mut sniffed = crate::sniff::Sniffer::default();
+    sniffed.feed(body);
+    let model = sniffed.found().model().unwrap_or(MODELS[0].0).to_owned();
+    turn.text = turn.text.replace("{{model}}", &model).replace("{{images}}", &request.images.to_string());
     let text_len = turn.text.len() as u64 + turn.bytes;
     let thought = turn.thinking.as_ref().map_or(0, String::len) as u64;
     let frame = Frame {
         id: uuid::Uuid::new_v4().simple().to_string(),
         created: OffsetDateTime::now_utc().unix_timestamp(),
-        model: model.found().model().unwrap_or(MODEL).to_owned(),
+        model,
         usage: turn.usage.unwrap_or(Tokens {
             input: request.input_tokens,
             output: (text_len + thought) / 4 + 20 * calls.len() as u64,

@@ -2,7 +2,7 @@
 //!
 //! | key | meaning |
 //! |---|---|
-//! | `text` | what is said |
+//! | `text` | what is said; `{{model}}` in it is the model that was asked, `{{images}}` how many pictures the user's messages have |
 //! | `chunks` | in how many pieces it is streamed (default 1) |
 //! | `delay_ms` | pause before every piece but the first |
 //! | `thinking` | thought before it |

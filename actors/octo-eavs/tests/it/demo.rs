@@ -171,6 +171,26 @@ async fn ask(eavs: &Instance, key: &str, api: Api, texts: &[&str], stream: bool)
 }
 
 #[tokio::test]
+async fn it_says_which_model_was_asked_and_how_many_pictures_it_got() {
+    let eavs = Instance::start("").await;
+    let key = eavs.key("d", json!({})).await;
+    let text = "@demo [{\"text\": \"{{model}} sees {{images}}\"}]";
+    for api in ALL {
+        let (kind, picture) = match api {
+            Api::Anthropic => ("text", json!({"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": ""}})),
+            Api::Chat => ("text", json!({"type": "image_url", "image_url": {"url": "data:image/png;base64,"}})),
+            Api::Responses => ("input_text", json!({"type": "input_image", "image_url": "data:image/png;base64,"})),
+        };
+        let mut body = api.request(&[], false);
+        body["model"] = json!("scripted-small");
+        let list = if body["input"].is_array() { "input" } else { "messages" };
+        body[list] = json!([{"role": "user", "content": [{"type": kind, "text": text}, picture]}]);
+        let answer = eavs.post(&key, api.path(), body.to_string()).send().await.unwrap().text().await.unwrap();
+        assert_eq!(api.whole(&answer).text, "scripted-small sees 1");
+    }
+}
+
+#[tokio::test]
 async fn a_plain_question_gets_an_honest_answer() {
     let eavs = Instance::start("").await;
     let key = eavs.key("d", json!({})).await;
@@ -182,7 +202,12 @@ async fn a_plain_question_gets_an_honest_answer() {
         }
     }
     let models: Value = eavs.get(&key, "/demo/v1/models").send().await.unwrap().json().await.unwrap();
-    assert_eq!(models["data"][0]["id"], "scripted");
+    let ids: Vec<&str> = models["data"].as_array().unwrap().iter().map(|model| model["id"].as_str().unwrap()).collect();
+    assert_eq!(ids, ["scripted", "scripted-small"]);
+    let other = eavs.key("e", json!({})).await;
+    let one: Value = eavs.get(&other, "/demo/v1/models/scripted-small").send().await.unwrap().json().await.unwrap();
+    assert_eq!(one["id"], "scripted-small");
+    assert_eq!(eavs.get(&other, "/demo/v1/models/other").send().await.unwrap().status(), 404);
     let count = eavs.post(&key, "/demo/v1/messages/count_tokens?beta=true", "{\"messages\":[]}").send().await.unwrap();
     assert!(count.json::<Value>().await.unwrap()["input_tokens"].is_u64());
     let usage = eavs.settled("d", |u| u["total_requests"] == 8).await;

@@ -16,7 +16,7 @@ const AGENT: Duration = Duration::from_secs(30);
 const INPUT: Duration = Duration::from_secs(60);
 /// Patience for a compaction, which is a model's answer.
 const COMPACT: Duration = Duration::from_secs(600);
-/// The longest a delegation may be waited for.
+/// The longest that a command of a person and a delegation may be waited for.
 const LONGEST: Duration = Duration::from_secs(3600);
 
 /// What a command does, for `authorize`.
@@ -53,6 +53,9 @@ pub fn action(command: &Command) -> Action {
         | Command::Compact { .. }
         | Command::AbortRetry
         | Command::SetSessionName { .. }
+        | Command::Bash { .. }
+        | Command::AbortBash
+        | Command::ExportHtml { .. }
         | Command::Delegate { .. }
         | Command::DelegateCancel { .. }
         | Command::PermissionAdd { .. }
@@ -74,6 +77,7 @@ pub fn patience(command: &Command) -> Duration {
         Command::SessionDelete | Command::SessionClose => DELETE_DEADLINE,
         Command::Prompt { .. } | Command::Steer { .. } | Command::FollowUp { .. } => INPUT,
         Command::Compact { .. } => COMPACT,
+        Command::Bash { .. } => LONGEST,
         Command::Delegate { timeout_ms, .. } => (Duration::from_millis(*timeout_ms) + QUERY).min(LONGEST),
         Command::SessionAttach { .. }
         | Command::SessionDetach
@@ -99,6 +103,8 @@ pub fn patience(command: &Command) -> Duration {
         | Command::SetAutoRetry { .. }
         | Command::AbortRetry
         | Command::SetSessionName { .. }
+        | Command::AbortBash
+        | Command::ExportHtml { .. }
         | Command::QueueDrop { .. }
         | Command::QueueReplace { .. } => AGENT,
     }

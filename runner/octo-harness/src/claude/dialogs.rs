@@ -165,10 +165,11 @@ impl Dialog {
             _ if cancelled => Ok(Some(deny(&self.id, "The user dismissed this without an answer."))),
             Subject::Permission { always } => {
                 let kind = chosen(&self.id, &self.request, answer)?;
+                let reason = answer.value.as_deref().filter(|value| !value.trim().is_empty());
                 Ok(Some(match kind {
                     PermissionKind::AllowOnce => allow(&self.id, self.input.take(), Vec::new()),
                     PermissionKind::AllowAlways => allow(&self.id, self.input.take(), std::mem::take(always)),
-                    PermissionKind::DenyOnce | PermissionKind::DenyAlways => deny(&self.id, "The user refused."),
+                    PermissionKind::DenyOnce | PermissionKind::DenyAlways => deny(&self.id, reason.unwrap_or("The user refused.")),
                 }))
             }
             Subject::Questions(questions) => {

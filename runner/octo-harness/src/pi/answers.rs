@@ -95,7 +95,12 @@ impl Pi {
                     Some(error) if matches!(purpose, Purpose::ForkedTo { .. } | Purpose::ForkBack { .. }) => {
                         Err(fork::lost(&error.message))
                     }
-                    Some(error) => Err(error),
+                    Some(error) => {
+                        if matches!(purpose, Purpose::Shell { .. }) {
+                            self.shell_failed(&error.message, now, out);
+                        }
+                        Err(error)
+                    }
                     None => self.result(&purpose, answer, now, out),
                 };
                 self.conclude(purpose, result, now, out);
@@ -206,6 +211,7 @@ impl Pi {
                 self.state.auto_compaction = *enabled;
                 Value::Null
             }
+            Purpose::Shell { .. } => self.shell_done(answer, now, out)?,
             Purpose::Raw { .. } => data(answer)?,
             _ => Value::Null,
         };

@@ -39,6 +39,9 @@ pub const CAPABILITIES: &[&str] = &[
     "compact",
     "abort_retry",
     "set_session_name",
+    "bash",
+    "abort_bash",
+    "export_html",
     "images",
     "thinking",
     "permissions",
@@ -105,7 +108,7 @@ impl Pi {
         }
     }
 
-    pub(super) fn perform(&mut self, token: u64, command: &Command, out: &mut Outbox) {
+    pub(super) fn perform(&mut self, token: u64, command: &Command, now: i64, out: &mut Outbox) {
         if let Some(error) = self.refusal() {
             return self.reply(token, Err(error), out);
         }
@@ -160,6 +163,12 @@ impl Pi {
                 (Purpose::Compact { token }, "compact", fields)
             }
             Command::AbortRetry => (Purpose::Plain { token }, "abort_retry", json!({})),
+            Command::Bash { command, exclude_from_context } => return self.run_shell(token, command, *exclude_from_context, now, out),
+            Command::AbortBash => return self.abort_shell(token, out),
+            Command::ExportHtml { path } => {
+                let fields = path.as_ref().map_or_else(|| json!({}), |path| json!({"outputPath": path}));
+                (Purpose::Raw { token }, "export_html", fields)
+            }
             Command::SetSessionName { name } => (Purpose::Plain { token }, "set_session_name", json!({"name": name})),
             other => return self.reply(token, Err(ProtocolError::unsupported(other.name(), NAME)), out),
         };
@@ -177,6 +186,9 @@ impl Pi {
         }
         if self.clears_queue {
             self.clear_queue(Purpose::ClearQueue, out);
+        }
+        if self.shell.is_some() {
+            self.requests.send(Purpose::AbortShell, "abort_bash", json!({}), out);
         }
         self.abort_on_start = self.run.is_prompted();
         self.run.abort_sent();
@@ -233,20 +245,5 @@ impl Pi {
     /// The conversation's tree: `{tree, leafId}`. Since 0.80.3.
     pub fn tree(&mut self, token: u64, out: &mut Outbox) {
         self.raw(token, "get_tree", json!({}), out);
-    }
-
-    /// Writes the conversation as HTML where the agent can write: `{path}`.
-    pub fn export_html(&mut self, token: u64, path: Option<&str>, out: &mut Outbox) {
-        self.raw(token, "export_html", path.map_or_else(|| json!({}), |path| json!({"outputPath": path})), out);
-    }
-
-    /// Runs a shell command in the agent's place: `{output, exitCode?, cancelled, truncated}`.
-    pub fn bash(&mut self, token: u64, command: &str, out: &mut Outbox) {
-        self.raw(token, "bash", json!({"command": command}), out);
-    }
-
-    /// Ends the shell command of [`Self::bash`].
-    pub fn abort_bash(&mut self, token: u64, out: &mut Outbox) {
-        self.raw(token, "abort_bash", json!({}), out);
     }
 }

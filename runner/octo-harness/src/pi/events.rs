@@ -70,8 +70,9 @@ impl Pi {
                 let message = format!("the extension {extension_path} of {NAME} failed in {event}: {error}");
                 out.event(Event::Notify { level: Level::Error, message });
             }
+            "bash_execution_update" => self.shell_wrote(&parse(text)?, out),
             // Known and of no use to octo: what they say comes in other events too.
-            "turn_start" | "turn_end" | "entry_appended" | "bash_execution_update" => {}
+            "turn_start" | "turn_end" | "entry_appended" => {}
             _ => self.ignored += 1,
         }
         Ok(())

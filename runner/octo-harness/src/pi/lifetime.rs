@@ -96,6 +96,7 @@ impl Pi {
         self.stream.finish_failed(out);
         self.stream.discard_open(&sentence, out);
         self.tools.close(&sentence, now, out);
+        self.shell_failed(&sentence, now, out);
         self.offer_resume(out);
         // A prompt that pi never answered is refused, and that is its end: no run was under way.
         for waiting in self.inputs.drain() {

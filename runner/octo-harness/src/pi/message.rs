@@ -164,7 +164,10 @@ pub fn other(id: &str, message: wire::Message, now: i64) -> Option<Message> {
         "bashExecution" => {
             let command = message.command.as_deref().unwrap_or_default();
             let output = message.output.as_deref().unwrap_or_default();
-            let metadata = json!({"kind": "bash_execution", "command": command, "exit_code": message.exit_code});
+            let metadata = json!({
+                "kind": "bash_execution", "command": command, "exit_code": message.exit_code, "cancelled": message.cancelled,
+                "truncated": message.truncated, "excluded": message.excluded,
+            });
             Message { parts: text(format!("$ {command}\n{output}")), metadata: Some(metadata), ..blank(id, Role::System, &message, now) }
         }
         "branchSummary" | "compactionSummary" => {

@@ -28,6 +28,7 @@ pub mod message;
 pub mod queue;
 pub mod requests;
 pub mod run;
+mod shell;
 pub mod stream;
 pub mod tools;
 pub mod wire;
@@ -57,6 +58,9 @@ pub struct Pi {
     run: run::Run,
     stream: stream::Stream,
     tools: tools::Tools,
+    /// A command of a person.
+    #[serde(default)]
+    shell: Option<shell::Shell>,
     inputs: queue::Inputs,
     dialogs: dialogs::Dialogs,
     models: Option<Vec<Model>>,
@@ -93,6 +97,7 @@ impl Pi {
             run: run::Run::default(),
             stream: stream::Stream::default(),
             tools: tools::Tools::default(),
+            shell: None,
             inputs: queue::Inputs::default(),
             dialogs: dialogs::Dialogs::default(),
             models: None,
@@ -193,7 +198,7 @@ impl Harness for Pi {
 
     fn command(&mut self, token: u64, command: &Command, now: i64, out: &mut Outbox) {
         self.expire(now, out);
-        self.perform(token, command, out);
+        self.perform(token, command, now, out);
     }
 
     fn asks_for_every_call(&self) -> bool {

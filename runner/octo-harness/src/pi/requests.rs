@@ -100,6 +100,12 @@ pub enum Purpose {
     Compact {
         token: u64,
     },
+    /// `bash`.
+    Shell {
+        token: u64,
+    },
+    /// `abort_bash` as a part of an abort.
+    AbortShell,
     /// The answer carries no data that octo needs.
     Plain {
         token: u64,
@@ -140,11 +146,17 @@ impl Purpose {
             | Self::CycleThinking { token }
             | Self::AutoCompaction { token, .. }
             | Self::Compact { token }
+            | Self::Shell { token }
             | Self::Plain { token }
             | Self::Raw { token } => Some(*token),
-            Self::Handshake | Self::Totals | Self::Settling | Self::Refresh | Self::Input { .. } | Self::AbortAgain | Self::ClearQueue => {
-                None
-            }
+            Self::Handshake
+            | Self::Totals
+            | Self::Settling
+            | Self::Refresh
+            | Self::Input { .. }
+            | Self::AbortAgain
+            | Self::AbortShell
+            | Self::ClearQueue => None,
         }
     }
 }

@@ -131,6 +131,18 @@ pub struct Message {
     pub command: Option<String>,
     pub output: Option<String>,
     pub exit_code: Option<i64>,
+    pub cancelled: bool,
+    pub truncated: bool,
+    #[serde(rename = "excludeFromContext")]
+    pub excluded: bool,
+}
+
+/// `bash_execution_update`, since 0.82.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct ShellUpdate<'a> {
+    #[serde(borrow)]
+    pub delta: std::borrow::Cow<'a, str>,
 }
 
 /// One block of a message's content.

@@ -336,7 +336,7 @@ impl Session {
             Tick::StopNow => self.stop_now(),
             Tick::Probe => self.probe(ctx).await?,
             Tick::Idle => self.idle(ctx).await?,
-            Tick::Permissions => self.permissions_due(ctx).await?,
+            Tick::Questions => self.questions_due(ctx).await?,
             Tick::AbortDue { token } => self.abort_due(token),
             Tick::Handshake { incarnation } => self.handshake_due(incarnation, ctx).await?,
         }

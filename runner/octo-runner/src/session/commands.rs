@@ -139,6 +139,12 @@ impl Session {
             refuse(answer, ProtocolError::unsupported(command.name(), &self.row.harness));
             return Ok(());
         }
+        if let Command::SetModel { provider, model_id } = &command
+            && let Some(error) = self.no_such_model(provider, model_id)
+        {
+            refuse(answer, error);
+            return Ok(());
+        }
         if self.agent.is_ready() {
             self.ask_agent(&command, answer);
             return self.outputs(ctx).await;
@@ -206,12 +212,14 @@ impl Session {
         self.harness.command(token, command, now_ms(), &mut self.outbox);
     }
 
+    /// An agent may take any name for that of a model, and fail with it at the next prompt.
+    fn no_such_model(&self, provider: &str, model: &str) -> Option<ProtocolError> {
+        let known = self.known_models().iter().any(|m| m.provider == provider && m.id == model);
+        let message = || format!("there is no model {provider}/{model}; get_models lists those that are configured");
+        (!known).then(|| ProtocolError::new(ErrorCode::InvalidRequest, message()))
+    }
+
     async fn set_model_asleep(&mut self, provider: String, model: String, answer: Answer) -> Result<(), Failure> {
-        if !self.known_models().iter().any(|m| m.provider == provider && m.id == model) {
-            let message = format!("there is no model {provider}/{model}; get_models lists those that are configured");
-            refuse(answer, ProtocolError::new(ErrorCode::InvalidRequest, message));
-            return Ok(());
-        }
         let event = Event::ModelChanged { provider: provider.clone(), model_id: model.clone() };
         let change = Change::Model { provider: provider.clone(), model: model.clone() };
         if let Err(error) = self.ledger.write_now(vec![event], vec![change]).await? {

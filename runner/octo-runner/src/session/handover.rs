@@ -201,7 +201,7 @@ impl Session {
         for token in self.aborts.keys().chain(&self.cutting).copied() {
             ctx.tell_after(ABORT_PATIENCE, SessionMsg::Tick(Tick::AbortDue { token }))?;
         }
-        self.time_permissions(ctx)?;
+        self.time_questions(ctx)?;
         let ready = saved.agent.ready;
         self.adopt_agent(saved.agent, agent, ctx)?;
         if ready {

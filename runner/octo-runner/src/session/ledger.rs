@@ -57,6 +57,8 @@ pub struct OpenQuestion {
     pub seq: u64,
     /// What is asked for, when it is a permission.
     pub asked: Option<Asked>,
+    /// When a question that is no permission dismisses itself, in Unix milliseconds.
+    pub expires: Option<i64>,
 }
 
 /// The writing hand of one session.
@@ -301,7 +303,7 @@ impl Ledger {
                 self.ending.extend(self.tools.remove(tool_call_id).map(|tool| tool.seq));
             }
             Event::AgentInputNeeded { request } => {
-                let question = OpenQuestion { request: request.clone(), seq: 0, asked: None };
+                let question = OpenQuestion { request: request.clone(), seq: 0, asked: None, expires: None };
                 self.questions.insert(request.request_id().to_owned(), question);
             }
             Event::AgentInputResolved { request_id, .. } => {

@@ -25,6 +25,7 @@ mod outputs;
 mod passing;
 mod permissions;
 mod probe;
+mod questions;
 mod queue;
 mod recovery;
 mod registry;
@@ -134,8 +135,8 @@ pub enum Tick {
     AbortDue { token: u64 },
     /// The agent is asked for a sign of life.
     Probe,
-    /// A question about a tool call has had its time.
-    Permissions,
+    /// A question has had its time.
+    Questions,
     /// Whoever has been idle for long may sleep.
     Idle,
     /// The agent was started and has had time for its handshake.

@@ -182,7 +182,8 @@ impl Session {
 
     /// Closes what is open and ends the turn, if there is one.
     pub fn end_turn(&mut self, reason: StopReason, error: Option<String>) -> Result<(), Failure> {
-        self.close_open(error.as_deref().unwrap_or("the turn ended before it did"))?;
+        let beside = self.harness.state().beside.clone();
+        self.close_but(beside.as_deref(), error.as_deref().unwrap_or("the turn ended before it did"))?;
         if self.ledger.turn.is_none() {
             return Ok(());
         }
@@ -204,10 +205,16 @@ impl Session {
 
     /// Messages, tools and questions that nothing will close any more.
     pub fn close_open(&mut self, reason: &str) -> Result<(), Failure> {
+        self.close_but(None, reason)
+    }
+
+    /// The same, but for the tool call `beside`, which no turn ends.
+    fn close_but(&mut self, beside: Option<&str>, reason: &str) -> Result<(), Failure> {
         for message_id in self.ledger.open_messages() {
             self.ledger.push(Event::MessageDiscarded { message_id, reason: reason.to_owned() })?;
         }
-        let tools: Vec<_> = self.ledger.tools.iter().map(|(id, tool)| (id.clone(), tool.name.clone())).collect();
+        let ended = self.ledger.tools.iter().filter(|(id, _)| beside != Some(id.as_str()));
+        let tools: Vec<_> = ended.map(|(id, tool)| (id.clone(), tool.name.clone())).collect();
         for (tool_call_id, name) in tools {
             let output = serde_json::json!({ "content": [{ "type": "text", "text": reason }] });
             self.ledger.push(Event::ToolEnd { tool_call_id, name, output, is_error: true, duration_ms: 0 })?;

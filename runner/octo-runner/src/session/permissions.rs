@@ -5,7 +5,7 @@
 //! the clock.
 
 use super::actor::Session;
-use super::{Answer, SessionMsg, Tick, json, nothing, refuse};
+use super::{Answer, SessionMsg, json, nothing, refuse};
 use crate::clock::now_ms;
 use crate::journal::{Change, RuleChange};
 use crate::permissions::{Asked, Choice, Decision, decide, for_harness};
@@ -15,7 +15,6 @@ use octo_protocol::permission::DecidedBy;
 use octo_protocol::{Command, InputAnswer, InputRequest, PermissionMode, PermissionRule};
 use serde_json::{Value, json as value};
 use std::collections::HashMap;
-use std::time::Duration;
 
 /// How the question ends that is being answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,7 +31,7 @@ pub struct Permissions {
     /// Questions that the harness has its answer for, until it says that they are resolved.
     ending: HashMap<String, Ending>,
     /// When the clock is looked at next, in Unix milliseconds.
-    looks_at: Option<i64>,
+    pub(super) looks_at: Option<i64>,
 }
 
 impl Session {
@@ -51,7 +50,7 @@ impl Session {
         match event {
             Event::AgentInputNeeded { request } => match Asked::of(&request) {
                 Some(asked) => self.permission_asked(request, asked, ctx).map(|()| None),
-                None => Ok(Some(Event::AgentInputNeeded { request })),
+                None => self.question_asked(request, ctx).map(|()| None),
             },
             Event::AgentInputResolved { request_id, by } => Ok(match self.permissions.ending.remove(&request_id) {
                 Some(Ending::Unseen) => None,
@@ -73,13 +72,14 @@ impl Session {
             self.conclude(&asked, decision.mode == PermissionMode::Allow, Ending::Unseen, reason_of(&decision));
             return Ok(());
         }
-        let policy = &self.shared.policy;
-        asked.expires = policy.timeout_ms.map(|ms| (now.saturating_add(i64::try_from(ms).unwrap_or(i64::MAX)), policy.on_timeout));
+        // What only a person may allow is not allowed by the clock.
+        let on_timeout = if asked.needs_person { PermissionMode::Deny } else { self.shared.policy.on_timeout };
+        asked.expires = self.expiry(now).map(|at| (at, on_timeout));
         self.ledger.push(Event::AgentInputNeeded { request: shown(request, &asked) })?;
         if let Some(question) = self.ledger.questions.get_mut(&asked.request_id) {
             question.asked = Some(asked);
         }
-        self.time_permissions(ctx)
+        self.time_questions(ctx)
     }
 
     fn rule_used(&mut self, id: &str, at: i64) {
@@ -179,31 +179,20 @@ impl Session {
         self.outputs(ctx).await
     }
 
-    /// Questions whose time is over answer themselves.
-    pub async fn permissions_due(&mut self, ctx: &Ctx<SessionMsg>) -> Result<(), Failure> {
-        self.permissions.looks_at = None;
-        let now = now_ms();
-        let asked = self.ledger.questions.values().filter_map(|question| question.asked.as_ref());
-        let due = asked.filter_map(|asked| Some((asked.clone(), asked.expires.filter(|(at, _)| *at <= now)?.1)));
-        for (asked, mode) in due.collect::<Vec<_>>() {
-            let allowed = mode == PermissionMode::Allow;
-            self.ledger.push(decided(&asked, allowed, DecidedBy::Timeout, None))?;
-            self.conclude(&asked, allowed, Ending::By("timeout"), Some("Nobody answered in time".to_owned()));
-        }
-        self.outputs(ctx).await?;
-        self.time_permissions(ctx)
+    /// A permission that has had its time.
+    pub(super) fn permission_expired(&mut self, asked: &Asked, mode: PermissionMode) -> Result<(), Failure> {
+        let allowed = mode == PermissionMode::Allow;
+        self.ledger.push(decided(asked, allowed, DecidedBy::Timeout, None))?;
+        self.conclude(asked, allowed, Ending::By("timeout"), Some("Nobody answered in time".to_owned()));
+        Ok(())
     }
 
-    /// Sees to it that the clock is looked at when the next question's time is over.
-    pub fn time_permissions(&mut self, ctx: &Ctx<SessionMsg>) -> Result<(), Failure> {
-        let asked = self.ledger.questions.values().filter_map(|question| question.asked.as_ref());
-        let Some(next) = asked.filter_map(|asked| asked.expires).map(|(at, _)| at).min() else { return Ok(()) };
-        if self.permissions.looks_at.is_none_or(|at| next < at) {
-            self.permissions.looks_at = Some(next);
-            let wait = u64::try_from(next.saturating_sub(now_ms())).unwrap_or(0);
-            ctx.tell_after(Duration::from_millis(wait), SessionMsg::Tick(Tick::Permissions))?;
-        }
-        Ok(())
+    /// A question that has had its time, and is dismissed.
+    pub(super) fn question_expired(&mut self, request_id: &str) {
+        self.permissions.ending.insert(request_id.to_owned(), Ending::By("timeout"));
+        let answer = InputAnswer { cancelled: Some(true), ..InputAnswer::default() };
+        let (token, request_id) = (self.token(), request_id.to_owned());
+        self.harness.command(token, &Command::InputResponse { request_id, answer }, now_ms(), &mut self.outbox);
     }
 }
 

@@ -155,6 +155,17 @@ async fn a_question_that_nobody_answers_answers_itself_as_the_configuration_says
 }
 
 #[tokio::test]
+async fn a_question_that_nobody_answers_in_time_is_dismissed_and_says_before_how_long_it_stays() {
+    let runner = asking(&["--permission-timeout-secs", "1"]).await;
+    let mut client = opened(&runner).await;
+    client.prompt("s1", "ask").await.unwrap();
+    let seen = client.until(1, "agent.idle").await;
+    assert_eq!(only(&seen, "agent.input_needed")["request"]["timeout"], 1000);
+    assert_eq!(only(&seen, "agent.input_resolved")["by"], "timeout");
+    assert_eq!(answered(&seen), "None", "the agent hears that nobody chose");
+}
+
+#[tokio::test]
 async fn an_open_question_goes_through_the_replacement_of_the_runner_and_so_does_its_time() {
     let runner = asking(&["--permission-default", "ask", "--permission-timeout-secs", "5"]).await;
     let mut client = opened(&runner).await;

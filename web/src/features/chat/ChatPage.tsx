@@ -4,6 +4,7 @@ import { useCallback, useEffect, useRef } from "react";
 import { useTranslation } from "react-i18next";
 import { folderName } from "@/lib/format";
 import { sentence } from "@/lib/sentence";
+import { runningShell } from "@/lib/session/shell";
 import { useFeed } from "@/lib/use-feed";
 import { Button } from "@/ui/Button";
 import { Mark } from "@/ui/Logo";
@@ -61,6 +62,7 @@ export default function ChatPage({ sessionId }: { sessionId: string }) {
   const empty =
     session.sync !== "snapshot" &&
     session.items.length === 0 &&
+    runningShell(session) === undefined &&
     view.outbox.length === 0 &&
     session.removed === null;
 

@@ -12,17 +12,18 @@ import { forgetDraft } from "./drafts";
 
 afterEach(() => forgetDraft("s"));
 
-function compose(activity: Activity, blind = false) {
+function compose(activity: Activity, blind = false, capabilities: string[] | null = null) {
   const send = vi.fn();
+  const runCommand = vi.fn().mockResolvedValue(undefined);
   const view: FeedView = {
     session: { ...emptySession(), activity },
     outbox: [],
     failure: null,
-    capabilities: null,
+    capabilities,
     loadingOlder: false,
     parked: [],
   };
-  const feed = { send } as unknown as Feed;
+  const feed = { send, runCommand } as unknown as Feed;
   const stop = vi.fn();
   show(
     <Composer
@@ -34,7 +35,7 @@ function compose(activity: Activity, blind = false) {
       blind={blind}
     />,
   );
-  return { send, stop, area: screen.getByTestId("composer") as HTMLTextAreaElement };
+  return { send, runCommand, stop, area: screen.getByTestId("composer") as HTMLTextAreaElement };
 }
 
 test("Enter sends and empties the field, Shift Enter makes a new line", async () => {
@@ -91,4 +92,18 @@ test("a draft is there again after the page was left", async () => {
   await userEvent.type(again.area, "{Enter}");
   cleanup();
   expect(compose("idle").area.value).toBe("");
+});
+
+test("what begins with an exclamation mark runs in the agent's place, where the agent can do that", async () => {
+  const able = compose("working", false, ["bash"]);
+  await userEvent.type(able.area, "!ls -l");
+  expect(screen.getByText(/runs this command/i)).toBeTruthy();
+  await userEvent.type(able.area, "{Enter}");
+  expect(able.runCommand).toHaveBeenCalledExactlyOnceWith("ls -l");
+  expect(able.send).not.toHaveBeenCalled();
+  expect(able.area.value).toBe("");
+  cleanup();
+  const unable = compose("idle", false, ["prompt"]);
+  await userEvent.type(unable.area, "!ls{Enter}");
+  expect(unable.send).toHaveBeenCalledExactlyOnceWith("prompt", "!ls", []);
 });

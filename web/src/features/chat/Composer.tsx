@@ -13,6 +13,7 @@ import {
 } from "@/lib/images";
 import type { Feed, FeedView } from "@/lib/session/feed";
 import { MAX_OUTGOING } from "@/lib/session/outbox";
+import { commandIn } from "@/lib/session/shell";
 import type { InputKind } from "@/lib/wire";
 import { IconButton } from "@/ui/Button";
 import { cx } from "@/ui/cx";
@@ -45,6 +46,7 @@ export function Composer({ ref, sessionId, feed, view, onStop, blind }: Props) {
   const picker = useRef<HTMLInputElement>(null);
   const working = view.session.activity === "working";
   const sendable = text.trim() !== "" || images.length > 0;
+  const command = view.capabilities?.includes("bash") && images.length === 0 ? commandIn(text) : null;
 
   useImperativeHandle(ref, () => ({
     insert: (more) => {
@@ -93,6 +95,12 @@ export function Composer({ ref, sessionId, feed, view, onStop, blind }: Props) {
 
   function submit(kind: InputKind) {
     if (!sendable) return;
+    if (command !== null) {
+      feed.runCommand(command).catch(sayError);
+      setText("");
+      forgetDraft(sessionId);
+      return;
+    }
     if (view.outbox.length >= MAX_OUTGOING) return say(t("composer.full"));
     if (kind !== "prompt" && images.length > 0) return say(t("composer.imagesWait"));
     feed.send(
@@ -172,7 +180,11 @@ export function Composer({ ref, sessionId, feed, view, onStop, blind }: Props) {
           }}
         />
         <span className="min-w-0 flex-1 truncate px-1 text-xs text-faint max-sm:invisible">
-          {working ? t("composer.keysWorking") : t("composer.keys")}
+          {command !== null
+            ? t("composer.keysCommand")
+            : working
+              ? t("composer.keysWorking")
+              : t("composer.keys")}
         </span>
         {working && (
           <button

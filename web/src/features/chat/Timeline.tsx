@@ -12,13 +12,14 @@ import { sayError } from "../shell/ui-state";
 import { AgentRow } from "./AgentRow";
 import { NoticeRow } from "./NoticeRow";
 import { RemovedRow } from "./RemovedRow";
+import { ShellRow } from "./ShellRow";
 import { PendingRow, UserRow } from "./UserRow";
 
 /** This close to the end still counts as being there. */
 const AT_END_PX = 80;
 /** This close to the beginning, older messages are fetched. */
 const LOAD_OLDER_PX = 600;
-const GUESS_PX = { removed: 64, user: 72, agent: 180, notice: 28, pending: 88 };
+const GUESS_PX = { removed: 64, user: 72, agent: 180, notice: 28, pending: 88, shell: 120 };
 const GAP_PX = 20;
 
 interface Props {
@@ -156,6 +157,8 @@ function RowView({ row, tools, working, feed, onEdit }: RowProps) {
       return <RemovedRow removed={row.removed} />;
     case "notice":
       return <NoticeRow notice={row.notice} text={row.text} />;
+    case "shell":
+      return <ShellRow run={row.run} feed={feed} />;
     case "pending":
       return <PendingRow pending={row.pending} feed={feed} onEdit={onEdit} />;
   }

@@ -43,6 +43,8 @@ const GAP_PAUSE_MS = 1_000;
 const ATTACH_TIMEOUT_MS = 20_000;
 const ATTACH_RETRY_MS = 2_000;
 const INPUT_TIMEOUT_MS = 60_000;
+/** As long as octo itself waits for a command of a person. */
+const COMMAND_TIMEOUT_MS = 3_600_000;
 
 export class Feed {
   readonly id: string;
@@ -127,6 +129,15 @@ export class Feed {
 
   takeBack(clientId: string): void {
     this.update({ outbox: outbox.remove(this.next.outbox, clientId) });
+  }
+
+  /** Runs a command in the agent's place; resolved when it is done. */
+  async runCommand(command: string): Promise<void> {
+    await this.mux.command(this.id, "bash", { command }, { timeoutMs: COMMAND_TIMEOUT_MS });
+  }
+
+  async endCommand(): Promise<void> {
+    await this.mux.command(this.id, "abort_bash");
   }
 
   async abort(): Promise<void> {

@@ -2,7 +2,8 @@
 import type { ImageInput, InputKind, Message, Removed } from "../wire";
 import type { FeedView } from "./feed";
 import { isPart, type PartOf } from "./parts";
-import type { LiveMessage, NoticeKind, SessionState } from "./state";
+import { runningShell, shellOf } from "./shell";
+import type { LiveMessage, NoticeKind, SessionState, ToolRun } from "./state";
 
 /** A piece of an agent's message, whether it still streams or is finished. */
 export type Block =
@@ -17,6 +18,7 @@ export type Row =
   | { kind: "user"; key: string; message: Message }
   | { kind: "agent"; key: string; message?: Message; live?: LiveMessage; first: boolean; last: boolean }
   | { kind: "notice"; key: string; notice: NoticeKind; text: string; ts: number }
+  | { kind: "shell"; key: string; run: ToolRun }
   | { kind: "pending"; key: string; pending: PendingInput };
 
 export interface PendingInput {
@@ -54,8 +56,13 @@ export function rowsOf(view: FeedView): Row[] {
       const before = rows.at(-2);
       if (inTurn && before?.kind === "agent") before.last = false;
       inTurn = true;
+    } else if (message) {
+      const run = shellOf(message);
+      if (run) rows.push({ kind: "shell", key: run.id, run });
     }
   }
+  const running = runningShell(session);
+  if (running) rows.push({ kind: "shell", key: running.id, run: running });
   for (const pending of pendingInput(view)) {
     rows.push({ kind: "pending", key: pending.clientId, pending });
   }

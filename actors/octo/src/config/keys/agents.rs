@@ -174,9 +174,14 @@ pub(in crate::config) const SECTIONS: &[Section] = &[
                 "permissions.timeout_seconds",
                 K::Integer(0, MAX_SECONDS),
                 D::Integer(3600),
-                "Seconds after which a question about a tool call that nobody answers answers itself, 0 = never.",
+                "Seconds after which a question that nobody answers answers itself, 0 = never. One that is not about a tool call is dismissed then.",
             ),
-            Key::new("permissions.on_timeout", K::Choice(&["deny", "allow"]), D::Text("deny"), "How it answers itself then."),
+            Key::new(
+                "permissions.on_timeout",
+                K::Choice(&["deny", "allow"]),
+                D::Text("deny"),
+                "How a question about a tool call answers itself then. A plan is never approved by itself.",
+            ),
         ],
     },
     Section {

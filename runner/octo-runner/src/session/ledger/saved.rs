@@ -32,6 +32,8 @@ struct SavedQuestion {
     /// A program from before there were permissions leaves none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     asked: Option<Asked>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    expires: Option<i64>,
 }
 
 impl Ledger {
@@ -41,7 +43,12 @@ impl Ledger {
             return None;
         }
         let tool = |tool: &OpenTool| SavedTool { name: tool.name.clone(), seq: tool.seq, partial: tool.partial.clone() };
-        let question = |open: &OpenQuestion| SavedQuestion { request: open.request.clone(), seq: open.seq, asked: open.asked.clone() };
+        let question = |open: &OpenQuestion| SavedQuestion {
+            request: open.request.clone(),
+            seq: open.seq,
+            asked: open.asked.clone(),
+            expires: open.expires,
+        };
         Some(SavedLedger {
             head: self.head,
             next_idx: self.next_idx,
@@ -62,7 +69,8 @@ impl Ledger {
         self.messages = saved.messages;
         let tool = |tool: SavedTool| OpenTool { seq: tool.seq, partial: tool.partial, ..OpenTool::of_before(tool.name) };
         self.tools = saved.tools.into_iter().map(|(id, saved)| (id, tool(saved))).collect();
-        let question = |saved: SavedQuestion| OpenQuestion { request: saved.request, seq: saved.seq, asked: saved.asked };
+        let question =
+            |saved: SavedQuestion| OpenQuestion { request: saved.request, seq: saved.seq, asked: saved.asked, expires: saved.expires };
         self.questions = saved.questions.into_iter().map(|(id, saved)| (id, question(saved))).collect();
         true
     }
