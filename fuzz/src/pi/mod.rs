@@ -133,7 +133,7 @@ impl Player {
 
     fn command(&mut self, command: &Command) {
         let token = self.command_token();
-        self.written += 256;
+        self.written += 256 + json_size(command);
         self.pi.command(token, command, self.now, &mut self.out);
         self.collect();
     }
