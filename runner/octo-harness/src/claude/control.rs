@@ -4,6 +4,7 @@ use super::message::plain_text;
 use super::requests::{Purpose, failure, success, write};
 use super::wire;
 use super::{CALLED, Claude, dialogs};
+use crate::decode::Decode;
 use crate::harness::{Outbox, Output};
 use crate::lines::excerpt;
 use octo_protocol::event::Event;

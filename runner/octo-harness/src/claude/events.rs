@@ -4,6 +4,7 @@ use super::message;
 use super::tools::{Call, tool_output};
 use super::wire::{self, unsigned};
 use super::{CALLED, Claude};
+use crate::decode::Decode;
 use crate::harness::{Outbox, Output};
 use crate::lines::excerpt;
 use octo_protocol::event::{Event, Level, Phase};

@@ -2,8 +2,9 @@
 
 use super::requests::{MAX_PENDING, Purpose};
 use super::{CALLED, Claude};
+use crate::decode::Decode;
 use crate::harness::{ExitReport, Outbox, Output};
-use crate::lines::{Line, excerpt};
+use crate::lines::excerpt;
 use octo_protocol::response::{ErrorCode, ProtocolError};
 use serde_json::{Value, json};
 
@@ -36,15 +37,7 @@ impl Claude {
         if self.gone {
             return;
         }
-        let mut lines = std::mem::take(&mut self.lines);
-        lines.finish(|line| {
-            // What it was writing when it ended counts only when it is whole.
-            if let Line::Whole(bytes) = line
-                && serde_json::from_slice::<serde::de::IgnoredAny>(bytes).is_ok()
-            {
-                self.line(Line::Whole(bytes), now, out);
-            }
-        });
+        self.decode_rest(now, out);
         self.gone = true;
         let sentence = sentence(report);
         let error = || ProtocolError::new(ErrorCode::AgentFailed, sentence.clone());

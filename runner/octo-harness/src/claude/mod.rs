@@ -36,10 +36,11 @@ pub mod wire;
 mod compaction;
 mod lifetime;
 
+use crate::decode::{Decode, Notices};
 use crate::harness::{ExitReport, Harness, HarnessState, Input, Outbox, Output, StartOptions, Unusable};
 use crate::lines::Lines;
 use octo_protocol::Command;
-use octo_protocol::event::{Event, Level, Phase};
+use octo_protocol::event::{Event, Phase};
 use octo_protocol::message::Usage;
 use octo_protocol::session::SlashCommand;
 use serde::{Deserialize, Serialize};
@@ -49,8 +50,7 @@ use serde_json::Value;
 pub const NAME: &str = "claude";
 /// What sentences call it.
 const CALLED: &str = "Claude Code";
-/// Most notices about output that was not understood, for one process.
-pub const MAX_NOTICES: u32 = 50;
+pub use crate::decode::MAX_NOTICES;
 
 /// The translator for one process of Claude Code.
 #[derive(Debug, Serialize, Deserialize)]
@@ -81,7 +81,7 @@ pub struct Claude {
     /// Aborts that Claude Code has answered, and that are answered when the run has settled.
     aborts: Vec<u64>,
     ready: bool,
-    notices: u32,
+    notices: Notices,
     ignored: u64,
     started: i64,
     gone: bool,
@@ -113,7 +113,7 @@ impl Claude {
             resume_given: None,
             aborts: Vec::new(),
             ready: false,
-            notices: 0,
+            notices: Notices::default(),
             ignored: 0,
             started: 0,
             gone: false,
@@ -124,17 +124,6 @@ impl Claude {
     #[must_use]
     pub fn ignored(&self) -> u64 {
         self.ignored
-    }
-
-    /// Says once in a while that output was not understood; a flood of it is cut off, and then costs no more than reading it.
-    fn notice(&mut self, message: impl FnOnce() -> String, out: &mut Outbox) {
-        self.notices = self.notices.saturating_add(1);
-        if self.notices <= MAX_NOTICES {
-            out.event(Event::Notify { level: Level::Warning, message: message() });
-        } else if self.notices == MAX_NOTICES + 1 {
-            let message = format!("{CALLED} keeps writing what octo does not understand; further lines are dropped silently");
-            out.event(Event::Notify { level: Level::Warning, message });
-        }
     }
 
     /// Shows what the run does now, if it changed.

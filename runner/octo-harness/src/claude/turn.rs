@@ -4,6 +4,7 @@ use super::requests::{Purpose, write};
 use super::run::Settlement;
 use super::wire;
 use super::{CALLED, Claude};
+use crate::decode::Decode;
 use crate::harness::{Outbox, Output};
 use crate::lines::excerpt;
 use octo_protocol::event::{Event, Phase};

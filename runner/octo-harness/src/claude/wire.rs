@@ -10,13 +10,6 @@ use serde_json::value::RawValue;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-/// What every line is asked first.
-#[derive(Debug, Deserialize)]
-pub struct Head<'a> {
-    #[serde(rename = "type", borrow, default)]
-    pub kind: Cow<'a, str>,
-}
-
 /// What a line of type `system`, or a request, is asked next.
 #[derive(Debug, Deserialize)]
 pub struct Subtype<'a> {

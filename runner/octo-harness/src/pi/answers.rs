@@ -5,6 +5,7 @@ use super::requests::Purpose;
 use super::run::Verdict;
 use super::wire;
 use super::{NAME, Pi};
+use crate::decode::Decode;
 use crate::harness::{Outbox, Output};
 use crate::lines::excerpt;
 use octo_protocol::event::Event;

@@ -5,6 +5,7 @@ use super::message;
 use super::requests::{Purpose, write};
 use super::wire::{self, unsigned};
 use super::{NAME, Pi};
+use crate::decode::Decode;
 use crate::harness::{Outbox, Output};
 use crate::lines::excerpt;
 use octo_protocol::event::{CompactReason, Event, Level, Phase};

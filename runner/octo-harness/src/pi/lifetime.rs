@@ -3,8 +3,9 @@
 use super::requests::{MAX_PENDING, Purpose};
 use super::run::Settlement;
 use super::{NAME, Pi};
+use crate::decode::Decode;
 use crate::harness::{ExitReport, Outbox, Output};
-use crate::lines::{Line, excerpt};
+use crate::lines::excerpt;
 use octo_protocol::event::Event;
 use octo_protocol::response::{ErrorCode, ProtocolError};
 use serde_json::{Value, json};
@@ -67,15 +68,7 @@ impl Pi {
         }
         // It gets nothing any more.
         let held = self.inputs.release();
-        let mut lines = std::mem::take(&mut self.lines);
-        lines.finish(|line| {
-            // What pi was writing when it ended counts only when it is whole.
-            if let Line::Whole(bytes) = line
-                && serde_json::from_slice::<serde::de::IgnoredAny>(bytes).is_ok()
-            {
-                self.line(Line::Whole(bytes), now, out);
-            }
-        });
+        self.decode_rest(now, out);
         self.gone = true;
         let sentence = sentence(report);
         let error = || ProtocolError::new(ErrorCode::AgentFailed, sentence.clone());

@@ -35,9 +35,10 @@ pub mod wire;
 
 mod lifetime;
 
+use crate::decode::{Decode, Notices};
 use crate::harness::{ExitReport, Harness, HarnessState, Input, Outbox, Output, StartOptions, Unusable};
 use crate::lines::Lines;
-use octo_protocol::event::{Event, Level, Phase};
+use octo_protocol::event::{Event, Phase};
 use octo_protocol::message::Usage;
 use octo_protocol::{Command, Model};
 use serde::{Deserialize, Serialize};
@@ -45,8 +46,7 @@ use serde_json::Value;
 
 /// The name in `SessionConfig.harness`.
 pub const NAME: &str = "pi";
-/// Most notices about output that was not understood, for one process.
-pub const MAX_NOTICES: u32 = 50;
+pub use crate::decode::MAX_NOTICES;
 
 /// The translator for one process of pi.
 #[derive(Debug, Serialize, Deserialize)]
@@ -79,7 +79,7 @@ pub struct Pi {
     abort_on_start: bool,
     /// Aborts that are answered when the run has settled.
     aborts: Vec<u64>,
-    notices: u32,
+    notices: Notices,
     ignored: u64,
     started: i64,
     gone: bool,
@@ -110,7 +110,7 @@ impl Pi {
             clears_queue: true,
             abort_on_start: false,
             aborts: Vec::new(),
-            notices: 0,
+            notices: Notices::default(),
             ignored: 0,
             started: 0,
             gone: false,
@@ -121,17 +121,6 @@ impl Pi {
     #[must_use]
     pub fn ignored(&self) -> u64 {
         self.ignored
-    }
-
-    /// Says once in a while that output was not understood; a flood of it is cut off, and then costs no more than reading it.
-    fn notice(&mut self, message: impl FnOnce() -> String, out: &mut Outbox) {
-        self.notices = self.notices.saturating_add(1);
-        if self.notices <= MAX_NOTICES {
-            out.event(Event::Notify { level: Level::Warning, message: message() });
-        } else if self.notices == MAX_NOTICES + 1 {
-            let message = "pi keeps writing what octo does not understand; further lines are dropped silently".to_owned();
-            out.event(Event::Notify { level: Level::Warning, message });
-        }
     }
 
     /// Shows what the run does now, if it changed.

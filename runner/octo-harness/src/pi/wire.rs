@@ -8,13 +8,6 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 use std::borrow::Cow;
 
-/// What every line is asked first.
-#[derive(Debug, Deserialize)]
-pub struct Head<'a> {
-    #[serde(rename = "type", borrow, default)]
-    pub kind: Cow<'a, str>,
-}
-
 /// The answer to a command. `id` is the text that octo sent.
 #[derive(Debug, Deserialize)]
 pub struct Response<'a> {

@@ -1,7 +1,11 @@
 //! What pi's translator does in a conversation with pi, line by line.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+#[path = "../common/mod.rs"]
 mod common;
+mod forks;
+mod queue;
+#[path = "../scene/mod.rs"]
 mod scene;
 
 use common::invariants::check;
@@ -107,28 +111,6 @@ fn abort_cancels_open_questions_then_clears_the_queue_then_aborts() {
     let outputs = scene.answer("abort", Value::Null);
     assert_eq!(reply(&outputs, 9), Some(Ok(Value::Null)));
     assert!(settled(&outputs).is_empty());
-    scene.end();
-}
-
-#[test]
-fn what_gets_into_the_queue_behind_an_abort_comes_back_with_it() {
-    // As pi 0.87.1 was recorded: it reads the next lines while it works on a message.
-    let mut scene = Scene::running(1);
-    scene.input(2, InputKind::Steer, "left");
-    scene.command(9, Command::Abort);
-    scene.says(json!({"type": "queue_update", "steering": [], "followUp": []}));
-    scene.says(json!({"type": "queue_update", "steering": ["left"], "followUp": []}));
-    assert!(scene.answer("clear_queue", json!({"steering": [], "followUp": []})).is_empty());
-    scene.answer("prompt", Value::Null);
-    scene.assistant("aborted");
-    scene.says(json!({"type": "agent_end", "willRetry": false}));
-    let outputs = scene.says(json!({"type": "agent_settled"}));
-    assert_eq!(settled(&outputs), [StopReason::Aborted]);
-    assert!(!outputs.contains(&Output::Delivered { token: 2 }), "it is in no conversation");
-    assert_eq!(reply(&scene.answer("abort", Value::Null), 9), None, "the next run would begin with it");
-    scene.says(json!({"type": "queue_update", "steering": [], "followUp": []}));
-    let outputs = scene.answer("clear_queue", json!({"steering": ["left"], "followUp": []}));
-    assert_eq!(outputs, [Output::Returned { token: 2 }, Output::Reply { token: 9, result: Ok(Value::Null) }]);
     scene.end();
 }
 
@@ -284,21 +266,6 @@ fn a_template_that_pi_expanded_is_still_the_input_that_was_given() {
 }
 
 #[test]
-fn queued_messages_are_matched_by_the_queue_that_became_shorter() {
-    let mut scene = Scene::running(1);
-    for (token, kind) in [(2, InputKind::FollowUp), (3, InputKind::Steer)] {
-        scene.input(token, kind, "same words");
-        scene.answer("prompt", json!({"disposition": "queued"}));
-    }
-    scene.says(json!({"type": "queue_update", "steering": ["same words"], "followUp": ["same words"]}));
-    scene.says(json!({"type": "queue_update", "steering": [], "followUp": ["same words"]}));
-    assert_eq!(scene.echo("same words"), [Output::Delivered { token: 3 }]);
-    scene.says(json!({"type": "queue_update", "steering": [], "followUp": []}));
-    assert_eq!(scene.echo("same words"), [Output::Delivered { token: 2 }]);
-    scene.end();
-}
-
-#[test]
 fn an_old_pi_is_settled_by_two_quiet_answers_and_not_while_it_may_go_on() {
     let mut scene = Scene::running(1);
     scene.assistant("stop");
@@ -417,126 +384,6 @@ fn a_thinking_level_is_answered_as_the_model_took_it() {
     let outputs = scene.answer_state(json!({"thinkingLevel": "high"}));
     assert_eq!(reply(&outputs, 1), Some(Ok(json!({"level": "high"}))));
     assert!(matches!(outputs[0], Output::Event(Event::ThinkingLevelChanged { .. })));
-    scene.end();
-}
-
-#[test]
-fn inputs_given_while_it_compacts_are_kept_back_until_it_is_done() {
-    let mut scene = Scene::ready();
-    scene.command(1, Command::Compact { instructions: None });
-    scene.says(json!({"type": "compaction_start", "reason": "manual"}));
-    assert!(scene.input(2, InputKind::Prompt, "next").is_empty());
-    scene.says(json!({"type": "compaction_end", "reason": "manual", "result": {"summary": "s", "tokensBefore": 9}}));
-    let outputs = scene.answer("compact", json!({"summary": "s"}));
-    assert_eq!(reply(&outputs, 1), Some(Ok(Value::Null)));
-    assert_eq!(scene.written().pop().unwrap()["message"], "next");
-    scene.end();
-}
-
-#[test]
-fn an_input_is_kept_back_until_pi_has_taken_the_one_before_and_begun_with_it() {
-    let prompts = |scene: &Scene| -> Vec<Value> {
-        let mut lines = scene.written();
-        lines.retain(|line| line["type"] == "prompt");
-        lines.into_iter().map(|line| line["message"].clone()).collect()
-    };
-    let mut scene = Scene::ready();
-    scene.input(1, InputKind::Prompt, "first");
-    assert!(scene.input(2, InputKind::Steer, "second").is_empty());
-    assert!(scene.input(3, InputKind::Steer, "third").is_empty());
-    scene.answer("prompt", json!({}));
-    assert_eq!(prompts(&scene), ["first"], "pi took it and prepares it");
-    scene.says(json!({"type": "agent_start"}));
-    assert_eq!(prompts(&scene), ["first", "second"]);
-    scene.echo("first");
-    assert_eq!(prompts(&scene), ["first", "second"], "whether pi is still busy when it comes to the second nobody knows yet");
-    scene.says(json!({"type": "queue_update", "steering": ["second"], "followUp": []}));
-    scene.answer("prompt", json!({}));
-    assert_eq!(prompts(&scene), ["first", "second", "third"]);
-    // What is kept back when pi is told to abort goes to nobody.
-    assert!(scene.input(4, InputKind::Steer, "fourth").is_empty());
-    let outputs = scene.command(5, Command::Abort);
-    assert!(outputs.contains(&Output::Returned { token: 4 }));
-    scene.end();
-}
-
-#[test]
-fn a_refused_input_makes_room_for_the_one_that_was_kept_back() {
-    let mut scene = Scene::ready();
-    scene.input(1, InputKind::Prompt, "first");
-    scene.input(2, InputKind::Prompt, "second");
-    let outputs = scene.refuse("prompt", "no key");
-    assert!(matches!(&outputs[0], Output::Rejected { token: 1, .. }));
-    assert_eq!(scene.written().pop().unwrap()["message"], "second");
-    scene.end();
-}
-
-/// A scene in which pi has said something and is idle.
-fn talked() -> Scene {
-    let mut scene = Scene::fresh(StartOptions { resume: Some("/s/a.jsonl".into()), ..StartOptions::default() });
-    scene.answer_state(json!({"messageCount": 4}));
-    scene
-}
-
-#[test]
-fn a_fork_comes_back_with_the_handle_of_the_new_conversation_and_inputs_wait_until_then() {
-    let mut scene = talked();
-    scene.command(1, Command::Fork { entry_id: "e2".into() });
-    scene.input(2, InputKind::Prompt, "meanwhile");
-    let messages = json!([{"entryId": "e1", "text": "hi"}, {"entryId": "e2", "text": "again"}, {"entryId": "e3", "text": "again"}, {"entryId": "e4", "text": "bye"}]);
-    scene.answer("get_fork_messages", json!({"messages": messages}));
-    assert_eq!(scene.written().pop().unwrap()["entryId"], "e2");
-    assert_eq!(reply(&scene.answer("fork", json!({"text": "again", "cancelled": false})), 1), None);
-    let outputs = scene.answer_state(json!({"sessionFile": "/s/fork.jsonl", "messageCount": 2}));
-    assert!(!outputs.iter().any(|output| matches!(output, Output::Resume(_))), "the session keeps its own conversation: {outputs:?}");
-    assert_eq!(scene.written().pop().unwrap()["sessionPath"], "/s/a.jsonl");
-    let outputs = scene.answer("switch_session", json!({"cancelled": false}));
-    let forked = json!({"text": "again", "cancelled": false, "resume": "/s/fork.jsonl", "after": 2, "same_after": 1});
-    assert_eq!(reply(&outputs, 1), Some(Ok(forked)));
-    assert_eq!(scene.written().pop().unwrap()["message"], "meanwhile");
-    scene.end();
-}
-
-#[test]
-fn a_fork_that_cannot_be_is_refused_and_one_that_pi_does_not_come_back_from_is_told() {
-    let mut scene = Scene::ready();
-    assert_eq!(reply(&scene.command(1, Command::Fork { entry_id: "e".into() }), 1), Some(Err(ErrorCode::InvalidState)));
-    scene.end();
-    let mut scene = Scene::running(1);
-    assert_eq!(reply(&scene.command(2, Command::Fork { entry_id: "e".into() }), 2), Some(Err(ErrorCode::Busy)));
-    scene.end();
-    let mut scene = talked();
-    scene.command(1, Command::Fork { entry_id: "nope".into() });
-    assert_eq!(reply(&scene.answer("get_fork_messages", json!({"messages": []})), 1), Some(Err(ErrorCode::InvalidRequest)));
-    scene.command(2, Command::Fork { entry_id: "e".into() });
-    scene.answer("get_fork_messages", json!({"messages": [{"entryId": "e", "text": "hi"}]}));
-    let outputs = scene.answer("fork", json!({"text": "", "cancelled": true}));
-    assert_eq!(reply(&outputs, 2).unwrap().unwrap()["cancelled"], true, "an extension may cancel it");
-    scene.command(3, Command::Fork { entry_id: "e".into() });
-    scene.answer("get_fork_messages", json!({"messages": [{"entryId": "e", "text": "hi"}]}));
-    scene.answer("fork", json!({"text": "hi", "cancelled": false}));
-    let outputs = scene.answer_state(json!({"sessionFile": "/s/fork.jsonl"}));
-    assert_eq!(reply(&outputs, 3), None);
-    assert_eq!(reply(&scene.refuse("switch_session", "not found"), 3), Some(Err(ErrorCode::Internal)));
-    scene.end();
-}
-
-#[test]
-fn what_waits_in_pis_queue_comes_back_and_a_pi_that_keeps_it_says_so() {
-    let mut scene = Scene::running(1);
-    scene.input(2, InputKind::Steer, "one");
-    scene.answer("prompt", json!({"disposition": "queued"}));
-    scene.says(json!({"type": "queue_update", "steering": ["one"], "followUp": []}));
-    scene.commands.push(3);
-    scene.act(|pi, now, out| pi.withdraw(3, now, out));
-    let outputs = scene.answer("clear_queue", json!({"steering": ["one"], "followUp": []}));
-    assert_eq!(outputs, [Output::Returned { token: 2 }, Output::Reply { token: 3, result: Ok(Value::Null) }]);
-    scene.end();
-    let mut scene = Scene::running(1);
-    scene.commands.extend([2, 3]);
-    scene.act(|pi, now, out| pi.withdraw(2, now, out));
-    assert_eq!(reply(&scene.refuse("clear_queue", "Unknown command: clear_queue"), 2), Some(Err(ErrorCode::Unsupported)));
-    assert_eq!(reply(&scene.act(|pi, now, out| pi.withdraw(3, now, out)), 3), Some(Err(ErrorCode::Unsupported)));
     scene.end();
 }
 
