@@ -7,6 +7,7 @@ mod forks;
 mod queue;
 #[path = "../scene/mod.rs"]
 mod scene;
+mod shell;
 
 use common::invariants::check;
 use octo_harness::pi::dialogs::PERMISSION_MARKER;

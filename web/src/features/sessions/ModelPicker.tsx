@@ -77,5 +77,6 @@ export function ModelPicker({ models, loading, value, onChange }: Props) {
 }
 
 export function modelName(model: { provider: string; id: string; name?: string }, demo: string): string {
-  return model.provider === "demo" ? demo : model.name || model.id;
+  if (model.provider === "demo") return model.id === "scripted" ? demo : `${demo} (${model.id})`;
+  return model.name || model.id;
 }
