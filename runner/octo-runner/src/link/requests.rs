@@ -80,8 +80,8 @@ impl Requests {
                     return Ok(());
                 }
                 if is_about_rules(&frame.command) {
-                    let shared = Arc::clone(self.serving.registry.shared());
-                    tokio::spawn(async move { drop(answer.send(about_rules(&shared, frame.command, &actor).await)) });
+                    let registry = self.serving.registry.clone();
+                    tokio::spawn(async move { drop(answer.send(about_rules(&registry, frame.command, &actor).await)) });
                     return Ok(());
                 }
                 let session = frame.session_id.clone();

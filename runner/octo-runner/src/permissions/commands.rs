@@ -2,8 +2,7 @@
 
 use crate::clock::now_ms;
 use crate::journal::RuleChange;
-use crate::session::{Answered, json};
-use crate::shared::Shared;
+use crate::session::{Answered, Registry, json};
 use octo_protocol::permission::Permissions;
 use octo_protocol::{Command, ErrorCode, ProtocolError};
 
@@ -17,13 +16,15 @@ pub fn is_about_rules(command: &Command) -> bool {
 ///
 /// # Errors
 /// [`ProtocolError`], a sentence for the person.
-pub async fn about_rules(shared: &Shared, command: Command, actor: &str) -> Answered {
+pub async fn about_rules(registry: &Registry, command: Command, actor: &str) -> Answered {
+    let shared = registry.shared();
     match command {
         Command::PermissionList => json(&Permissions { policy: shared.policy.clone(), rules: shared.rules.holding(now_ms()) }),
         Command::PermissionAdd { rule } => {
             let rule = shared.rules.make(rule, actor, None, now_ms())?;
             shared.journal.change_rules(RuleChange::Add(Box::new(rule.clone()))).await?;
             shared.rules.added(rule.clone());
+            registry.rules_changed("");
             json(&rule)
         }
         Command::PermissionRemove { rule_id } => {

@@ -152,6 +152,7 @@ impl Actor for SessionActor {
             SessionMsg::Continue { .. } => "continue",
             SessionMsg::Lost { .. } => "lost",
             SessionMsg::Shutdown { .. } => "shutdown",
+            SessionMsg::RulesChanged => "rules_changed",
             SessionMsg::Rest(_) => "rest",
             SessionMsg::Placed(_) => "placed",
             SessionMsg::Tick(_) => "tick",
@@ -210,7 +211,12 @@ impl SessionActor {
             }
             SessionMsg::Shutdown { answer } => drop(answer),
             SessionMsg::Rest(message) => message.without_session().await,
-            SessionMsg::Lost { .. } | SessionMsg::Stdout { .. } | SessionMsg::Agent(_) | SessionMsg::Placed(_) | SessionMsg::Tick(_) => {}
+            SessionMsg::Lost { .. }
+            | SessionMsg::Stdout { .. }
+            | SessionMsg::Agent(_)
+            | SessionMsg::RulesChanged
+            | SessionMsg::Placed(_)
+            | SessionMsg::Tick(_) => {}
         }
         Ok(None)
     }
@@ -310,6 +316,7 @@ impl Session {
             SessionMsg::Beside { command, new, answer } => self.beside(*command, new, answer, ctx).await?,
             SessionMsg::Continue { path, new, answer } => self.sibling(Some(path), None, *new, answer, ctx)?,
             SessionMsg::Lost { cause } => self.end_agent(cause),
+            SessionMsg::RulesChanged => self.decide_open(ctx).await?,
             SessionMsg::Shutdown { answer } => self.shut_down(answer, ctx)?,
             SessionMsg::Rest(message) => self.rest(message).await?,
             SessionMsg::Placed(address) => self.placed(address, ctx).await?,

@@ -112,6 +112,8 @@ pub enum SessionMsg {
     Continue { path: String, new: Box<NewBeside>, answer: Answer },
     /// The agent is in no state to go on with.
     Lost { cause: String },
+    /// Something else is remembered of tool calls: it may decide what is open.
+    RulesChanged,
     /// Come to rest: the runner is about to be replaced.
     Rest(RestMsg),
     #[doc(hidden)]

@@ -141,6 +141,7 @@ impl Session {
         if let Some(rule) = rule {
             self.shared.rules.added(rule);
             self.decide_open(ctx).await?;
+            self.registry.rules_changed(&self.row.id);
         }
         Ok(None)
     }
@@ -158,7 +159,7 @@ impl Session {
     }
 
     /// Something else is said of tool calls now: what it decides is no question any more.
-    async fn decide_open(&mut self, ctx: &Ctx<SessionMsg>) -> Result<(), Failure> {
+    pub(super) async fn decide_open(&mut self, ctx: &Ctx<SessionMsg>) -> Result<(), Failure> {
         let now = now_ms();
         let open: Vec<Asked> = self.ledger.questions.values().filter_map(|question| question.asked.clone()).collect();
         for asked in open {

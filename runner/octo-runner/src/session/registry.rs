@@ -325,6 +325,16 @@ impl Registry {
         }
     }
 
+    /// Something else is remembered of tool calls, which may decide a question that is open in any session but `but`. One that is too busy to hear of it
+    /// keeps its question, which a person may still answer.
+    pub fn rules_changed(&self, but: &str) {
+        for entry in self.all().iter().filter(|entry| entry.id.as_str() != but) {
+            if let Some(address) = entry.address() {
+                let _ = address.tell(SessionMsg::RulesChanged);
+            }
+        }
+    }
+
     /// Ends every agent gracefully, all at once.
     pub async fn shutdown(&self, within: Duration) {
         let mut waiting = Vec::new();

@@ -155,6 +155,31 @@ async fn a_question_that_nobody_answers_answers_itself_as_the_configuration_says
 }
 
 #[tokio::test]
+async fn what_is_remembered_in_one_session_or_by_hand_decides_what_is_open_in_another() {
+    let runner = asking(&["--permission-default", "ask"]).await;
+    let mut client = opened(&runner).await;
+    client.request(Client::open_body("s2", json!({ "cwd": runner.work() }))).await.unwrap();
+    client.subscribe(2, "s2", 0).await;
+    let request = question(&mut client, "bash make test").await;
+    client.prompt("s2", "permit bash make test").await.unwrap();
+    client.until(2, "agent.input_needed").await;
+    answer(&mut client, &request, json!({ "option_id": "allow_this" })).await.unwrap();
+    let seen = client.until(2, "agent.idle").await;
+    assert_eq!(only(&seen, "agent.input_resolved")["by"], "rule");
+    assert_eq!(answered(&seen), "allow_once");
+
+    client.prompt("s2", "permit bash make install").await.unwrap();
+    client.until(2, "agent.input_needed").await;
+    client
+        .command("", json!({ "cmd": "permission.add", "rule": { "mode": "deny", "tool": "bash", "subject": "make install" } }))
+        .await
+        .unwrap();
+    let seen = client.until(2, "agent.idle").await;
+    assert_eq!(only(&seen, "agent.input_resolved")["by"], "rule");
+    assert!(answered(&seen).starts_with("deny_once"));
+}
+
+#[tokio::test]
 async fn a_question_that_nobody_answers_in_time_is_dismissed_and_says_before_how_long_it_stays() {
     let runner = asking(&["--permission-timeout-secs", "1"]).await;
     let mut client = opened(&runner).await;
