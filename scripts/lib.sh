@@ -71,10 +71,13 @@ ensure_chromium() {
   die "Chromium is not installed" "The browser tests need it. Install it (Debian: apt-get install chromium), then run this again."
 }
 
+# lock_stamp SOURCE : what tells the packages of one lock file from those of any other.
+lock_stamp() { cat "$1/package.json" "$1/package-lock.json" | sha256sum | cut -c1-64; }
+
 # install_locked SOURCE TARGET NAME : npm packages exactly as the lock file in SOURCE says, into TARGET.
 install_locked() {
   local source="$1" target="$2" name="$3" wanted
-  wanted="$(cat "$source/package.json" "$source/package-lock.json" | sha256sum | cut -c1-64)"
+  wanted="$(lock_stamp "$source")"
   [ "$(cat "$target/.octo-lock" 2>/dev/null)" = "$wanted" ] && return
   step "Installing $name"
   note "into $target"
@@ -85,8 +88,26 @@ install_locked() {
   printf '%s' "$wanted" >"$target/.octo-lock"
 }
 
+# install_release SOURCE TARGET NAME : the same into a directory of its own in TARGET, to which TARGET/node_modules is then pointed: what runs from an
+# older one keeps its files. As `octo agents install` does it, which also removes the older ones.
+install_release() {
+  local source="$1" target="$2" name="$3" wanted release before
+  wanted="$(lock_stamp "$source")"
+  [ "$(cat "$target/.octo-lock" 2>/dev/null)" = "$wanted" ] && [ -d "$target/node_modules/.bin" ] && return
+  release="releases/${wanted:0:16}"
+  install_locked "$source" "$target/$release" "$name"
+  if [ -d "$target/node_modules" ] && [ ! -L "$target/node_modules" ]; then
+    before="$(mktemp -d "$target/releases/before-XXXXXX")"
+    mv "$target/node_modules" "$before/node_modules"
+  fi
+  ln -sfn "$release/node_modules" "$target/.node_modules.new"
+  mv -T "$target/.node_modules.new" "$target/node_modules"
+  cp "$source/package.json" "$source/package-lock.json" "$target/"
+  printf '%s' "$wanted" >"$target/.octo-lock"
+}
+
 ensure_agents() {
-  install_locked "$ROOT/deploy/agents" "$AGENTS_DIR" "the agents pi and Claude Code, with a Node of their own"
+  install_release "$ROOT/deploy/agents" "$AGENTS_DIR" "the agents pi and Claude Code, with a Node of their own"
   local agent
   for agent in pi claude; do
     [ -e "$AGENTS_DIR/node_modules/.bin/$agent" ] || die "$agent is not in $AGENTS_DIR after its installation" "Delete that folder and run this again."

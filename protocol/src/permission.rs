@@ -5,7 +5,8 @@
 //! 1. `deny` for the tool in the configuration (`permissions.tools`), which no rule lifts;
 //! 2. of the rules that match, the most specific ([`PermissionRule`]); of equally specific ones the strictest;
 //! 3. the configuration's word for the tool;
-//! 4. the session's own word (`SessionConfig.permissions`, `set_permissions`), else the configuration's default, else that of the agent.
+//! 4. the session's own word (`SessionConfig.permissions`, `set_permissions`), else the configuration's word for its agent, else its default, else that of
+//!    the agent.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

@@ -1,5 +1,6 @@
 //! What the control plane gives a runner with a session so that its agent can reach its models. Never shown to a client.
 
+use crate::PermissionMode;
 use crate::model::ModelCost;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -43,6 +44,55 @@ pub struct Provision {
     /// Further environment for the agent (configuration, never secrets).
     #[serde(default)]
     pub env: BTreeMap<String, String>,
+    /// How the session's agent is started. Absent where the server does not say (an older one, or the agent is not in its configuration any more): then it
+    /// is what the session had before, else one of the agents that the runner knows by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub harness: Option<ProvisionedHarness>,
+}
+
+/// An agent of the server's registry.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProvisionedHarness {
+    /// As sessions name it in `config.harness`.
+    pub name: String,
+    /// What is spoken with it: `pi-rpc` or `claude-stream-json`. A runner refuses one that it does not speak.
+    pub protocol: String,
+    /// Its program: a name, looked for in octo's own agents and in PATH, or an absolute path.
+    pub command: String,
+    /// Arguments after octo's own; no secrets.
+    #[serde(default)]
+    pub args: Vec<String>,
+    /// Its environment, under what the session and octo itself set. May hold secrets.
+    #[serde(default)]
+    pub env: BTreeMap<String, String>,
+    /// What becomes of its tool calls where neither the session nor a rule says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub permissions: Option<PermissionMode>,
+    /// The sandbox profile of sessions that name none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sandbox: Option<String>,
+}
+
+impl Provision {
+    /// The agent `name` as the server wants it started.
+    #[must_use]
+    pub fn harness_named(&self, name: &str) -> Option<&ProvisionedHarness> {
+        self.harness.as_ref().filter(|harness| harness.name == name)
+    }
+}
+
+impl fmt::Debug for ProvisionedHarness {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ProvisionedHarness")
+            .field("name", &self.name)
+            .field("protocol", &self.protocol)
+            .field("command", &self.command)
+            .field("args", &self.args)
+            .field("env", &self.env.keys())
+            .field("permissions", &self.permissions)
+            .field("sandbox", &self.sandbox)
+            .finish()
+    }
 }
 
 impl fmt::Debug for Provision {
@@ -53,6 +103,7 @@ impl fmt::Debug for Provision {
             .field("default_provider", &self.default_provider)
             .field("default_model", &self.default_model)
             .field("env", &self.env.keys())
+            .field("harness", &self.harness)
             .finish()
     }
 }

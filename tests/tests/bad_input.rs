@@ -91,7 +91,7 @@ async fn an_agent_that_is_not_installed_says_how_to_get_it() {
     let mut client = Client::connect(&instance).await;
     let (code, sentence) = client.refused("s1", json!({"cmd": "session.create", "config": {"cwd": instance.workspace()}})).await;
     assert_eq!(code, "agent_failed");
-    assert!(sentence.contains("pi") && sentence.contains("setup.sh"), "{sentence}");
+    assert!(sentence.contains("pi") && sentence.contains("octo agents install"), "{sentence}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

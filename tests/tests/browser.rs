@@ -82,3 +82,17 @@ async fn claude_code_is_chosen_asks_and_is_answered_on_another_device_and_a_pers
     instance.start().await;
     drive(&mut instance, "claude").await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_dialog_of_a_new_session_offers_what_is_installed_and_says_how_to_get_the_rest() {
+    let mut options = Options::scripted();
+    options.config.push_str(&format!(
+        "[harness.next]\nlabel = \"pi (next)\"\nprotocol = \"pi-rpc\"\ncommand = {:?}\nmodels = [\"demo/*\"]\n\
+         [providers.corp]\napi = \"openai-completions\"\nbase_url = \"http://127.0.0.1:9\"\n\
+         models = [{{ id = \"m1\", context_window = 200000, cost = {{ input = 3.0, output = 15.0 }} }}]\n",
+        octo_e2e::binary("octo-scripted-agent")
+    ));
+    let mut instance = Instance::new(options);
+    instance.start().await;
+    drive(&mut instance, "agents").await;
+}

@@ -9,7 +9,7 @@ import { extname, join, normalize } from "node:path";
 import { WebSocketServer } from "ws";
 import { FakeOcto } from "./fake-octo.ts";
 import { script } from "./fake-script.ts";
-import { MODELS } from "./fake-session.ts";
+import { HARNESSES, MODELS } from "./fake-session.ts";
 
 export const USER = { username: "ada", password: "correct horse" };
 
@@ -80,6 +80,7 @@ export async function startFakeServer(options: { port?: number; dist?: string } 
     }
     if (path === "/api/me") return json(response, 200, { id: "ada", name: "Ada Lovelace", role: "admin" });
     if (path === "/api/features") return json(response, 200, { websocket_events: true, models: MODELS });
+    if (path === "/api/harnesses") return json(response, 200, HARNESSES);
     if (path === "/api/chat-history") return json(response, 200, []);
     if (path === "/api/actors/inspect") {
       const seen = octo.actors.inspect(searchParams.get("path") ?? "/");

@@ -80,6 +80,7 @@ export const MODELS: Model[] = [
     input: ["text", "image"],
     contextWindow: 200_000,
     maxTokens: 64_000,
+    cost: { input: 3, output: 15, cacheRead: 0.3, cacheWrite: 3.75 },
   },
   {
     id: "qwen3-coder:30b",
@@ -110,3 +111,17 @@ export function listed(session: FakeSession): ListedSession {
     seq: session.journal.head,
   };
 }
+
+/** One that is installed, and one that is not. */
+export const HARNESSES = [
+  { name: "pi", label: "pi", is_default: true, installed: true, version: "0.87.1", models: MODELS },
+  {
+    name: "claude",
+    label: "Claude Code",
+    is_default: false,
+    installed: false,
+    how_to_get: "`octo agents install claude` on the server installs it",
+    api: "anthropic-messages",
+    models: [],
+  },
+];

@@ -127,6 +127,7 @@ impl EmbeddedUser {
         let deadline = policy::patience(&command);
         let mut frame = frame(session, command);
         let owner = &self.principal.user_id;
+        sessions::check_agent(&self.state, &self.principal, owner, &frame).await?;
         let mut trace = self.state.telemetry.input(&mut frame, unix_ns(), owner);
         let json = serde_json::to_vec(&frame).map_err(|error| ProtocolError::new(ErrorCode::Internal, error.to_string()))?;
         if let Some(trace) = &mut trace {

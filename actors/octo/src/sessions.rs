@@ -5,17 +5,20 @@ use std::time::Duration;
 
 use octo_protocol::history::{HistoryQuery, Removed};
 use octo_protocol::link::RequestBody;
-use octo_protocol::{Command, CommandFrame, ErrorCode, ProtocolError, SessionId};
+use octo_protocol::{Command, CommandFrame, ErrorCode, ProtocolError, SessionId, SessionSummary};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::auth::{Action, Object, Principal, UserId, authorize};
+use crate::config::{HarnessSettings, Settings};
 use crate::eavs::{EavsError, ModelDefaults};
+use crate::launch::HANDSHAKE;
 use crate::state::AppState;
 use crate::store::StoreError;
 
-/// Patience for opening a session: an agent may take its time to start.
-pub const OPEN_DEADLINE: Duration = Duration::from_secs(60);
+/// Patience for opening a session: longer than the runner's own patience for the agent's sandbox (30 s) and its handshake, so that what is heard of an agent
+/// that hangs is the runner's sentence, and not that nobody answered.
+pub const OPEN_DEADLINE: Duration = Duration::from_secs(HANDSHAKE.as_secs() + 40);
 /// Patience for deleting one.
 pub const DELETE_DEADLINE: Duration = Duration::from_secs(30);
 /// Patience for a query over history.
@@ -73,22 +76,31 @@ async fn opening_with(
         None => settings.sessions.default_workspace(owner).display().to_string(),
         Some(cwd) => absolute(&cwd, settings.home())?,
     });
-    let harness = config.harness.get_or_insert_with(|| settings.sessions.default_harness.clone());
-    if harness == "claude-code" {
-        // As its package is called.
-        "claude".clone_into(harness);
-    }
-    let switched_off = match harness.as_str() {
-        "pi" => !settings.pi.enabled,
-        "claude" => !settings.claude.enabled,
-        _ => false,
+    let existing = harness_of(state, principal, owner, session.as_str()).await?;
+    let harness = match &existing {
+        // It has the agent that it was made with, and is told anew how that is started, if it still is.
+        Some(name) => {
+            config.harness = Some(name.clone());
+            settings.harnesses.find(name)
+        }
+        None => {
+            let name = config.harness.as_deref().unwrap_or(&settings.sessions.default_harness);
+            let harness = offered(settings, name)?;
+            config.harness = Some(harness.name.clone());
+            Some(harness)
+        }
     };
-    if switched_off {
-        let message = format!("{harness} is switched off on this server ({harness}.enabled = false)");
-        return Err(ProtocolError::new(ErrorCode::Unsupported, message));
+    let defaults = match existing {
+        // What it is asked for now changes nothing of it.
+        Some(_) => ModelDefaults::default(),
+        None => ModelDefaults { provider: config.provider.clone(), model: config.model.clone() },
+    };
+    let mut provision = match state.eavs.provision(owner, &session, &defaults, harness).await {
+        // Whether its agent is offered a model decides whether that can work, and not whether what was said can be read.
+        Err(EavsError::Unknown(_)) if existing.is_some() => state.eavs.provision(owner, &session, &defaults, None).await,
+        provisioned => provisioned,
     }
-    let defaults = ModelDefaults { provider: config.provider.clone(), model: config.model.clone() };
-    let mut provision = state.eavs.provision(owner, &session, &defaults).await.map_err(unprovisioned)?;
+    .map_err(unprovisioned)?;
     provision.env.extend(env);
     Ok(RequestBody::Open { json: encode(&frame)?, provision: encode(&provision)? })
 }
@@ -98,11 +110,108 @@ async fn opening_with(
 ///
 /// # Errors
 /// [`ProtocolError`].
-pub async fn opening_beside(state: &AppState, owner: &UserId, frame: &CommandFrame) -> Result<(SessionId, RequestBody), ProtocolError> {
+pub async fn opening_beside(
+    state: &AppState,
+    principal: &Principal,
+    owner: &UserId,
+    frame: &CommandFrame,
+) -> Result<(SessionId, RequestBody), ProtocolError> {
     let session = session_id(&format!("ses_{}", uuid::Uuid::now_v7().simple()))?;
-    let provision = state.eavs.provision(owner, &session, &ModelDefaults { provider: None, model: None }).await.map_err(unprovisioned)?;
+    let harness = match harness_of(state, principal, owner, &frame.session_id).await? {
+        // A new session of an agent that is not offered any more is none.
+        Some(name) => Some(offered(&state.settings, &name)?),
+        None => None,
+    };
+    let provision = state.eavs.provision(owner, &session, &ModelDefaults::default(), harness).await.map_err(unprovisioned)?;
     let body = RequestBody::OpenBeside { json: encode(frame)?, session: session.clone(), provision: encode(&provision)? };
     Ok((session, body))
+}
+
+/// The harness that new sessions get as `name`.
+fn offered<'a>(settings: &'a Settings, name: &str) -> Result<&'a HarnessSettings, ProtocolError> {
+    let refuse = |message: String| Err(ProtocolError::new(ErrorCode::Unsupported, message));
+    match settings.harnesses.find(name) {
+        Some(harness) if harness.enabled => Ok(harness),
+        Some(harness) => refuse(format!("{0} is switched off on this server ({0}.enabled = false)", harness.name)),
+        None => {
+            let shown: String = name.chars().take(80).collect();
+            refuse(format!("octo does not know the agent {shown:?}; it knows: {}", settings.harnesses.names()))
+        }
+    }
+}
+
+/// The harness of a session that there is; `None` also when its runner is out of reach, which whatever is asked of it next will say.
+async fn harness_of(state: &AppState, principal: &Principal, owner: &UserId, session: &str) -> Result<Option<String>, ProtocolError> {
+    let of = |listed: &[SessionSummary]| listed.iter().find(|s| s.session_id == session).map(|s| s.harness.clone());
+    match state.users.user(owner).await?.listed() {
+        Some(listed) => Ok(of(&listed)),
+        // octo has just started.
+        None => Ok(state.users.sessions(principal, owner).await.ok().and_then(|listed| of(&listed))),
+    }
+}
+
+/// Refuses what needs the agent of a session whose harness is not in the registry any more.
+///
+/// # Errors
+/// [`ErrorCode::Unsupported`], with a sentence.
+pub async fn check_agent(state: &AppState, principal: &Principal, owner: &UserId, frame: &CommandFrame) -> Result<(), ProtocolError> {
+    if !needs_agent(&frame.command) {
+        return Ok(());
+    }
+    match harness_of(state, principal, owner, &frame.session_id).await? {
+        Some(name) if state.settings.harnesses.find(&name).is_none() => Err(ProtocolError::new(
+            ErrorCode::Unsupported,
+            format!(
+                "the agent {name} of this session is not in octo's configuration any more: what was said stays readable; to go on, write [harness.{name}] \
+                 again, or begin a new session"
+            ),
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// Whether a command may start the session's agent, or is for it alone. What ends an agent, or a turn of it, is not among them.
+fn needs_agent(command: &Command) -> bool {
+    match command {
+        Command::Prompt { .. }
+        | Command::Steer { .. }
+        | Command::FollowUp { .. }
+        | Command::SessionRestart
+        | Command::SessionNew { .. }
+        | Command::SessionSwitch { .. }
+        | Command::Fork { .. }
+        | Command::GetCommands
+        | Command::GetForkPoints
+        | Command::SetModel { .. }
+        | Command::CycleModel
+        | Command::SetThinkingLevel { .. }
+        | Command::CycleThinkingLevel
+        | Command::SetAutoCompaction { .. }
+        | Command::SetAutoRetry { .. }
+        | Command::Compact { .. }
+        | Command::Delegate { .. } => true,
+        Command::SessionCreate { .. }
+        | Command::SessionAttach { .. }
+        | Command::SessionDetach
+        | Command::SessionClose
+        | Command::SessionDelete
+        | Command::ListSessions
+        | Command::GetState
+        | Command::GetMessages { .. }
+        | Command::GetStats
+        | Command::GetModels { .. }
+        | Command::InputResponse { .. }
+        | Command::Abort
+        | Command::AbortRetry
+        | Command::DelegateCancel { .. }
+        | Command::SetSessionName { .. }
+        | Command::QueueDrop { .. }
+        | Command::QueueReplace { .. }
+        | Command::PermissionList
+        | Command::PermissionAdd { .. }
+        | Command::PermissionRemove { .. }
+        | Command::SetPermissions { .. } => false,
+    }
 }
 
 /// Takes the key of `session` back when the answer says that there is no such session.

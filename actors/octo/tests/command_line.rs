@@ -70,6 +70,8 @@ fn help_says_what_there_is() {
         ("config", &["config", "--help"]),
         ("runner", &["runner", "--help"]),
         ("runner_upgrade", &["runner", "upgrade", "--help"]),
+        ("agents", &["agents", "--help"]),
+        ("agents_install", &["agents", "install", "--help"]),
     ] {
         insta::assert_snapshot!(format!("help_{name}"), stdout(&run(home.path(), arguments)));
     }

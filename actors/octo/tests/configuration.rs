@@ -236,3 +236,86 @@ proptest! {
         let _ = load(&format!("[{section}]\n{name} = {value}\n"), &[]).and_then(|c| c.settings());
     }
 }
+
+fn harnesses(text: &str, more: &[(&str, &str)]) -> Result<octo::config::Harnesses, String> {
+    load(text, more).and_then(|config| config.settings()).map(|settings| settings.harnesses).map_err(|error| error.to_string())
+}
+
+#[test]
+fn the_registry_has_what_comes_with_octo_and_what_the_file_adds_and_changes() {
+    let built_in = harnesses("", &[]).unwrap();
+    let shown: Vec<_> =
+        built_in.iter().map(|h| (h.name.as_str(), h.label.as_str(), h.protocol.as_str(), h.command.as_str(), h.enabled)).collect();
+    assert_eq!(shown, [("pi", "pi", "pi-rpc", "pi", true), ("claude", "Claude Code", "claude-stream-json", "claude", true)]);
+    assert_eq!(built_in.find("claude-code").unwrap().name, "claude");
+    let text = "[pi]\nexecutable = '/opt/old/pi'\n[harness.claude-code]\nenabled = false\nlabel = 'Claude'\n\
+                [harness.pi-next]\nlabel = 'pi (next)'\nprotocol = 'pi-rpc'\ncommand = '~/pi/bin/pi'\nargs = ['--verbose']\n\
+                env = { TOKEN = 'env:THE_TOKEN', PLAIN = 'as it is' }\nmodels = ['anthropic/claude-*']\npermissions = 'ask'\nsandbox = 'strict'\n";
+    let all = harnesses(text, &[("THE_TOKEN", "a secret")]).unwrap();
+    assert_eq!(all.find("pi").unwrap().command, "/opt/old/pi");
+    assert_eq!(all.names(), "pi, pi-next");
+    assert_eq!(all.find("claude").unwrap().label, "Claude");
+    let next = all.find("pi-next").unwrap();
+    let told = next.provisioned();
+    assert_eq!((told.name.as_str(), told.protocol.as_str(), told.command.as_str()), ("pi-next", "pi-rpc", "/home/ada/pi/bin/pi"));
+    assert_eq!(
+        (told.args.as_slice(), told.env["TOKEN"].as_str(), told.env["PLAIN"].as_str()),
+        (&["--verbose".to_owned()][..], "a secret", "as it is")
+    );
+    assert_eq!((told.permissions.map(octo_protocol::PermissionMode::as_str), told.sandbox.as_deref()), (Some("ask"), Some("strict")));
+    assert!(next.offers("anthropic", "claude-sonnet-4-5") && !next.offers("openai", "gpt"));
+    assert!(all.find("pi").unwrap().offers("openai", "gpt"), "without patterns it is offered all");
+    assert!(!format!("{all:?}{told:?}").contains("a secret"), "the environment is never shown");
+}
+
+#[test]
+fn a_mistake_in_the_registry_is_named_with_its_line_and_key() {
+    for (text, want) in [
+        (
+            "[pi]\nenabled = true\n[harness.pi]\nenabled = true",
+            "config.toml:2: pi.enabled means the same as harness.pi.enabled (/home/ada/.config/octo/config.toml:4): keep one of the two",
+        ),
+        ("[pi]\nexecutable = 'x'\n[harness.pi]\ncommand = 'y'", "pi.executable means the same as harness.pi.command"),
+        (
+            "[harness.claude]\nlabel = 'a'\n[harness.claude-code]\nlabel = 'b'",
+            "config.toml:4: harness.claude-code.label means the same as harness.claude.label",
+        ),
+        ("[harness.x]\ncommand = 'x'", "config.toml:2: [harness.x] has no protocol: write protocol = \"pi-rpc\""),
+        ("[harness.x]\nprotocol = 'pi-rpc'", "config.toml:2: [harness.x] has no command"),
+        (
+            "[harness.x]\nprotocol = 'acp'\ncommand = 'x'",
+            "config.toml:2: harness.x.protocol = \"acp\" asks for what this build does not speak yet",
+        ),
+        (
+            "[harness.x]\nprotocol = 'pi-rpc'\ncommand = 'x'\ntransport = 'bridge'",
+            "config.toml:4: harness.x.transport = \"bridge\" asks for what this build cannot do yet",
+        ),
+        (
+            "[harness.pi]\nprotocol = 'claude-stream-json'",
+            "config.toml:2: harness.pi.protocol cannot be claude-stream-json: pi speaks pi-rpc",
+        ),
+        ("[harness.x]\nprotocol = 'pi-rpc'\ncommand = 'bin/x'", "config.toml:3: harness.x.command is a relative path"),
+        ("[harness.pi]\nenv = { PATH = '/x' }", "config.toml:2: harness.pi.env has \"PATH\""),
+        ("[harness.pi]\nenv = { OCTO_X = '1' }", "harness.pi.env has \"OCTO_X\""),
+        ("[harness.pi]\nenv = { \"a b\" = '1' }", "harness.pi.env has \"a b\""),
+        ("[harness.pi]\nenv = { A = 1 }", "harness.pi.env takes texts or env:NAME, and A is something else"),
+        ("[harness.pi]\nenv = { A = 'env:GONE' }", "harness.pi.env names the environment variable GONE, which is not set"),
+        ("[harness.pi]\nmodels = ['sonnet']", "config.toml:2: harness.pi.models has \"sonnet\": write provider/model"),
+        ("[harness.pi]\nargs = [\"a\\u0000b\"]", "config.toml:2: harness.pi.args has an argument with a NUL"),
+    ] {
+        let said = harnesses(text, &[]).map(|_| ()).unwrap_err();
+        assert!(said.contains(want), "{text}\n{said}");
+    }
+    for (text, want) in [
+        ("[harness.x]\nprotocol = 'mcp'", "config.toml:2: harness.x.protocol takes one of pi-rpc, claude-stream-json, acp"),
+        ("[harness.x]\nsandbox = 'none'", "harness.x.sandbox takes one of minimal, development, strict"),
+        ("[harness.x]\npermissions = 'yes'", "harness.x.permissions takes one of allow, ask, deny"),
+        ("[harness.x]\ncomand = 'x'", "harness.x.comand is not a key of octo; did you mean harness.x.command?"),
+        ("[harness.x]\n", "config.toml:1: [harness.x] is empty"),
+    ] {
+        let said = mistake(text);
+        assert!(said.contains(want), "{text}\n{said}");
+    }
+    let notes = start("[local]\ndefault_agent = 'opencode'\n", &[], false).unwrap();
+    assert!(notes.iter().any(|note| note.contains("local.default_agent is \"opencode\"") && note.contains("pi, claude")), "{notes:?}");
+}

@@ -19,7 +19,7 @@ pub const ENV_AGENTS_DIR: &str = "OCTO_AGENTS_DIR";
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NotFound {
     /// The agent itself.
-    #[error("{name} is not installed: it is neither in {} nor in PATH; run ./setup.sh to install it, `octo doctor` shows what is missing", prefix.display())]
+    #[error("{name} is not installed: it is neither in {} nor in PATH; `octo agents install` installs octo's own agents with their Node, `octo agents doctor` shows what is missing", prefix.display())]
     Agent {
         /// Its program.
         name: String,
@@ -27,13 +27,13 @@ pub enum NotFound {
         prefix: PathBuf,
     },
     /// The program that the configuration names.
-    #[error("{} is not a program: mend the agent's `executable` in the configuration", path.display())]
+    #[error("{} is not a program: mend the agent's `command` in the configuration", path.display())]
     Named {
         /// What it names.
         path: PathBuf,
     },
     /// Node.
-    #[error("{name} needs Node {MIN_NODE} or newer, which is neither in {} nor in PATH; run ./setup.sh to install it, `octo doctor` shows what is missing", prefix.display())]
+    #[error("{name} needs Node {MIN_NODE} or newer, which is neither in {} nor in PATH; `octo agents install` installs octo's own agents with their Node, `octo agents doctor` shows what is missing", prefix.display())]
     Node {
         /// The agent that needs it.
         name: String,
@@ -191,6 +191,6 @@ mod tests {
     fn what_is_missing_says_how_to_install_it() {
         let finder = Finder::new("/nowhere".into(), OsString::new());
         let sentence = finder.find("pi").unwrap_err().to_string();
-        assert!(sentence.contains("./setup.sh") && sentence.contains("octo doctor"), "{sentence}");
+        assert!(sentence.contains("octo agents install") && sentence.contains("octo agents doctor"), "{sentence}");
     }
 }

@@ -4,6 +4,7 @@
 //! - [`session`]: an actor for each session: inputs, turns, questions, commands.
 //! - [`journal`]: the storage; journal and history are the same rows.
 //! - [`agent`]: the agent's process; [`agents`]: where agents are found.
+//! - [`ask`]: whether an agent starts, without all of that.
 //! - [`permissions`]: what becomes of the tool calls that agents ask for.
 //! - [`upgrade`]: another program in place of this one.
 //! - [`history`]: queries; [`retention`]: what is kept for how long; [`idle`]: who may sleep; [`runner`]: all of it together.
@@ -16,6 +17,7 @@
 
 pub mod agent;
 pub mod agents;
+pub mod ask;
 pub mod clock;
 pub mod figures;
 pub mod history;

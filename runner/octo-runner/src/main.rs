@@ -2,14 +2,15 @@
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
+use octo_protocol::admin::AgentQuestion;
 use octo_runner::journal::JournalError;
 use octo_runner::link::ListenError;
 use octo_runner::options::Options;
-use octo_runner::runner::{Runner, StartRunnerError};
+use octo_runner::runner::{Runner, StartRunnerError, launcher};
 use octo_runner::upgrade::{Asked, Handover, Program, UpgradeError, examine};
 use octo_sandbox::Signals;
 use std::fs::{File, OpenOptions};
-use std::io::Write;
+use std::io::{Read, Write};
 use std::os::fd::{AsFd, RawFd};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::PathBuf;
@@ -23,6 +24,8 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 const EXIT_FAILED: u8 = 70;
 /// Exit code when another runner has taken the journal over: this one was frozen, or its locks were removed.
 const EXIT_REPLACED: u8 = 76;
+/// Largest question of `ask`, in bytes.
+const MAX_QUESTION_BYTES: u64 = 8 * 1024 * 1024;
 /// The variable that says how the log is written: `json` is one object a line.
 const LOG_FORMAT: &str = "OCTO_LOG_FORMAT";
 /// Exit code when another runner still holds the socket or the journal: it may be on its way out, so another try may succeed.
@@ -39,6 +42,8 @@ struct Cli {
 enum Cmd {
     /// Serve the link until SIGTERM; SIGUSR2 replaces the program in place by the one at its path.
     Serve(Box<Serve>),
+    /// Start the agent that is asked about on standard input, say on standard output whether it takes its handshake, and end it.
+    Ask(Box<Options>),
 }
 
 #[derive(clap::Args)]
@@ -58,8 +63,11 @@ fn main() -> ExitCode {
     octo_sandbox::hold_replacement();
     octo_actors::prepare_process();
     let program = Program::of_this_process();
-    let Cmd::Serve(serve) = Cli::parse().command;
-    match run(*serve, program) {
+    let done = match Cli::parse().command {
+        Cmd::Serve(serve) => run(*serve, program),
+        Cmd::Ask(options) => answer(*options),
+    };
+    match done {
         Ok(code) => code,
         Err(error) => {
             tracing::error!("{error:#}");
@@ -98,6 +106,21 @@ fn run(Serve { options, handover, examine }: Serve, program: std::io::Result<Pro
         .build()
         .context("the runtime cannot be started")?;
     runtime.block_on(serve(options, handover, program))
+}
+
+/// Says on standard output whether the agent starts that is asked about on standard input. What is logged is for whoever started it.
+fn answer(options: Options) -> anyhow::Result<ExitCode> {
+    let log = tracing_subscriber::fmt().with_max_level(tracing::Level::WARN).with_ansi(false).log_internal_errors(false);
+    log.with_writer(std::io::stderr).init();
+    let mut text = Vec::new();
+    std::io::stdin().lock().take(MAX_QUESTION_BYTES).read_to_end(&mut text).context("there is nothing on standard input")?;
+    let question: AgentQuestion = serde_json::from_slice(&text).context("what is asked cannot be read")?;
+    let launcher = launcher(&options)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("the runtime cannot be started")?;
+    let answer = runtime.block_on(octo_runner::ask::ask(options, &launcher, question));
+    let mut out = std::io::stdout();
+    writeln!(out, "{}", serde_json::to_string(&answer)?).and_then(|()| out.flush()).context("nobody hears it")?;
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Whether this program could go on with what is on standard input: the program that asks will act on it.

@@ -23,6 +23,18 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 
+/// What starts this runner's agents, as its options say.
+///
+/// # Errors
+/// When the running executable cannot be found.
+pub fn launcher(options: &Options) -> Result<Launcher, LaunchError> {
+    let launcher = Launcher::beside_current_exe()?.allow_without_bwrap(options.allow_unsandboxed);
+    Ok(match &options.bwrap {
+        Some(bwrap) => launcher.bwrap(bwrap),
+        None => launcher,
+    })
+}
+
 /// How long agents may take to end when the runner does.
 const AGENTS_END_WITHIN: Duration = Duration::from_secs(12);
 /// How long sessions that were at work may take until the link serves without them.
@@ -81,10 +93,7 @@ impl Runner {
         let boot_id = std::fs::read_to_string(BOOT_ID_FILE).map(|id| id.trim().to_owned()).unwrap_or_default();
         let (directory, id) = (options.data_dir.clone(), boot_id.clone());
         let journal = tokio::task::spawn_blocking(move || Journal::open(&directory, &id)).await.unwrap_or(Err(JournalError::Closed))?;
-        let mut launcher = Launcher::beside_current_exe()?.allow_without_bwrap(options.allow_unsandboxed);
-        if let Some(bwrap) = &options.bwrap {
-            launcher = launcher.bwrap(bwrap);
-        }
+        let launcher = launcher(&options)?;
         let mut runner = Self::open(options, journal, Arc::new(launcher), boot_id, handed).await?;
         runner.held = Some((Arc::clone(&listener), lock));
         let args = LinkArgs { listener, serving: runner.serving.clone() };

@@ -84,3 +84,9 @@ export function folderParent(path: string): string {
   const parent = trimmed.slice(0, trimmed.lastIndexOf("/")) || "/";
   return parent.length > 34 ? `…${parent.slice(-33)}` : parent;
 }
+
+/** US dollars per million tokens, in and out: "$3 / $15". */
+export function price(of: { input: number; output: number }): string {
+  const dollars = (amount: number) => `$${Number(amount.toPrecision(3))}`;
+  return `${dollars(of.input)} / ${dollars(of.output)}`;
+}

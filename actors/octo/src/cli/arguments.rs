@@ -30,6 +30,11 @@ pub enum Command {
         #[command(subcommand)]
         command: ConfigCommand,
     },
+    /// The agents that sessions can have
+    Agents {
+        #[command(subcommand)]
+        command: AgentsCommand,
+    },
     /// The daemon that owns a user's agents
     Runner {
         #[command(subcommand)]
@@ -75,6 +80,33 @@ pub enum ConfigCommand {
     },
     /// Every key with what it takes and does
     Keys,
+}
+
+#[derive(Subcommand)]
+pub enum AgentsCommand {
+    /// Every agent of the registry: its version, where it is, how to get it
+    List,
+    /// Install agents into octo's prefix, in the versions that octo is tested with, with a Node of their own
+    ///
+    /// With npm, exactly as the lock file says that this octo comes with. Agents that run go on undisturbed; sessions get the new ones with the next start of
+    /// theirs. An installation that is broken off is made whole by the next.
+    Install {
+        /// Only these, beside those that are there already; all when none is named
+        #[arg(value_name = "NAME")]
+        names: Vec<String>,
+        /// Install what package.json and package-lock.json in this folder say instead of octo's own choice
+        #[arg(long, value_name = "DIR")]
+        from: Option<PathBuf>,
+    },
+    /// Look whether agents can work: found, version, Node, providers; and start each in its sandbox to see whether it answers
+    Doctor {
+        /// Only these; all that are offered when none is named
+        #[arg(value_name = "NAME")]
+        names: Vec<String>,
+        /// Start none
+        #[arg(long)]
+        no_start: bool,
+    },
 }
 
 #[derive(Subcommand)]

@@ -29,6 +29,11 @@ impl Failure {
         Self { message: message.into(), code: FAILED }
     }
 
+    /// Something that is needed is taken or missing.
+    pub fn unavailable(message: impl Into<String>) -> Self {
+        Self { message: message.into(), code: UNAVAILABLE }
+    }
+
     /// The tree of actors has failed; the service manager starts octo again.
     pub fn tree(why: &str) -> Self {
         Self { message: format!("octo has failed: {why}"), code: SOFTWARE }

@@ -1,5 +1,6 @@
 //! The command line: `noun verb`, `--json` everywhere, exit codes that say what went wrong.
 
+mod agents;
 mod arguments;
 mod completions;
 mod config;
@@ -25,6 +26,7 @@ pub fn main() -> ExitCode {
     let result = match cli.command {
         Command::Serve(serve) => serve::serve(serve, cli.config, output),
         Command::Config { command } => config::run(command, cli.config, output),
+        Command::Agents { command } => agents::run(command, cli.config, output),
         Command::Runner { command } => runner::run(command, cli.config, output),
         Command::Doctor => doctor::run(cli.config, output),
         Command::Completions { shell } => completions::run(shell),

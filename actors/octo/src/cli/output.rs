@@ -41,6 +41,28 @@ impl Output {
         }
     }
 
+    /// How far a long thing is, on standard error: on a terminal in one line that is written over, else a line each. Nothing for a program.
+    pub fn progress(&self, text: &str) {
+        if self.json {
+            return;
+        }
+        let mut out = std::io::stderr().lock();
+        let _ = if std::io::stderr().is_terminal() { write!(out, "\r\x1b[K{text}") } else { writeln!(out, "{text}") };
+        let _ = out.flush();
+    }
+
+    /// The end of what [`Self::progress`] has shown.
+    pub fn progress_over(&self) {
+        if !self.json && std::io::stderr().is_terminal() {
+            let _ = write!(std::io::stderr(), "\r\x1b[K");
+        }
+    }
+
+    /// Whether somebody watches who sees a line written over.
+    pub fn is_watched(&self) -> bool {
+        !self.json && std::io::stderr().is_terminal()
+    }
+
     /// Why it failed, on standard error.
     pub fn failure(&self, failure: &Failure) {
         let mut out = std::io::stderr().lock();

@@ -89,6 +89,13 @@ impl Config {
                 settings.server.admin_socket.display()
             ));
         }
+        let default = &settings.sessions.default_harness;
+        if settings.harnesses.find(default).is_none_or(|harness| !harness.enabled) {
+            notes.push(format!(
+                "local.default_agent is {default:?}, which is not an agent that is offered, so a session that names none is refused: offered are {}",
+                settings.harnesses.names()
+            ));
+        }
         if settings.auth.query_token {
             notes.push("auth.query_token is set: tokens in URLs end up in the logs of proxies and browsers".to_owned());
         }

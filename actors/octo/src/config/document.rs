@@ -59,6 +59,10 @@ pub fn example_toml() -> String {
             out.push_str(PROVIDERS);
             continue;
         }
+        if section.name == "harness.NAME" {
+            out.push_str(HARNESSES);
+            continue;
+        }
         if !section.name.is_empty() {
             let _ = write!(out, "\n[{}]\n", section.name);
         }
@@ -86,6 +90,19 @@ const PROVIDERS: &str = r#"
 # api = "openai-completions"
 # base_url = "http://127.0.0.1:11434"
 # models = [{ id = "qwen3:8b", context_window = 40960, max_tokens = 8192 }]
+"#;
+
+const HARNESSES: &str = r#"
+# The agents. pi and claude are there by themselves; a table of their name changes them, one of another name adds an agent.
+# [harness.claude]
+# models = ["anthropic/claude-*"]
+# permissions = "ask"
+#
+# [harness.pi-next]
+# label = "pi (next)"
+# protocol = "pi-rpc"
+# command = "/opt/pi/bin/pi"
+# env = { SOME_TOKEN = "env:SOME_TOKEN" }
 "#;
 
 /// Whether the line stands as it is, and its value.

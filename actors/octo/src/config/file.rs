@@ -64,6 +64,9 @@ impl Walk<'_> {
                 }
             } else if table::is_section(&path) {
                 match value.get_ref() {
+                    DeValue::Table(members) if members.is_empty() && table::is_free_section(&path) => {
+                        self.problem(line, format!("[{path}] is empty: write its keys below, or remove it"));
+                    }
                     DeValue::Table(members) => self.table(members, &path),
                     _ => self.problem(line, format!("{path} is a section: write [{path}] and its keys below")),
                 }

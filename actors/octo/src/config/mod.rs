@@ -8,6 +8,7 @@ mod check;
 mod document;
 mod environment;
 mod file;
+mod harness;
 mod key;
 mod keys;
 mod load;
@@ -20,6 +21,7 @@ mod value;
 pub use check::Standing;
 pub use document::{configuration_md, example_toml};
 pub use environment::Environment;
+pub use harness::{HarnessSettings, Harnesses, ModelPattern, Protocol, canonical as canonical_harness};
 pub use key::{Capability, Key, Kind};
 pub use load::{Config, ConfigError, Overrides, Problem};
 pub use settings::{

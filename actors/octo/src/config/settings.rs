@@ -8,6 +8,7 @@ use octo_protocol::permission::PermissionPolicy;
 use secrecy::SecretString;
 
 use super::environment::Environment;
+use super::harness::Harnesses;
 use super::load::{Config, ConfigError, Problem};
 use super::telemetry::TelemetrySettings;
 use crate::auth::UserId;
@@ -28,10 +29,10 @@ pub struct Settings {
     pub auth: AuthSettings,
     /// What is written down.
     pub logging: LogSettings,
-    /// pi.
+    /// The agents that there are.
+    pub harnesses: Harnesses,
+    /// Models of sessions that name none.
     pub pi: PiSettings,
-    /// `[claude]`
-    pub claude: ClaudeSettings,
     /// octo-eavs.
     pub eavs: EavsSettings,
     /// What agents run in.
@@ -125,28 +126,15 @@ pub struct LogSettings {
     pub audit: Option<PathBuf>,
 }
 
-/// `[pi]`
+/// `[pi]`, apart from how pi is started.
 #[derive(Debug, Clone)]
 pub struct PiSettings {
-    /// Whether it is offered.
-    pub enabled: bool,
-    /// Name or path of pi.
-    pub executable: String,
     /// Provider of sessions that name none.
     pub default_provider: String,
     /// Model of sessions that name none.
     pub default_model: String,
     /// Whether somebody chose them, or they are the table's.
     pub default_chosen: bool,
-}
-
-/// `[claude]`
-#[derive(Debug, Clone)]
-pub struct ClaudeSettings {
-    /// Whether it is offered.
-    pub enabled: bool,
-    /// Name or path of Claude Code.
-    pub executable: String,
 }
 
 /// `[eavs]`
@@ -227,6 +215,7 @@ impl Config {
         let admin_socket = self.path("server.admin_socket", &mut problems);
         let pi_sessions_dir = self.path("runner.pi_sessions_dir", &mut problems);
         let telemetry = self.telemetry(&mut problems);
+        let harnesses = self.harnesses(&mut problems);
         let jwt_secret = self.secret("auth.jwt_secret", &mut problems);
         let metrics_token = self.secret("server.metrics_token", &mut problems);
         let text = |key: &str| self.text(key).unwrap_or_default().to_owned();
@@ -264,14 +253,12 @@ impl Config {
                 file: log_file,
                 audit: self.flag("logging.audit_enabled").then_some(audit),
             },
+            harnesses,
             pi: PiSettings {
-                enabled: self.flag("pi.enabled"),
-                executable: text("pi.executable"),
                 default_provider: text("pi.default_provider"),
                 default_model: text("pi.default_model"),
                 default_chosen: self.is_set("pi.default_provider") || self.is_set("pi.default_model"),
             },
-            claude: ClaudeSettings { enabled: self.flag("claude.enabled"), executable: text("claude.executable") },
             eavs: EavsSettings {
                 enabled: self.flag("eavs.enabled"),
                 session_budget_usd: self.number("eavs.default_session_budget_usd"),
@@ -294,7 +281,7 @@ impl Config {
                 idle_after: idle_after.filter(|idle| !idle.is_zero()),
                 restart_silent: seconds("sessions.restart_silent_seconds", 1).filter(|after| !after.is_zero()),
                 idle_check: seconds("sessions.idle_check_interval_seconds", 1).unwrap_or(Duration::from_secs(300)),
-                default_harness: self.text("local.default_agent").unwrap_or("pi").to_owned(),
+                default_harness: super::harness::canonical(self.text("local.default_agent").unwrap_or("pi")).to_owned(),
                 workspace_pattern,
             },
             permissions: self.permissions(),
@@ -341,6 +328,11 @@ impl Config {
 
     pub(super) fn secret(&self, key: &str, problems: &mut Vec<Problem>) -> Option<SecretString> {
         let text = self.text(key)?;
+        self.resolved(key, text, problems)
+    }
+
+    /// What `text` stands for: the variable of `env:NAME`, else itself.
+    pub(super) fn resolved(&self, key: &str, text: &str, problems: &mut Vec<Problem>) -> Option<SecretString> {
         let Some(variable) = text.strip_prefix("env:") else { return Some(text.to_owned().into()) };
         let value = self.env.get(variable);
         if value.is_none() {

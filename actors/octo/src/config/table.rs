@@ -39,6 +39,15 @@ pub fn is_section(path: &str) -> bool {
     keys().any(|key| key.is_below(path))
 }
 
+/// Whether `path` is a table with a name of the operator's choice, which an empty table would only seem to set.
+#[must_use]
+pub fn is_free_section(path: &str) -> bool {
+    sections().any(|section| {
+        let free = section.name.strip_suffix(".NAME").and_then(|above| path.strip_prefix(above)?.strip_prefix('.'));
+        free.is_some_and(|name| !name.contains('.'))
+    })
+}
+
 /// The known key or section that `path` most likely means.
 #[must_use]
 pub fn nearest(path: &str) -> Option<String> {

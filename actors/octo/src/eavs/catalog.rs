@@ -5,7 +5,7 @@ use octo_protocol::provision::{ProvisionedModel, ProvisionedProvider};
 use serde::Deserialize;
 
 use super::client::{EavsError, ModelDefaults};
-use crate::config::PiSettings;
+use crate::config::{HarnessSettings, PiSettings};
 
 /// A provider.
 #[derive(Debug, Clone, Deserialize)]
@@ -111,6 +111,30 @@ impl Catalog {
             .collect()
     }
 
+    /// What `harness` is offered of it: its models, and the providers that have any left.
+    #[must_use]
+    pub fn offered(&self, harness: &HarnessSettings) -> Self {
+        let of = |provider: &EavsProvider| {
+            let models = provider.models.iter().filter(|model| harness.offers(&provider.name, &model.id)).cloned().collect();
+            EavsProvider { models, ..provider.clone() }
+        };
+        Self(self.0.iter().map(of).filter(|provider| harness.models.is_empty() || !provider.models.is_empty()).collect())
+    }
+
+    /// Why a session of `harness` cannot have what it asks for although it is there: a sentence. This is what the harness is offered.
+    pub(super) fn not_offered(&self, harness: &HarnessSettings, wanted: &ModelDefaults) -> String {
+        let wanted = match (&wanted.provider, &wanted.model) {
+            (Some(provider), Some(model)) => format!("{provider}/{model}"),
+            (Some(name), None) | (None, Some(name)) => name.clone(),
+            (None, None) => "the model of sessions that name none".to_owned(),
+        };
+        let shown: String = wanted.chars().take(200).collect();
+        let usable = self.0.iter().filter(|p| p.is_usable());
+        let names: Vec<String> = usable.flat_map(|p| p.models.iter().map(|m| format!("{}/{}", p.name, m.id))).take(20).collect();
+        let has = if names.is_empty() { "none that can be used".to_owned() } else { names.join(", ") };
+        format!("harness.{}.models does not offer {shown} to {}; it offers: {has}", harness.name, harness.label)
+    }
+
     /// Every model that can be used.
     #[must_use]
     pub fn models(&self) -> Vec<Model> {
@@ -147,6 +171,8 @@ impl Catalog {
             (None, None) => find(&pi.default_provider)
                 .or_else(|| if pi.default_chosen { None } else { usable().find(|p| !p.demo) })
                 .or_else(|| usable().find(|p| p.demo))
+                // Only what a harness is offered may be without the demonstration.
+                .or_else(|| usable().next())
                 .ok_or_else(|| EavsError::Unknown("octo-eavs has no provider that can be used".to_owned()))?,
         };
         let model = match &wanted.model {
@@ -191,13 +217,7 @@ mod tests {
     }
 
     fn pi(chosen: bool) -> PiSettings {
-        PiSettings {
-            enabled: true,
-            executable: "pi".into(),
-            default_provider: "anthropic".into(),
-            default_model: "claude".into(),
-            default_chosen: chosen,
-        }
+        PiSettings { default_provider: "anthropic".into(), default_model: "claude".into(), default_chosen: chosen }
     }
 
     fn chosen(catalog: &Catalog, pi: &PiSettings, provider: Option<&str>, model: Option<&str>) -> Result<String, String> {

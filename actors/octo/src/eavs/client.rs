@@ -15,7 +15,7 @@ use sha2::{Digest, Sha256};
 use super::catalog::Catalog;
 use super::transport;
 use crate::auth::{UserId, random_hex};
-use crate::config::Settings;
+use crate::config::{HarnessSettings, Settings};
 use crate::launch::{Launch, LaunchError};
 use crate::store::{Provisioned, Store, StoreError};
 
@@ -81,13 +81,27 @@ impl EavsClient {
         self.0.launch.settings()
     }
 
-    /// The session's own key, registered and on disk at both sides, with the providers it may use. The same session gets the same key.
+    /// The session's own key, registered and on disk at both sides, with the providers it may use, of whose models `harness` is offered some. The same
+    /// session gets the same key.
     ///
     /// # Errors
     /// [`EavsError`].
-    pub async fn provision(&self, user: &UserId, session: &SessionId, defaults: &ModelDefaults) -> Result<Provision, EavsError> {
-        let catalog = self.catalog().await?;
-        let (default_provider, default_model) = catalog.choose(&self.settings().pi, defaults)?;
+    pub async fn provision(
+        &self,
+        user: &UserId,
+        session: &SessionId,
+        defaults: &ModelDefaults,
+        harness: Option<&HarnessSettings>,
+    ) -> Result<Provision, EavsError> {
+        let all = self.catalog().await?;
+        let catalog = harness.map_or_else(|| all.clone(), |harness| all.offered(harness));
+        let chosen = catalog.choose(&self.settings().pi, defaults);
+        let (default_provider, default_model) = match (chosen, harness) {
+            (Err(_), Some(harness)) if all.choose(&self.settings().pi, defaults).is_ok() => {
+                return Err(EavsError::Unknown(catalog.not_offered(harness, defaults)));
+            }
+            (chosen, _) => chosen?,
+        };
         let name = key_name(user, session);
         let new = || Provisioned { secret: format!("eavs-{}", random_hex(24)), revoking: false };
         let mut kept = self.0.store.keep_provision(&name, new()).await?;
@@ -119,6 +133,7 @@ impl EavsClient {
             default_provider,
             default_model,
             env: std::collections::BTreeMap::new(),
+            harness: harness.map(HarnessSettings::provisioned),
         })
     }
 
@@ -164,6 +179,23 @@ impl EavsClient {
             return Err(failed(status, &answer));
         }
         serde_json::from_value(answer).map(Catalog).map_err(|e| EavsError::Failed(format!("its list of providers cannot be read: {e}")))
+    }
+
+    /// Providers and models of the octo-eavs that runs for `settings`; `None` when none does. Starts none, and needs no store.
+    ///
+    /// # Errors
+    /// [`EavsError::Failed`].
+    pub async fn catalog_of_running(settings: &Settings) -> Result<Option<Catalog>, EavsError> {
+        let socket = settings.paths.eavs_admin_socket();
+        if !crate::launch::answers(&socket).await {
+            return Ok(None);
+        }
+        let (status, answer) = transport::call(&socket, Method::GET, "/admin/providers", None).await.map_err(EavsError::Failed)?;
+        if !status.is_success() {
+            return Err(failed(status, &answer));
+        }
+        let read = serde_json::from_value(answer).map(|providers| Some(Catalog(providers)));
+        read.map_err(|e| EavsError::Failed(format!("its list of providers cannot be read: {e}")))
     }
 
     /// Whether it answers.

@@ -1,4 +1,5 @@
-//! Finds octo's own daemons or starts them, detached, so that they outlive octo. It starts nothing else.
+//! Finds octo's own daemons or starts them, detached, so that they outlive octo. Beside them it starts, for the command line, what is over at once
+//! ([`Once`]): octo-runner with a question, and npm. It starts nothing of a user's.
 //!
 //! A daemon is found by connecting to its socket. One that has to be started gets an environment of its own making (no providers' keys),
 //! its log as standard output and error, and leaves octo's session by itself. octo waits until it answers and reaps it when it ends.
@@ -6,9 +7,11 @@
 mod daemon;
 mod environment;
 mod error;
+mod once;
 mod process;
 
 use std::collections::HashMap;
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -19,12 +22,15 @@ use tokio::sync::Semaphore;
 pub use daemon::START_DEADLINE;
 use daemon::{Daemon, Found};
 pub use error::LaunchError;
+pub use once::{Ended, Once, OnceError};
 pub use process::{Peer, StopError, answers, peer, stop};
 
 use crate::auth::UserId;
 use crate::config::Settings;
 use crate::paths::own_uid;
 
+/// How long an agent may take for its handshake.
+pub const HANDSHAKE: Duration = Duration::from_secs(60);
 /// Name of the runner's binary.
 pub const RUNNER: &str = "octo-runner";
 /// Name of the proxy's binary.
@@ -80,25 +86,53 @@ impl Launch {
         let settings = &self.0.settings;
         let paths = &settings.paths;
         let socket = paths.runner_socket(user);
-        let mut arguments: Vec<(&str, PathBuf)> = vec![
+        let daemon = Daemon {
+            binary: RUNNER,
+            arguments: self.arguments_of_runner(user),
+            socket: socket.clone(),
+            log: paths.log_file(&format!("{RUNNER}-{user}")),
+            private: vec![paths.runner_data_dir(user)],
+            // The folder of sessions that name none; the person's own folders are theirs to make.
+            made: vec![settings.sessions.default_workspace(user)],
+        };
+        self.ensure(daemon).await?;
+        Ok(RunnerEndpoint { socket, uid: own_uid() })
+    }
+
+    /// What the runner of `user` is told when it starts, as a command line takes it.
+    pub fn runner_arguments(&self, user: &UserId) -> impl Iterator<Item = OsString> + use<> {
+        let arguments = self.arguments_of_runner(user);
+        arguments.into_iter().flat_map(|(flag, value)| {
+            let value = Some(value.into_os_string()).filter(|value| !value.is_empty());
+            std::iter::once(OsString::from(flag)).chain(value)
+        })
+    }
+
+    fn arguments_of_runner(&self, user: &UserId) -> Vec<(&'static str, PathBuf)> {
+        let settings = &self.0.settings;
+        let paths = &settings.paths;
+        let mut arguments: Vec<(&'static str, PathBuf)> = vec![
             ("--user", user.as_str().into()),
             ("--runner-id", settings.runner.runner_id.clone().into()),
-            ("--socket", socket.clone()),
+            ("--socket", paths.runner_socket(user)),
             ("--data-dir", paths.runner_data_dir(user)),
             ("--state-dir", paths.state_dir.clone()),
             ("--config-dir", paths.config_dir.clone()),
             ("--agents-dir", paths.agents_dir.clone()),
             ("--eavs-dir", paths.llm_dir()),
             ("--server-uid", own_uid().to_string().into()),
-            ("--pi-executable", settings.pi.executable.clone().into()),
-            ("--claude-executable", settings.claude.executable.clone().into()),
         ];
+        // For sessions from before their server told how their agent is started.
+        for (flag, name) in [("--pi-executable", "pi"), ("--claude-executable", "claude")] {
+            arguments.extend(settings.harnesses.find(name).map(|harness| (flag, harness.command.clone().into())));
+        }
         if let Some(dir) = &settings.runner.pi_sessions_dir {
             arguments.push(("--pi-sessions-dir", dir.clone()));
         }
         let (sessions, journal) = (&settings.sessions, &settings.journal);
         let seconds = |flag, of: Option<Duration>| (flag, of.map(|d| d.as_secs().to_string()));
         let limits = [
+            seconds("--handshake-secs", Some(HANDSHAKE)),
             seconds("--idle-after-secs", sessions.idle_after),
             seconds("--idle-check-secs", Some(sessions.idle_check)),
             seconds("--keep-events-secs", journal.keep_events),
@@ -119,17 +153,7 @@ impl Launch {
         if settings.sandbox.allow_unsandboxed {
             arguments.push(("--allow-unsandboxed", PathBuf::new()));
         }
-        let daemon = Daemon {
-            binary: RUNNER,
-            arguments,
-            socket: socket.clone(),
-            log: paths.log_file(&format!("{RUNNER}-{user}")),
-            private: vec![paths.runner_data_dir(user)],
-            // The folder of sessions that name none; the person's own folders are theirs to make.
-            made: vec![settings.sessions.default_workspace(user)],
-        };
-        self.ensure(daemon).await?;
-        Ok(RunnerEndpoint { socket, uid: own_uid() })
+        arguments
     }
 
     /// octo-eavs, started if it does not answer; its admin socket.

@@ -320,7 +320,8 @@ async fn carry_out(context: &Context, mut frame: CommandFrame, received: u64, st
         }
         Command::SessionNew { .. } | Command::SessionSwitch { .. } | Command::Fork { .. } => {
             named()?;
-            let (made, body) = sessions::opening_beside(state, &scope.owner, &frame).await?;
+            sessions::check_agent(state, principal, &scope.owner, &frame).await?;
+            let (made, body) = sessions::opening_beside(state, principal, &scope.owner, &frame).await?;
             let sent = match state.users.user(&scope.owner).await {
                 Ok(user) => user.start(principal, body, deadline).await,
                 Err(error) => Err(error),
@@ -349,6 +350,7 @@ async fn carry_out(context: &Context, mut frame: CommandFrame, received: u64, st
         }
         _ => {
             named()?;
+            sessions::check_agent(state, principal, &scope.owner, &frame).await?;
             forward(context, &scope, &frame, trace, started).await
         }
     }

@@ -8,6 +8,7 @@ use octo_protocol::Model;
 use serde::Serialize;
 
 use crate::auth::Principal;
+use crate::config::HarnessSettings;
 use crate::state::AppState;
 
 /// Patience for what makes the answer richer and is not needed for it.
@@ -45,11 +46,11 @@ pub struct Features {
     models_error: Option<String>,
 }
 
-/// A kind of agent.
+/// An agent that a new session can have; `GET /api/harnesses` has more of it, and those that are not installed.
 #[derive(Serialize, utoipa::ToSchema)]
 pub struct HarnessInfo {
-    id: &'static str,
-    name: &'static str,
+    id: String,
+    name: String,
     is_default: bool,
     /// The dialect that its provider has to speak; any when absent.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -59,12 +60,17 @@ pub struct HarnessInfo {
 /// The agents that a new session can have.
 fn harnesses(settings: &crate::config::Settings) -> Vec<HarnessInfo> {
     let default = settings.sessions.default_harness.as_str();
-    let claude = settings.claude.enabled && crate::agents::find(settings, &settings.claude.executable).is_some();
-    let all = [
-        (settings.pi.enabled, HarnessInfo { id: "pi", name: "pi", is_default: default == "pi", api: None }),
-        (claude, HarnessInfo { id: "claude", name: "Claude Code", is_default: default == "claude", api: Some("anthropic-messages") }),
-    ];
-    all.into_iter().filter_map(|(offered, harness)| offered.then_some(harness)).collect()
+    // The default one is listed in any case: what is missing of it is said when a session asks for it.
+    let offered = |harness: &&HarnessSettings| {
+        harness.enabled && (harness.name == default || crate::agents::find(settings, &harness.command).is_some())
+    };
+    let info = |harness: &HarnessSettings| HarnessInfo {
+        id: harness.name.clone(),
+        name: harness.label.clone(),
+        is_default: harness.name == default,
+        api: harness.protocol.api(),
+    };
+    settings.harnesses.iter().filter(offered).map(info).collect()
 }
 
 /// Where models come from.

@@ -13,6 +13,7 @@ mod error;
 mod extract;
 mod features;
 mod guard;
+mod harnesses;
 mod health;
 mod login;
 mod metrics;

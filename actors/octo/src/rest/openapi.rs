@@ -3,7 +3,7 @@
 use axum::Json;
 use utoipa::OpenApi;
 
-use super::{account, actors, admin, chat, features, health, login, metrics, permissions, search, session};
+use super::{account, actors, admin, chat, features, harnesses, health, login, metrics, permissions, search, session};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -13,6 +13,7 @@ use super::{account, actors, admin, chat, features, health, login, metrics, perm
         health::health, features::features, serve,
         login::login, login::logout, login::change_password, login::ws_ticket,
         account::me, account::update_me,
+        harnesses::list,
         session::list, session::create, session::one, session::remove,
         chat::list, chat::grouped, chat::one, chat::rename, chat::messages,
         permissions::list, permissions::add, permissions::remove, permissions::of_user, permissions::remove_of_user,

@@ -11,7 +11,7 @@ use tower_http::timeout::RequestBodyTimeoutLayer;
 
 use super::error::ApiError;
 use super::guard::{Policy, guard};
-use super::{account, actors, admin, chat, features, health, login, metrics as figures, openapi, permissions, search, session};
+use super::{account, actors, admin, chat, features, harnesses, health, login, metrics as figures, openapi, permissions, search, session};
 use crate::state::AppState;
 
 /// Largest JSON body, in bytes.
@@ -46,6 +46,7 @@ pub fn table() -> Vec<Route> {
         route(Method::POST, "/auth/ws-ticket", LoggedIn, post(login::ws_ticket)),
         route(Method::GET, "/me", LoggedIn, get(account::me)),
         route(Method::PUT, "/me", LoggedIn, put(account::update_me)),
+        route(Method::GET, "/harnesses", LoggedIn, get(harnesses::list)),
         route(Method::GET, "/sessions", LoggedIn, get(session::list)),
         route(Method::POST, "/sessions", LoggedIn, post(session::create)),
         route(Method::GET, "/sessions/{id}", LoggedIn, get(session::one)),

@@ -54,13 +54,40 @@ impl AgentKind {
         }
     }
 
+    /// The kind that `protocol` is spoken with.
+    #[must_use]
+    pub fn speaking(protocol: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.protocol() == protocol)
+    }
+
+    /// The kind of the agent `harness` of a session with this provision: what the server says it is, else what the runner knows by that name.
+    ///
+    /// # Errors
+    /// [`PlanError::UnknownHarness`], [`PlanError::UnknownProtocol`].
+    pub fn of(harness: &str, provision: &Provision) -> Result<Self, PlanError> {
+        match provision.harness_named(harness) {
+            Some(told) => Self::speaking(&told.protocol)
+                .ok_or_else(|| PlanError::UnknownProtocol { harness: harness.to_owned(), protocol: told.protocol.clone() }),
+            None => Self::named(harness).ok_or_else(|| PlanError::UnknownHarness(harness.to_owned())),
+        }
+    }
+
+    /// What is spoken with it, as `harness.NAME.protocol` names it.
+    #[must_use]
+    pub fn protocol(self) -> &'static str {
+        match self {
+            Self::Pi => "pi-rpc",
+            Self::Claude => "claude-stream-json",
+        }
+    }
+
     /// All names, for a sentence.
     #[must_use]
     pub fn names() -> String {
         Self::ALL.map(Self::name).join(", ")
     }
 
-    /// Its program, as the options name it.
+    /// Its program, as the options name it, for sessions whose server does not say.
     #[must_use]
     pub fn executable(self, options: &Options) -> &str {
         match self {

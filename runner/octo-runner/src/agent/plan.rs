@@ -31,6 +31,8 @@ pub enum PlanError {
     Provision(#[from] serde_json::Error),
     #[error("octo does not know the agent {0}; it knows: {names}", names = AgentKind::names())]
     UnknownHarness(String),
+    #[error("the agent {harness} speaks {protocol}, which this runner does not: upgrade it with `octo runner upgrade`")]
+    UnknownProtocol { harness: String, protocol: String },
 }
 
 /// Everything that a start of a session's agent depends on. A restart takes the newest.
@@ -49,10 +51,11 @@ pub struct Plan {
     pub provision: Arc<Provision>,
 }
 
-/// The translator for the agent `harness`; `None` when octo does not know it.
+/// The translator for the agent `harness`, with which `protocol` is spoken where that is known; `None` when octo does not know it.
 #[must_use]
-pub fn translator(harness: &str, options: StartOptions) -> Option<Box<dyn Harness>> {
-    AgentKind::named(harness).map(|kind| kind.translator(options))
+pub fn translator(harness: &str, protocol: Option<&str>, options: StartOptions) -> Option<Box<dyn Harness>> {
+    let kind = protocol.map_or_else(|| AgentKind::named(harness), AgentKind::speaking);
+    kind.map(|kind| kind.translator(options))
 }
 
 impl Plan {
@@ -66,7 +69,12 @@ impl Plan {
     }
 
     fn kind(&self) -> Result<AgentKind, PlanError> {
-        AgentKind::named(&self.harness).ok_or_else(|| PlanError::UnknownHarness(self.harness.clone()))
+        AgentKind::of(&self.harness, &self.provision)
+    }
+
+    /// Its program.
+    fn command<'a>(&'a self, kind: AgentKind, options: &'a Options) -> &'a str {
+        self.provision.harness_named(&self.harness).map_or_else(|| kind.executable(options), |harness| &harness.command)
     }
 
     fn start_options(&self, kind: AgentKind, options: &Options) -> StartOptions {
@@ -87,7 +95,7 @@ impl Plan {
     /// [`PlanError`], a sentence for the person who started the session.
     pub fn launch(&self, options: &Options, finder: &Finder, without_sandbox: bool) -> Result<LaunchSpec, PlanError> {
         let kind = self.kind()?;
-        let found = finder.find(kind.executable(options))?;
+        let found = finder.find(self.command(kind, options))?;
         let extensions = write_extension(&options.data_dir)?;
         let sessions = kind.sessions_dir(options, &data_home());
         make_private(&sessions)?;
@@ -101,7 +109,9 @@ impl Plan {
         let around = Surroundings { provision: &self.provision, home: &home, bare: without_sandbox, eavs: options.eavs_dir.is_dir() };
         let own = kind.launch(&start, sessions, &around)?;
         spec.args.extend(own.arguments);
-        if let Some(profile) = &self.profile {
+        let harness = self.provision.harness_named(&self.harness);
+        spec.args.extend(harness.into_iter().flat_map(|harness| harness.args.iter().cloned()));
+        if let Some(profile) = self.profile.as_ref().or(harness.and_then(|harness| harness.sandbox.as_ref())) {
             spec.profile = profile.parse::<Profile>().map_err(PlanError::Profile)?;
         }
         let node = finder.node();
@@ -138,6 +148,9 @@ impl Plan {
 
     fn environment(&self, spec: &mut LaunchSpec, programs: &[Option<&Path>], home: &Path, options: &Options) {
         let env = &mut spec.env;
+        if let Some(harness) = self.provision.harness_named(&self.harness) {
+            env.extend(harness.env.clone());
+        }
         env.extend(self.provision.env.clone());
         for name in INHERITED {
             if let Ok(value) = std::env::var(name) {

@@ -29,10 +29,11 @@ impl Session {
         &mut self,
         continue_session: Option<String>,
         parent: Option<String>,
-        new: NewBeside,
+        mut new: NewBeside,
         answer: Answer,
         ctx: &Ctx<SessionMsg>,
     ) -> Result<(), Failure> {
+        self.keep_harness(&mut new.provision);
         let id = new.id.clone();
         let (registry, config) = (self.registry.clone(), self.config_of_a_sibling());
         let wanted = self.repose.hold();

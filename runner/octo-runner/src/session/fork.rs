@@ -21,11 +21,12 @@ const PAGE: u32 = 50;
 
 impl Session {
     /// Forks this conversation at the user's message `entry_id`.
-    pub async fn fork(&mut self, entry_id: String, new: Box<NewBeside>, answer: Answer, ctx: &Ctx<SessionMsg>) -> Result<(), Failure> {
+    pub async fn fork(&mut self, entry_id: String, mut new: Box<NewBeside>, answer: Answer, ctx: &Ctx<SessionMsg>) -> Result<(), Failure> {
         if self.ledger.turn.is_some() {
             refuse(answer, ProtocolError::new(ErrorCode::Busy, "the agent is at work; wait for it or abort, then fork"));
             return Ok(());
         }
+        self.keep_harness(&mut new.provision);
         let (reply, forked) = oneshot::channel();
         self.of_agent(Command::Fork { entry_id }, reply, ctx).await?;
         let (registry, address, config) = (self.registry.clone(), ctx.address().clone(), self.config_of_a_sibling());

@@ -29,6 +29,9 @@ pub struct SavedSession {
     /// What [`octo_harness::Harness::save`] gave.
     pub translator: serde_json::Value,
     pub harness: String,
+    /// What is spoken with it, where it is not one that every runner knows by its name. A program from before there were others knows none but these.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub protocol: Option<String>,
     agent: SavedAgent,
     queue: VecDeque<Waiting>,
     handed: BTreeMap<u64, Waiting>,
@@ -153,6 +156,7 @@ impl Session {
             ledger,
             translator,
             harness: self.row.harness.clone(),
+            protocol: self.provision.harness_named(&self.row.harness).map(|harness| harness.protocol.clone()),
             agent,
             queue: self.queue.clone(),
             handed: self.handed.iter().map(|(token, waiting)| (*token, waiting.clone())).collect(),

@@ -18,7 +18,8 @@ use std::sync::Arc;
 
 /// What is written in a config where nothing is chosen.
 struct Chosen {
-    harness: AgentKind,
+    harness: String,
+    kind: AgentKind,
     cwd: String,
     provider: String,
     model: String,
@@ -31,9 +32,7 @@ fn invalid(message: impl Into<String>) -> ProtocolError {
 /// Says what is wrong with a config, in a sentence; fills in what it leaves open.
 async fn choose(config: &SessionConfig, provision: &Provision) -> Result<Chosen, ProtocolError> {
     let name = config.harness.as_deref().unwrap_or(AgentKind::Pi.name());
-    let harness = AgentKind::named(name).ok_or_else(|| {
-        ProtocolError::new(ErrorCode::Unsupported, format!("octo does not know the agent {name:?}; it knows: {}", AgentKind::names()))
-    })?;
+    let harness = AgentKind::of(name, provision).map_err(|error| ProtocolError::new(ErrorCode::Unsupported, error.to_string()))?;
     if let Some(placement) = config.placement.as_deref().filter(|p| *p != "local") {
         return Err(ProtocolError::new(
             ErrorCode::Unsupported,
@@ -71,11 +70,7 @@ async fn choose(config: &SessionConfig, provision: &Provision) -> Result<Chosen,
     if !harness.speaks(known) {
         let fit: Vec<&str> = provision.providers.iter().filter(|p| harness.speaks(p)).map(|p| p.name.as_str()).collect();
         let fit = if fit.is_empty() { "none that is configured".to_owned() } else { fit.join(", ") };
-        let message = format!(
-            "the agent {} does not speak {}, the dialect of the provider {provider:?}; it can use: {fit}",
-            harness.name(),
-            known.api
-        );
+        let message = format!("the agent {name} does not speak {}, the dialect of the provider {provider:?}; it can use: {fit}", known.api);
         return Err(invalid(message));
     }
     let model = match &config.model {
@@ -87,7 +82,7 @@ async fn choose(config: &SessionConfig, provision: &Provision) -> Result<Chosen,
         let names: Vec<&str> = known.models.iter().map(|m| m.id.as_str()).take(20).collect();
         return Err(invalid(format!("the provider {provider:?} has no model {model:?}; it has: {}", names.join(", "))));
     }
-    Ok(Chosen { harness, cwd, provider, model })
+    Ok(Chosen { harness: name.to_owned(), kind: harness, cwd, provider, model })
 }
 
 impl Session {
@@ -103,14 +98,16 @@ impl Session {
             return Err(invalid("a session is created by session.create"));
         };
         let chosen = choose(config, &provision).await?;
-        check_installed(&registry.shared().finder, chosen.harness.executable(&registry.shared().options)).await?;
+        let told = provision.harness_named(&chosen.harness);
+        let program = told.map_or_else(|| chosen.kind.executable(&registry.shared().options), |harness| &harness.command);
+        check_installed(&registry.shared().finder, program).await?;
         let internal = |e: String| ProtocolError::new(ErrorCode::Internal, e);
         let journal = &registry.shared().journal;
         let epoch = Epoch::new(new_epoch(now_ms())).map_err(|e| internal(e.to_string()))?;
         let session = NewSession {
             id: entry.id.to_string(),
             epoch,
-            harness: chosen.harness.name().to_owned(),
+            harness: chosen.harness,
             cwd: chosen.cwd,
             provider: chosen.provider,
             model: chosen.model,
@@ -131,7 +128,8 @@ impl Session {
     }
 
     /// `session.create` of a session that exists.
-    pub fn attach_or_wait(&mut self, provision: Provision, answer: Answer) -> Result<(), Failure> {
+    pub fn attach_or_wait(&mut self, mut provision: Provision, answer: Answer) -> Result<(), Failure> {
+        self.keep_harness(&mut provision);
         if provision != *self.provision {
             self.ledger.change(Change::Provision(serde_json::to_string(&provision)?));
             self.provision = Arc::new(provision);
@@ -143,6 +141,25 @@ impl Session {
             let _ = answer.send(self.opened(true).and_then(|opened| json(&opened)));
         }
         Ok(())
+    }
+
+    /// A new provision that says nothing of this session's agent leaves it as it was; so does one under which another protocol would be spoken with it,
+    /// in which its conversation means nothing.
+    pub fn keep_harness(&self, provision: &mut Provision) {
+        let name = &self.row.harness;
+        let speaks = |told: &Provision| AgentKind::of(name, told).ok();
+        if provision.harness_named(name).is_some() && speaks(provision) == speaks(&self.provision) {
+            return;
+        }
+        if let Some(told) = provision.harness_named(name) {
+            tracing::warn!(
+                session = self.row.id,
+                harness = name,
+                protocol = told.protocol,
+                "the session keeps the protocol that it was made with"
+            );
+        }
+        provision.harness.clone_from(&self.provision.harness);
     }
 
     /// What whoever creates or attaches gets.

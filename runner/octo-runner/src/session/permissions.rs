@@ -38,7 +38,9 @@ impl Session {
     /// What becomes of tool calls of which nothing else is said.
     pub fn permission_mode(&self) -> PermissionMode {
         let of_the_agent = if self.harness.asks_for_every_call() { PermissionMode::Allow } else { PermissionMode::Ask };
-        self.row.permissions.or(self.row.config.permissions).or(self.shared.policy.default).unwrap_or(of_the_agent)
+        let of_the_harness = self.provision.harness_named(&self.row.harness).and_then(|harness| harness.permissions);
+        let of_the_session = self.row.permissions.or(self.row.config.permissions);
+        of_the_session.or(of_the_harness).or(self.shared.policy.default).unwrap_or(of_the_agent)
     }
 
     fn decision(&self, asked: &Asked, now: i64) -> Decision {

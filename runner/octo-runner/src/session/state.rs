@@ -95,7 +95,7 @@ impl Session {
                 })
                 .collect::<Vec<_>>()
         };
-        let kind = AgentKind::named(&self.row.harness);
+        let kind = AgentKind::of(&self.row.harness, &self.provision).ok();
         self.provision.providers.iter().filter(|p| kind.is_none_or(|kind| kind.speaks(p))).flat_map(of).collect()
     }
 }

@@ -45,7 +45,7 @@ fn refusal(document: Document, user: &str) -> Option<String> {
     }
     for session in document.sessions {
         let session = session.session;
-        let Some(mut translator) = translator(&session.harness, StartOptions::default()) else {
+        let Some(mut translator) = translator(&session.harness, session.protocol.as_deref(), StartOptions::default()) else {
             return Some(format!("it does not know the agent {} of session {}", session.harness, session.id));
         };
         if let Err(error) = translator.restore(session.translator) {

@@ -137,7 +137,7 @@ async fn a_session_that_cannot_be_says_why_and_leaves_nothing() {
     }
     let (code, sentence) = client.request(Client::open_body("s1", json!({ "cwd": runner.work() }))).await.unwrap_err();
     assert_eq!(code, ErrorCode::AgentFailed);
-    assert!(sentence.contains("./setup.sh"), "{sentence}");
+    assert!(sentence.contains("octo agents install"), "{sentence}");
     let (code, sentence) = client.command("s1", json!({ "cmd": "get_state" })).await.unwrap_err();
     assert_eq!(code, ErrorCode::SessionNotFound);
     assert!(sentence.contains("SessionNotFound"));

@@ -10,7 +10,7 @@ import { useMuxStatus } from "@/lib/use-mux";
 import type { PermissionMode, ThinkingLevel } from "@/lib/wire";
 import { Button, IconButton } from "@/ui/Button";
 import { Menu, MenuItem, MenuLabel } from "@/ui/Menu";
-import { modelName } from "../sessions/ModelPicker";
+import { modelHint, modelName } from "../sessions/ModelPicker";
 import { sayError, useUi } from "../shell/ui-state";
 import { ForkMenu } from "./ForkMenu";
 import { useModel } from "./use-model";
@@ -87,7 +87,7 @@ function ModelMenu({ feed, view: { capabilities }, models, current, name }: Mode
         <MenuItem
           key={`${model.provider}/${model.id}`}
           checked={model === current}
-          hint={model.provider}
+          hint={modelHint(model)}
           onSelect={() =>
             void feed.command("set_model", { provider: model.provider, model_id: model.id }).catch(sayError)
           }

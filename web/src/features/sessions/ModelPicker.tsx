@@ -1,6 +1,6 @@
 import { useId, useState } from "react";
 import { useTranslation } from "react-i18next";
-import { tokens } from "@/lib/format";
+import { price, tokens } from "@/lib/format";
 import type { Model } from "@/lib/wire";
 import { cx } from "@/ui/cx";
 
@@ -60,9 +60,7 @@ export function ModelPicker({ models, loading, value, onChange }: Props) {
                 <span className="block truncate font-medium">{modelName(model, t("model.demo"))}</span>
                 <span className="block truncate text-xs text-faint">{key}</span>
               </span>
-              {model.contextWindow > 0 && model.provider !== "demo" && (
-                <span className="text-xs text-faint">{tokens(model.contextWindow)}</span>
-              )}
+              <ModelFacts model={model} />
             </label>
           );
         })}
@@ -74,6 +72,33 @@ export function ModelPicker({ models, loading, value, onChange }: Props) {
       </div>
     </fieldset>
   );
+}
+
+/** How much fits into a model, and what it costs, where that is known. */
+function ModelFacts({ model }: { model: Model }) {
+  const { t } = useTranslation();
+  if (model.provider === "demo") return null;
+  return (
+    <span className="shrink-0 text-right text-xs text-faint tabular-nums" data-testid="model-facts">
+      {model.contextWindow > 0 && (
+        <span className="block" title={t("model.context")}>
+          {tokens(model.contextWindow)}
+        </span>
+      )}
+      {model.cost && (
+        <span className="block" title={t("model.price")}>
+          {price(model.cost)}
+        </span>
+      )}
+    </span>
+  );
+}
+
+/** The same in one line, with the provider. */
+export function modelHint(model: Model): string {
+  if (model.provider === "demo") return model.provider;
+  const context = model.contextWindow > 0 ? tokens(model.contextWindow) : null;
+  return [model.provider, context, model.cost && price(model.cost)].filter(Boolean).join(" · ");
 }
 
 export function modelName(model: { provider: string; id: string; name?: string }, demo: string): string {

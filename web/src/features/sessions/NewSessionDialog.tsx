@@ -4,7 +4,7 @@ import { FolderOpen } from "lucide-react";
 import { type FormEvent, useLayoutEffect, useRef, useState } from "react";
 import { useTranslation } from "react-i18next";
 import { mux } from "@/lib/client";
-import { featuresQuery } from "@/lib/features";
+import { featuresQuery, harnessesQuery } from "@/lib/features";
 import { folderName } from "@/lib/format";
 import { usePrefs } from "@/lib/prefs";
 import { sentence } from "@/lib/sentence";
@@ -24,7 +24,8 @@ export function NewSessionDialog({ cwd, onClose }: { cwd?: string; onClose: () =
   const navigate = useNavigate();
   const open = useMuxStatus() === "open";
   const { data: sessions } = useQuery({ ...sessionsQuery(mux), enabled: open });
-  const { data: models, isPending } = useQuery({ ...modelsQuery(mux), enabled: open });
+  const { data: all, isPending } = useQuery({ ...modelsQuery(mux), enabled: open });
+  const { data: agents = [] } = useQuery(harnessesQuery);
   const { data: features } = useQuery(featuresQuery);
   const used = recentFolders(sessions ?? []);
   const own = features?.default_workspace;
@@ -46,9 +47,11 @@ export function NewSessionDialog({ cwd, onClose }: { cwd?: string; onClose: () =
   const [busy, setBusy] = useState(false);
   const [error, setError] = useState<string | null>(null);
   const [wanted, setAgent] = useState<string | null>(lastAgent);
-  const agents = features?.harnesses ?? [];
-  const agent = agents.find((a) => a.id === wanted) ?? agents.find((a) => a.is_default) ?? agents[0];
-  const fitting = models?.filter((m) => !agent?.api || m.api === agent.api);
+  const installed = agents.filter((a) => a.installed);
+  const agent =
+    installed.find((a) => a.name === wanted) ?? installed.find((a) => a.is_default) ?? installed[0];
+  // What the agent is offered, as far as octo says.
+  const fitting = agent?.models ?? all?.filter((m) => !agent?.api || m.api === agent.api);
   const model = fitting?.find((m) => `${m.provider}/${m.id}` === chosen) ?? fitting?.[0];
 
   async function submit(event: FormEvent) {
@@ -65,9 +68,9 @@ export function NewSessionDialog({ cwd, onClose }: { cwd?: string; onClose: () =
         cwd: path,
         provider: model?.provider,
         model: model?.id,
-        harness: agent?.id,
+        harness: agent?.name,
       });
-      if (agent) setLastAgent(agent.id);
+      if (agent) setLastAgent(agent.name);
       if (model) setLastModel(`${model.provider}/${model.id}`);
       onClose();
       await navigate({ to: "/s/$sessionId", params: { sessionId: id } });
@@ -117,16 +120,16 @@ export function NewSessionDialog({ cwd, onClose }: { cwd?: string; onClose: () =
             </ul>
           )}
         </div>
-        <AgentPicker agents={agents} value={agent?.id ?? ""} onChange={setAgent} />
+        <AgentPicker agents={agents} value={agent?.name ?? ""} onChange={setAgent} />
         <ModelPicker
           models={fitting ?? []}
-          loading={isPending}
+          loading={isPending && !agent?.models}
           value={model ? `${model.provider}/${model.id}` : null}
           onChange={setChosen}
         />
         <div className="flex items-center justify-between gap-2 pt-1">
           <span className="text-sm text-faint">
-            {agents.length < 2 && t("new.agent", { name: agent?.name ?? "pi" })}
+            {agents.length < 2 && agent && t("new.agent", { name: agent.label })}
           </span>
           <span className="flex gap-2">
             <Button tone="quiet" onClick={onClose}>

@@ -21,8 +21,8 @@ export interface NewSession {
   harness?: string;
 }
 
-/** An agent may need a while to start on a cold machine. */
-const CREATE_TIMEOUT_MS = 60_000;
+/** An agent may need a while to start on a cold machine; octo gives one that hangs up before this. */
+const CREATE_TIMEOUT_MS = 120_000;
 
 /** Creates a session and gives its id once its events flow. */
 export async function createSession({ cwd, provider, model, harness }: NewSession): Promise<string> {

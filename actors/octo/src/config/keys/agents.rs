@@ -1,5 +1,6 @@
 //! Agents, their models, their sessions, what they run in.
 
+use crate::config::harness::{PROFILES, PROTOCOLS, TRANSPORTS};
 use crate::config::key::Default as D;
 use crate::config::key::Key;
 use crate::config::key::Kind as K;
@@ -19,12 +20,12 @@ pub(in crate::config) const SECTIONS: &[Section] = &[
         name: "pi",
         doc: "The agent pi.",
         keys: &[
-            Key::new("pi.enabled", K::Bool, D::Bool(true), "Offer pi for new sessions."),
+            Key::new("pi.enabled", K::Bool, D::Bool(true), "Offer pi for new sessions. The same as `harness.pi.enabled`."),
             Key::new(
                 "pi.executable",
                 K::Text,
                 D::Text("pi"),
-                "Name or path of pi. A name is looked for in octo's own agents first, then in PATH; `octo doctor` shows where.",
+                "Name or path of pi. A name is looked for in octo's own agents first, then in PATH; `octo doctor` shows where. The same as `harness.pi.command`.",
             ),
             Key::new(
                 "pi.default_provider",
@@ -61,12 +62,78 @@ pub(in crate::config) const SECTIONS: &[Section] = &[
         name: "claude",
         doc: "The agent Claude Code. It needs a provider that speaks `anthropic-messages`.",
         keys: &[
-            Key::new("claude.enabled", K::Bool, D::Bool(true), "Offer Claude Code for new sessions, where it is installed."),
+            Key::new(
+                "claude.enabled",
+                K::Bool,
+                D::Bool(true),
+                "Offer Claude Code for new sessions, where it is installed. The same as `harness.claude.enabled`.",
+            ),
             Key::new(
                 "claude.executable",
                 K::Text,
                 D::Text("claude"),
-                "Name or path of Claude Code. A name is looked for in octo's own agents first, then in PATH; `octo doctor` shows where.",
+                "Name or path of Claude Code. A name is looked for in octo's own agents first, then in PATH; `octo doctor` shows where. The same as \
+                 `harness.claude.command`.",
+            ),
+        ],
+    },
+    Section {
+        name: "harness.NAME",
+        doc: "The registry of agents. `pi` and `claude` (`claude-code` means the same) are in it by themselves, and a table of their name changes them; a table of \
+              another name adds an agent, which needs `protocol` and `command`. NAME is what a session names in `config.harness`. What is changed here holds \
+              for a session from the next time that a client opens it; a session whose agent is no longer in the registry can be read and no more. See \
+              [agents.md](agents.md).",
+        keys: &[
+            Key::new("harness.*.enabled", K::Bool, D::Derived("`true`"), "Offer it for new sessions. Sessions that have it go on."),
+            Key::new("harness.*.label", K::Text, D::Derived("its name"), "As people read it."),
+            Key::new(
+                "harness.*.protocol",
+                K::Choice(PROTOCOLS),
+                D::Derived("that of pi and of Claude Code for these two"),
+                "What is spoken with it. `acp` is known and not built yet: a start with it says so.",
+            ),
+            Key::new(
+                "harness.*.transport",
+                K::Choice(TRANSPORTS),
+                D::Derived("`stdio`"),
+                "How it is spoken. `bridge` is known and not built yet: a start with it says so.",
+            ),
+            Key::new(
+                "harness.*.command",
+                K::Text,
+                D::Derived("`pi` and `claude` for these two"),
+                "Its program: a name, looked for in octo's own agents first, then in PATH, or a path from `/` or `~/` on.",
+            ),
+            Key::new(
+                "harness.*.args",
+                K::List,
+                D::Derived("none"),
+                "Arguments after octo's own. Whoever is on this machine can read them: no secrets.",
+            ),
+            Key::new(
+                "harness.*.env",
+                K::Map,
+                D::Derived("none"),
+                "Variables of its environment, each a text or `env:NAME`. What the session is made with, and what octo itself sets for the agent, wins.",
+            )
+            .secret(),
+            Key::new(
+                "harness.*.models",
+                K::List,
+                D::Derived("all"),
+                "The models that it is offered: `provider/model`, where `*` stands for anything. Of these it has those whose provider it can speak with.",
+            ),
+            Key::new(
+                "harness.*.permissions",
+                MODE,
+                D::Derived("`permissions.default`"),
+                "What becomes of its tool calls, in a session that says nothing itself; comes before `permissions.default`.",
+            ),
+            Key::new(
+                "harness.*.sandbox",
+                K::Choice(PROFILES),
+                D::Derived("`development`"),
+                "The sandbox profile of its sessions that name none.",
             ),
         ],
     },

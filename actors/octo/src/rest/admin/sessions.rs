@@ -155,7 +155,9 @@ pub(super) async fn command(
     command: Command,
 ) -> Result<Value, ApiError> {
     let deadline: Duration = patience(&command);
-    let json = serde_json::to_vec(&frame(id, command)).map_err(|e| ApiError::internal(&e))?;
+    let frame = frame(id, command);
+    crate::sessions::check_agent(state, principal, user, &frame).await?;
+    let json = serde_json::to_vec(&frame).map_err(|e| ApiError::internal(&e))?;
     Ok(state.users.request(principal, user, RequestBody::Command { json }, deadline).await?)
 }
 
