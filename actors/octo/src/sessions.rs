@@ -189,6 +189,8 @@ fn needs_agent(command: &Command) -> bool {
         | Command::SetAutoCompaction { .. }
         | Command::SetAutoRetry { .. }
         | Command::Compact { .. }
+        | Command::Bash { .. }
+        | Command::ExportHtml { .. }
         | Command::Delegate { .. } => true,
         Command::SessionCreate { .. }
         | Command::SessionAttach { .. }
@@ -203,6 +205,7 @@ fn needs_agent(command: &Command) -> bool {
         | Command::InputResponse { .. }
         | Command::Abort
         | Command::AbortRetry
+        | Command::AbortBash
         | Command::DelegateCancel { .. }
         | Command::SetSessionName { .. }
         | Command::QueueDrop { .. }
