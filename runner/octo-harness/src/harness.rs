@@ -165,6 +165,13 @@ pub struct ForkedAway {
     pub same_after: u64,
 }
 
+/// Name in a message's `metadata` of the agent's own id of it: a fork may keep everything up to there.
+pub const ENTRY_ID: &str = "entry_id";
+/// `metadata.kind` of the message that says what was said before it in short: of that the agent knows no more.
+pub const COMPACTION_SUMMARY: &str = "compaction_summary";
+/// `metadata.kind` of the message after which the agent knows nothing of what was said before it.
+pub const NEW_CONVERSATION: &str = "new_conversation";
+
 /// One agent's translator: one instance per process of the agent. `now` is Unix milliseconds.
 pub trait Harness: Send {
     /// Its name in `SessionConfig.harness`.
@@ -199,6 +206,24 @@ pub trait Harness: Send {
     fn withdraw(&mut self, token: u64, now: i64, out: &mut Outbox) {
         let _ = now;
         out.push(Output::Reply { token, result: Err(ProtocolError::unsupported("queue", self.name())) });
+    }
+
+    /// It goes on from any message that has an [`ENTRY_ID`], with a handle of [`Self::fork_handle`], as a conversation of its own. Then the runner forks. Else `fork` is a
+    /// command, which is answered with [`ForkedAway`].
+    fn forks_by_entry(&self) -> bool {
+        false
+    }
+
+    /// The resume handle of a new conversation: that of the handle `conversation`, up to and with the message `entry`.
+    fn fork_handle(&self, conversation: &str, entry: &str) -> String {
+        let _ = entry;
+        conversation.to_owned()
+    }
+
+    /// The [`ENTRY_ID`] of the next input, should that be a prompt with this text; `None` where the agent will not know it by one.
+    fn next_entry(&self, message: &str) -> Option<String> {
+        let _ = message;
+        None
     }
 
     /// A cheap question that only a live agent answers; the next `Reply` to `token` is the sign of life.

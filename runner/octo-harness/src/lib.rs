@@ -11,5 +11,9 @@ pub mod decode;
 pub mod harness;
 pub mod lines;
 pub mod pi;
+pub mod tools;
 
-pub use harness::{ExitReport, ForkedAway, Harness, HarnessState, Input, Outbox, Output, StartOptions, Unusable};
+pub use harness::{
+    COMPACTION_SUMMARY, ENTRY_ID, ExitReport, ForkedAway, Harness, HarnessState, Input, NEW_CONVERSATION, Outbox, Output, StartOptions,
+    Unusable,
+};

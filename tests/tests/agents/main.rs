@@ -83,7 +83,7 @@ rows! {
     compaction::compact, "compaction", [Works, Works, Works];
     endings::retry, "provider fails, tried again", [But("yes, without a word of it"), Works, Works];
     endings::error, "provider refuses, said as an error", [Works, Works, Works];
-    forks::fork, "fork", [Works, Works, Unsupported];
+    forks::fork, "fork", [Works, Works, Works];
     endings::killed, "kill -9 in mid-turn, back with its conversation", [Works, Works, Works];
     endings::restarted, "a restart of everything, the conversation goes on", [Works, Works, Works];
 }

@@ -20,6 +20,8 @@ pub const CAPABILITIES: &[&str] = &[
     "get_stats",
     "get_models",
     "get_commands",
+    "get_fork_points",
+    "fork",
     "session.new",
     "set_model",
     "set_thinking_level",
@@ -72,6 +74,7 @@ impl Claude {
                 let answered = self.dialogs.answer(request_id, answer, out);
                 self.questions_changed();
                 if let Ok(Some(line)) = &answered {
+                    self.allowed(line);
                     write(line, out);
                 }
                 self.reply(token, answered.map(|_| Value::Null), out);
@@ -97,7 +100,10 @@ impl Claude {
 
     /// Ends the run. Claude Code withdraws its own questions, and gives back what is queued.
     fn abort(&mut self, token: u64, out: &mut Outbox) {
-        self.dialogs.close("abort", out);
+        for line in self.dialogs.end_turn("abort", &self.tasks, out) {
+            // Its own questions Claude Code withdraws; an answer that comes late is nothing to it.
+            write(&line, out);
+        }
         self.questions_changed();
         self.run.abort_sent();
         self.interrupt(Purpose::Abort { token }, out);
@@ -106,7 +112,10 @@ impl Claude {
     fn set_model(&mut self, token: u64, provider: &str, model: &str, out: &mut Outbox) {
         let own = self.options.provider.as_str();
         if !own.is_empty() && provider != own {
-            let message = format!("{CALLED} keeps to its provider {own} while it runs; start another session for {provider}/{model}");
+            let message = format!(
+                "{CALLED} keeps to its provider {own} while it runs; close the session, set {provider}/{model} and send a prompt: \
+                 the conversation goes on with it"
+            );
             return self.reply(token, Err(ProtocolError::new(ErrorCode::InvalidState, message)), out);
         }
         let purpose = Purpose::SetModel { token, model: model.to_owned() };

@@ -27,12 +27,23 @@ pub struct Commanded {
     pub uuid: String,
 }
 
+/// A compaction that has succeeded.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Done {
+    pub summary: Option<String>,
+    /// The line of the summary.
+    pub entry: Option<String>,
+}
+
 /// The state of it.
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Compaction {
     stage: Stage,
     commanded: Option<Commanded>,
+    /// Of which the conversation has not said so yet.
+    done: Option<Done>,
 }
 
 impl Compaction {
@@ -99,18 +110,24 @@ impl Compaction {
     }
 
     /// The summary that the conversation goes on with.
-    pub fn summary(&mut self, text: &str, out: &mut Outbox) {
-        self.end(Some(text.to_owned()), out);
+    pub fn summary(&mut self, text: &str, entry: Option<&str>, out: &mut Outbox) {
+        self.end(Some(text.to_owned()), entry, out);
+    }
+
+    /// The one that has succeeded, once.
+    pub fn take_done(&mut self) -> Option<Done> {
+        self.done.take()
     }
 
     /// Something else comes: what is done is told.
     pub fn flush(&mut self, out: &mut Outbox) {
-        self.end(None, out);
+        self.end(None, None, out);
     }
 
-    fn end(&mut self, summary: Option<String>, out: &mut Outbox) {
+    fn end(&mut self, summary: Option<String>, entry: Option<&str>, out: &mut Outbox) {
         if let Stage::Done { tokens_before, goes_on } = self.stage {
             self.stage = Stage::None;
+            self.done = Some(Done { summary: summary.clone(), entry: entry.map(str::to_owned) });
             out.event(Event::CompactEnd { success: true, will_retry: goes_on, error: None, summary, tokens_before });
         }
     }

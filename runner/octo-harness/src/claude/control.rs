@@ -1,9 +1,10 @@
 //! Control requests in both directions: what Claude Code asks of octo, and what its answers mean.
 
+use super::fork;
 use super::message::plain_text;
 use super::requests::{Purpose, failure, success, write};
 use super::wire;
-use super::{CALLED, Claude, dialogs};
+use super::{CALLED, Claude, dialogs, mcp};
 use crate::decode::Decode;
 use crate::harness::{Outbox, Output};
 use crate::lines::excerpt;
@@ -45,6 +46,10 @@ impl Claude {
                     }
                 };
                 self.close_whole(now, out);
+                if mcp::is_own(&ask) {
+                    write(&dialogs::allow(id, ask.input, Vec::new()), out);
+                    return Ok(());
+                }
                 let call_id = ask.tool_use_id.clone().unwrap_or_default();
                 let call = self.stream.call(&call_id).or_else(|| self.tools.call(&call_id));
                 let plan = call.and_then(|call| call.input["plan"].as_str()).map(str::to_owned);
@@ -57,6 +62,16 @@ impl Claude {
                 }
                 self.questions_changed();
             }
+            "mcp_message" => match serde_json::from_str(line.request.get()) {
+                Ok(message) => {
+                    self.close_whole(now, out);
+                    self.mcp(id, &message, out);
+                }
+                Err(error) => {
+                    write(&failure(id, "octo does not understand this message"), out);
+                    return Err(error);
+                }
+            },
             // octo registers no hooks; one that comes all the same stops nothing.
             "hook_callback" => write(&success(id, json!({"continue": true})), out),
             other => {
@@ -89,6 +104,10 @@ impl Claude {
                 out.event(Event::ModelChanged { provider: provider.clone(), model_id: model.clone() });
                 self.reply(token, Ok(json!({"provider": provider, "model_id": model})), out);
             }
+            (Purpose::Mode, Some(error)) => {
+                self.notice(|| format!("{CALLED} did not go back to asking before it acts: {}; restart the session", error.message), out);
+            }
+            (Purpose::Mode, None) => {}
             (Purpose::Plain { token }, None) => self.reply(token, Ok(Value::Null), out),
             (Purpose::Thinking, Some(error)) => {
                 self.notice(|| format!("{CALLED} did not take how much it shall think: {}", error.message), out);
@@ -121,7 +140,7 @@ impl Claude {
         self.ready = true;
         out.push(Output::Ready);
         // A conversation that is continued keeps its id, and was found: else there would be no answer.
-        self.conversation(self.options.resume.clone());
+        self.conversation(self.options.resume.clone().filter(|handle| fork::parts(handle).1.is_none()));
         self.offer_resume(out);
         if let Some(level) = self.options.thinking {
             self.set_thinking(None, level, out);

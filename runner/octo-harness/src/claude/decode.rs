@@ -23,4 +23,8 @@ impl Decode for Claude {
     fn typed(&mut self, kind: &str, text: &str, now: i64, out: &mut Outbox) -> serde_json::Result<()> {
         self.event(kind, text, now, out)
     }
+
+    fn after(&mut self, now: i64, out: &mut Outbox) {
+        self.mark_compaction(now, out);
+    }
 }

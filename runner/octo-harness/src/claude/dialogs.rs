@@ -1,13 +1,17 @@
 //! What Claude Code asks before it goes on: whether a tool may run, which answer to a question is right, whether a plan is good.
 //!
-//! All of them come as `can_use_tool` and are answered by one `control_response`. A question of Claude Code may hold several: they are asked one after the
-//! other, and answered together.
+//! They come as `can_use_tool`, or as a call of octo's tool `ask`, and are answered by one `control_response`. A question of Claude Code may hold several: they are
+//! asked one after the other, and answered together. A question is open as long as whoever asks it: a turn, or a sub-agent in the background.
 
+use super::mcp::carried;
 use super::permission;
 use super::questions::Questions;
 use super::requests::success;
+use super::tasks::Tasks;
 use super::wire::CanUseTool;
 use crate::harness::Outbox;
+use crate::tools::ask::Ask;
+use crate::tools::mcp;
 use octo_protocol::event::Event;
 use octo_protocol::input::{InputAnswer, InputRequest, PermissionKind, PermissionOption};
 use octo_protocol::response::{ErrorCode, ProtocolError};
@@ -30,6 +34,10 @@ enum Subject {
     },
     Questions(Questions),
     Plan,
+    /// A call of octo's tool `ask`, with its id.
+    Person {
+        call: Value,
+    },
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -40,6 +48,9 @@ struct Dialog {
     subject: Subject,
     /// As it came: an allowance gives it back.
     input: Value,
+    /// The sub-agent that asks.
+    #[serde(default)]
+    agent: Option<String>,
 }
 
 /// The open questions, oldest first.
@@ -53,7 +64,9 @@ fn deny(id: &str, message: &str) -> Value {
     success(id, json!({"behavior": "deny", "message": message}))
 }
 
-fn allow(id: &str, input: Value, updates: Vec<Value>) -> Value {
+/// The line that allows what a request asks for.
+#[must_use]
+pub fn allow(id: &str, input: Value, updates: Vec<Value>) -> Value {
     let mut response = json!({"behavior": "allow", "updatedInput": input});
     if !updates.is_empty() {
         response["updatedPermissions"] = updates.into();
@@ -81,11 +94,9 @@ impl Dialogs {
         if self.open.len() >= MAX_OPEN {
             return Some(deny(id, "too many questions are open; ask again later"));
         }
-        let dialog = match ask.tool_name.as_str() {
+        let (request, subject) = match ask.tool_name.as_str() {
             ASK => match Questions::parse(&ask.input) {
-                Some(questions) => {
-                    Dialog { id: id.to_owned(), request: questions.request(id), subject: Subject::Questions(questions), input: ask.input }
-                }
+                Some(questions) => (questions.request(id), Subject::Questions(questions)),
                 None => return Some(deny(id, "the question has no text")),
             },
             PLAN => {
@@ -96,16 +107,34 @@ impl Dialogs {
                     message: permission::shortened(plan),
                     timeout: None,
                 };
-                Dialog { id: id.to_owned(), request, subject: Subject::Plan, input: ask.input }
+                (request, Subject::Plan)
             }
             _ => {
                 let (request, always) = permission::request(id, &ask);
-                Dialog { id: id.to_owned(), request, subject: Subject::Permission { always }, input: ask.input }
+                (request, Subject::Permission { always })
             }
         };
+        self.open(Dialog { id: id.to_owned(), request, subject, input: ask.input, agent: ask.agent_id }, out);
+        None
+    }
+
+    /// Opens the question of the call `call` of octo's tool. Gives back the line that refuses it when there are too many.
+    pub fn ask_person(&mut self, id: &str, call: Value, ask: &Ask, out: &mut Outbox) -> Option<Value> {
+        if self.open.iter().any(|open| open.id == id) {
+            return None;
+        }
+        let dialog =
+            Dialog { id: id.to_owned(), request: ask.request(id), subject: Subject::Person { call }, input: Value::Null, agent: None };
+        if self.open.len() >= MAX_OPEN {
+            return Some(dialog.refused("too many questions are open; ask again later"));
+        }
+        self.open(dialog, out);
+        None
+    }
+
+    fn open(&mut self, dialog: Dialog, out: &mut Outbox) {
         out.event(Event::AgentInputNeeded { request: dialog.request.clone() });
         self.open.push(dialog);
-        None
     }
 
     /// Answers a question: gives the line for Claude Code, unless it is asked further.
@@ -141,28 +170,64 @@ impl Dialogs {
         true
     }
 
-    /// Closes every question, and gives the lines that refuse them.
+    /// Nobody waits any more for the call `call` of octo's tool.
+    pub fn withdraw_call(&mut self, call: &Value, out: &mut Outbox) {
+        let withdrawn = self.take(|dialog| matches!(&dialog.subject, Subject::Person { call: of } if of == call));
+        close(&withdrawn, "agent", out);
+    }
+
+    /// The turn is over: closes the questions that nobody will ask again, and gives the lines that refuse them. Those of sub-agents that live on stay.
     #[must_use]
-    pub fn refuse_all(&mut self, by: &str, out: &mut Outbox) -> Vec<Value> {
-        let refusals = self.open.iter().map(|dialog| deny(&dialog.id, "The turn was over before anybody answered.")).collect();
-        self.close(by, out);
-        refusals
+    pub fn end_turn(&mut self, by: &str, tasks: &Tasks, out: &mut Outbox) -> Vec<Value> {
+        let left = self.take(|dialog| !dialog.agent.as_deref().is_some_and(|agent| tasks.lives(agent)));
+        close(&left, by, out);
+        left.iter().map(|dialog| dialog.refused("The turn was over before anybody answered.")).collect()
+    }
+
+    /// A sub-agent is over: closes its questions, and gives the lines that refuse them.
+    #[must_use]
+    pub fn end_task(&mut self, task: &str, out: &mut Outbox) -> Vec<Value> {
+        let left = self.take(|dialog| dialog.agent.as_deref() == Some(task));
+        close(&left, "agent", out);
+        left.iter().map(|dialog| dialog.refused("The agent that asked is over.")).collect()
     }
 
     /// Closes every question.
     pub fn close(&mut self, by: &str, out: &mut Outbox) {
-        for dialog in self.open.drain(..) {
-            out.event(Event::AgentInputResolved { request_id: dialog.request.request_id().to_owned(), by: Some(by.to_owned()) });
-        }
+        close(&std::mem::take(&mut self.open), by, out);
+    }
+
+    fn take(&mut self, which: impl Fn(&Dialog) -> bool) -> Vec<Dialog> {
+        let (taken, kept) = std::mem::take(&mut self.open).into_iter().partition(which);
+        self.open = kept;
+        taken
+    }
+}
+
+fn close(dialogs: &[Dialog], by: &str, out: &mut Outbox) {
+    for dialog in dialogs {
+        out.event(Event::AgentInputResolved { request_id: dialog.request.request_id().to_owned(), by: Some(by.to_owned()) });
     }
 }
 
 impl Dialog {
+    /// The line that refuses it.
+    fn refused(&self, why: &str) -> Value {
+        match &self.subject {
+            Subject::Person { call } => carried(&self.id, Some(mcp::result(call, why, true))),
+            _ => deny(&self.id, why),
+        }
+    }
+
     // The line for Claude Code; `None` when the next question is to be asked.
     fn answered(&mut self, answer: &InputAnswer) -> Result<Option<Value>, ProtocolError> {
         let cancelled = answer.cancelled == Some(true);
         match &mut self.subject {
-            _ if cancelled => Ok(Some(deny(&self.id, "The user dismissed this without an answer."))),
+            _ if cancelled => Ok(Some(self.refused("The user dismissed this without an answer."))),
+            Subject::Person { call } => {
+                let value = answer.value.as_deref().ok_or_else(|| missing(&self.id, "`value` or `cancelled`"))?;
+                Ok(Some(carried(&self.id, Some(mcp::result(call, value, false)))))
+            }
             Subject::Permission { always } => {
                 let kind = chosen(&self.id, &self.request, answer)?;
                 let reason = answer.value.as_deref().filter(|value| !value.trim().is_empty());

@@ -1,9 +1,10 @@
 //! What each of Claude Code's lines means.
 
-use super::message;
+use super::requests::write;
 use super::tools::{Call, tool_output};
 use super::wire::{self, unsigned};
 use super::{CALLED, Claude};
+use super::{fork, message};
 use crate::decode::Decode;
 use crate::harness::{Outbox, Output};
 use crate::lines::excerpt;
@@ -22,6 +23,9 @@ pub struct Late {
     call_id: String,
     output: Value,
     is_error: bool,
+    /// Its line.
+    #[serde(default)]
+    entry: Option<String>,
 }
 
 fn parse<'a, T: Deserialize<'a>>(text: &'a str) -> serde_json::Result<T> {
@@ -46,8 +50,10 @@ impl Claude {
                 }
                 self.questions_changed();
             }
-            // Known and of no use to octo: the new conversation is named at the start of its first turn.
-            "conversation_reset" | "keep_alive" => {}
+            // It is named at the start of its first turn.
+            "conversation_reset" => self.mark_new("it does not know any more what was said before", now, out),
+            // Known and of no use to octo.
+            "keep_alive" => {}
             _ => self.ignored += 1,
         }
         Ok(())
@@ -61,6 +67,9 @@ impl Claude {
                 self.conversation(init.session_id);
                 self.began(out);
                 self.model_named(init.model, out);
+                if let Some(mode) = &init.permission_mode {
+                    self.mode_is(mode, out);
+                }
             }
             "status" => {
                 let status: wire::Status = parse(text)?;
@@ -81,10 +90,23 @@ impl Claude {
             }
             "task_started" => {
                 let task: wire::Task = parse(text)?;
+                if task.is_backgrounded {
+                    self.tasks.began(&task.task_id);
+                }
                 out.event(Event::Status { key: format!("task:{}", task.task_id), text: Some(task.description) });
+            }
+            "task_updated" => {
+                let task: wire::Task = parse(text)?;
+                if task.patch.is_backgrounded == Some(true) {
+                    self.tasks.began(&task.task_id);
+                }
+                if task.patch.status.as_deref().is_some_and(|status| !matches!(status, "running" | "pending" | "paused")) {
+                    self.task_ended(&task.task_id, out);
+                }
             }
             "task_notification" => {
                 let task: wire::Task = parse(text)?;
+                self.task_ended(&task.task_id, out);
                 out.event(Event::Status { key: format!("task:{}", task.task_id), text: None });
             }
             "task_progress" => {
@@ -92,7 +114,7 @@ impl Claude {
                 self.tools.said(&task.tool_use_id, &task.description, out);
             }
             // Known and of no use to octo: what they say comes in other lines too.
-            "thinking_tokens" | "background_tasks_changed" | "task_updated" | "hook_started" | "hook_response" => {}
+            "thinking_tokens" | "background_tasks_changed" | "hook_started" | "hook_response" => {}
             _ => self.ignored += 1,
         }
         Ok(())
@@ -150,34 +172,35 @@ impl Claude {
             return;
         }
         self.close_whole(now, out);
+        let entry = fork::entry_id(line.uuid.as_deref());
         match line.message.content {
             Value::Array(blocks) => {
                 let details = line.tool_use_result.and_then(|raw| serde_json::from_str::<wire::Patched>(raw.get()).ok());
                 let diff = details.and_then(|patched| message::patch(&patched.structured_patch));
                 for block in blocks {
                     if block["type"] == "tool_result" {
-                        self.tool_result(block, diff.as_deref(), now, out);
+                        self.tool_result(block, diff.as_deref(), entry, now, out);
                     }
                 }
             }
-            Value::String(text) if line.is_synthetic => self.compaction.summary(&text, out),
+            Value::String(text) if line.is_synthetic => self.compaction.summary(&text, entry, out),
             Value::String(text) => {
                 // What octo's own requests print is told in other events.
                 let own = self.compaction.is_commanded() || self.requests.waits(|p| matches!(p, super::requests::Purpose::SetModel { .. }));
                 if !own && let Some(message) = message::command_output(&self.stream.next_id(), &text, now) {
-                    out.event(Event::MessageEnd { message });
+                    out.event(Event::MessageEnd { message: fork::at(self.stream.newest(), message) });
                 }
             }
             _ => {}
         }
     }
 
-    fn tool_result(&mut self, block: Value, diff: Option<&str>, now: i64, out: &mut Outbox) {
+    fn tool_result(&mut self, block: Value, diff: Option<&str>, entry: Option<&str>, now: i64, out: &mut Outbox) {
         let Ok(result) = serde_json::from_value::<wire::ToolResult>(block) else {
             return self.notice(|| format!("{CALLED} wrote the result of a tool in a form that octo does not understand"), out);
         };
         let output = tool_output(result.content, diff.map(|diff| json!({"diff": diff})));
-        let late = Late { call_id: result.tool_use_id, output, is_error: result.is_error };
+        let late = Late { call_id: result.tool_use_id, output, is_error: result.is_error, entry: entry.map(str::to_owned) };
         if self.stream.is_streaming() {
             if self.late.len() < MAX_LATE {
                 return self.late.push(late);
@@ -189,10 +212,14 @@ impl Claude {
     }
 
     fn tool_ended(&mut self, late: Late, now: i64, out: &mut Outbox) {
-        let Late { call_id, output, is_error } = late;
+        let Late { call_id, output, is_error, entry } = late;
         let ran = self.tools.end(&call_id, &output, is_error, now, out);
         let id = self.stream.next_id();
-        out.event(Event::MessageEnd { message: message::tool_result(&id, &call_id, ran, output, is_error, now) });
+        if entry.is_some() {
+            self.stream.passed(entry);
+        }
+        let message = message::tool_result(&id, &call_id, ran, output, is_error, now);
+        out.event(Event::MessageEnd { message: fork::at(self.stream.newest(), message) });
     }
 
     fn show_tools(&mut self, out: &mut Outbox) {
@@ -230,7 +257,18 @@ impl Claude {
         }
     }
 
+    fn task_ended(&mut self, task: &str, out: &mut Outbox) {
+        self.tasks.ended(task);
+        for line in self.dialogs.end_task(task, out) {
+            write(&line, out);
+        }
+        self.questions_changed();
+    }
+
     fn retry_start(&mut self, retry: wire::Retry, out: &mut Outbox) {
+        if let Some(parent) = &retry.parent_tool_use_id {
+            return self.tools.said(parent, "a request failed and is made again", out);
+        }
         let status = retry.error_status.map(|status| format!("{} ", unsigned(status))).unwrap_or_default();
         let what = match retry.error {
             Some(Value::String(error)) => error,
@@ -253,7 +291,7 @@ impl Claude {
         }
     }
 
-    fn renamed(&mut self, name: Option<String>, out: &mut Outbox) {
+    pub(super) fn renamed(&mut self, name: Option<String>, out: &mut Outbox) {
         if self.state.session_name == name {
             return;
         }

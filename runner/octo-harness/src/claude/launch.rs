@@ -2,6 +2,7 @@
 //!
 //! Nothing here is secret: the session's virtual key reaches it by the environment variable [`ENV_KEY`], which the runner sets.
 
+use super::fork;
 use crate::harness::StartOptions;
 
 /// Base URL of the model's provider, without `/v1`.
@@ -32,7 +33,12 @@ pub fn arguments(options: &StartOptions) -> Vec<String> {
         }
     };
     option("--model", &options.model);
-    option("--resume", options.resume.as_deref().unwrap_or_default());
+    let (conversation, entry) = fork::parts(options.resume.as_deref().unwrap_or_default());
+    option("--resume", conversation);
+    if let Some(entry) = fork::entry_id(entry) {
+        arguments.push("--fork-session".to_owned());
+        arguments.extend(["--resume-session-at", entry].map(str::to_owned));
+    }
     arguments
 }
 
@@ -64,6 +70,8 @@ mod tests {
         let fixed = "-p --input-format stream-json --output-format stream-json --verbose --include-partial-messages \
                      --permission-prompt-tool stdio --permission-mode default";
         assert_eq!(arguments(&options).join(" "), format!("{fixed} --model scripted --resume abc"));
+        let fork = StartOptions { resume: Some("abc@d-1".into()), ..StartOptions::default() };
+        assert_eq!(arguments(&fork).join(" "), format!("{fixed} --resume abc --fork-session --resume-session-at d-1"));
         let empty = StartOptions { resume: Some(String::new()), model: "--dangerously-skip-permissions".into(), ..StartOptions::default() };
         assert_eq!(arguments(&empty).join(" "), fixed);
     }

@@ -5,6 +5,7 @@ use super::{CALLED, Claude};
 use crate::decode::Decode;
 use crate::harness::{ExitReport, Outbox, Output};
 use crate::lines::excerpt;
+use crate::tools::mcp;
 use octo_protocol::response::{ErrorCode, ProtocolError};
 use serde_json::{Value, json};
 
@@ -19,7 +20,7 @@ impl Claude {
         let provider = self.options.provider.clone();
         self.stream.set_prefix(format!("m{now:x}"), &provider);
         self.inputs.set_start(now);
-        self.requests.send(Purpose::Handshake, "initialize", json!({}), out);
+        self.requests.send(Purpose::Handshake, "initialize", json!({"sdkMcpServers": [mcp::SERVER]}), out);
     }
 
     /// The refusal of everything that comes when Claude Code is gone, or has too much to answer.
@@ -44,8 +45,10 @@ impl Claude {
 
         self.dialogs.close("agent_exit", out);
         self.questions_changed();
+        self.mode_is(super::mode::ASKING, out);
         self.end_retry(false, Some(sentence.clone()), out);
         self.compaction.fail(&sentence, out);
+        self.mark_compaction(now, out);
         self.state.is_compacting = false;
         self.close_open(&sentence, now, out);
         self.tools.close(&sentence, now, out);

@@ -1,8 +1,8 @@
 //! Claude Code (`claude -p` with stream-json on both pipes and control requests), 2.1 and later.
 //!
 //! Owns: Claude Code's lines ([`decode`], [`wire`], [`events`]), its messages ([`message`], [`stream`]), its run ([`run`], [`turn`]), its queue ([`queue`]),
-//! what it asks ([`dialogs`], [`permission`], [`questions`], [`control`]), the commands it understands ([`commands`], [`requests`]), and how it is started
-//! ([`launch`]).
+//! what it asks ([`dialogs`], [`permission`], [`questions`], [`control`]), octo's tools for it ([`mcp`]), its sub-agents in the background ([`tasks`]), its mode
+//! ([`mode`]), the commands it understands ([`commands`], [`requests`]), how it is started ([`launch`]) and forked ([`fork`]).
 //!
 //! Promises, beyond those of [`crate::harness`]:
 //! - A run is settled exactly once, when a `result` came and no input waits. A turn that Claude Code begins by itself (work in the background is done) is a
@@ -11,7 +11,8 @@
 //! - A message whose request was made again is discarded. One that stays ends with the blocks that were finished.
 //! - [`Output::Resume`] is Claude Code's own id of the conversation. It comes when the conversation has a message of the model. An empty handle takes it back:
 //!   Claude Code does not know the conversation any more.
-//! - An open question that the turn leaves behind is refused, so that Claude Code waits for nobody.
+//! - An open question that the turn leaves behind is refused, so that Claude Code waits for nobody. That of a sub-agent in the background is open while it lives.
+//! - Every message has the id of its line, from which a fork can go on, and no message of the conversation is passed over by a compaction in silence.
 //!
 //! Never: `queue.changed`, `input.accepted`, `agent.idle`, `agent.error`, `stream.done`: those are the runner's. A line that is no JSON object, or a
 //! message that Claude Code would not take: either ends it.
@@ -21,14 +22,18 @@ pub mod control;
 pub mod decode;
 pub mod dialogs;
 pub mod events;
+pub mod fork;
 pub mod launch;
+pub mod mcp;
 pub mod message;
+pub mod mode;
 pub mod permission;
 pub mod questions;
 pub mod queue;
 pub mod requests;
 pub mod run;
 pub mod stream;
+pub mod tasks;
 pub mod tools;
 pub mod turn;
 pub mod wire;
@@ -80,6 +85,10 @@ pub struct Claude {
     resume_given: Option<String>,
     /// Aborts that Claude Code has answered, and that are answered when the run has settled.
     aborts: Vec<u64>,
+    #[serde(default)]
+    tasks: tasks::Tasks,
+    #[serde(default)]
+    mode: mode::Mode,
     ready: bool,
     notices: Notices,
     ignored: u64,
@@ -112,6 +121,8 @@ impl Claude {
             named: None,
             resume_given: None,
             aborts: Vec::new(),
+            tasks: tasks::Tasks::default(),
+            mode: mode::Mode::default(),
             ready: false,
             notices: Notices::default(),
             ignored: 0,
@@ -178,6 +189,18 @@ impl Harness for Claude {
 
     fn command(&mut self, token: u64, command: &Command, _now: i64, out: &mut Outbox) {
         self.perform(token, command, out);
+    }
+
+    fn forks_by_entry(&self) -> bool {
+        true
+    }
+
+    fn fork_handle(&self, conversation: &str, entry: &str) -> String {
+        fork::handle(conversation, entry)
+    }
+
+    fn next_entry(&self, message: &str) -> Option<String> {
+        self.entry_of_next(message)
     }
 
     fn probe(&mut self, token: u64, _now: i64, out: &mut Outbox) {

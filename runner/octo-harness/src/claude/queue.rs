@@ -41,8 +41,15 @@ impl Inputs {
 
     /// A uuid for a user message.
     pub fn next_uuid(&mut self) -> String {
+        let uuid = self.coming_uuid();
         self.count += 1;
-        let (time, count) = (self.started & 0xffff_ffff_ffff, self.count);
+        uuid
+    }
+
+    /// The one that [`Self::next_uuid`] will give.
+    #[must_use]
+    pub fn coming_uuid(&self) -> String {
+        let (time, count) = (self.started & 0xffff_ffff_ffff, self.count + 1);
         // Version 8 is free of meaning, for uses like this.
         format!("{:08x}-{:04x}-8000-8000-{:012x}", time >> 16, time & 0xffff, count & 0xffff_ffff_ffff)
     }

@@ -38,6 +38,8 @@ pub enum Purpose {
     Plain {
         token: u64,
     },
+    /// Back to the mode that octo wants.
+    Mode,
 }
 
 impl Purpose {
@@ -47,7 +49,7 @@ impl Purpose {
         match self {
             Self::Probe { token } | Self::Abort { token } | Self::SetModel { token, .. } | Self::Plain { token } => Some(*token),
             Self::Effort { token, .. } => *token,
-            Self::Handshake | Self::AbortAgain | Self::Thinking => None,
+            Self::Handshake | Self::AbortAgain | Self::Thinking | Self::Mode => None,
         }
     }
 }

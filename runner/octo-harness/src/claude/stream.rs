@@ -7,10 +7,11 @@
 //! Every `stream.message_start` from here is followed by exactly one `stream.message_end` or `stream.message_discarded`. A message has an end also when its
 //! model has none: one whose pieces come to more than [`MAX_STREAMED`] is discarded, and what else is said of it is dropped.
 
+use super::fork;
 use super::message::{self, SYNTHETIC};
 use super::tools::Call;
 use super::wire::{self, stop_reason};
-use crate::harness::Outbox;
+use crate::harness::{ENTRY_ID, Outbox};
 use crate::lines::MAX_LINE_BYTES;
 use octo_protocol::event::{Event, Level, ToolCallEnd};
 use octo_protocol::message::{Message, Role, StopReason, Usage};
@@ -46,6 +47,9 @@ struct Open {
     stop_reason: Option<StopReason>,
     aborted: bool,
     error: Option<String>,
+    /// The line of its newest block.
+    #[serde(default)]
+    entry: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
@@ -82,6 +86,8 @@ pub struct Stream {
     /// The model's id of a message that is too long: what is said of it is dropped.
     skipping: Option<String>,
     broken: Option<Broken>,
+    /// The newest line of the conversation that a message is of.
+    newest: Option<String>,
 }
 
 impl Stream {
@@ -95,6 +101,26 @@ impl Stream {
     pub fn next_id(&mut self) -> String {
         self.count += 1;
         format!("{}-{}", self.prefix, self.count)
+    }
+
+    /// The newest line that the conversation has.
+    #[must_use]
+    pub fn newest(&self) -> Option<&str> {
+        self.newest.as_deref()
+    }
+
+    /// The conversation has another line.
+    pub fn passed(&mut self, entry: Option<String>) {
+        self.newest = entry;
+    }
+
+    fn ended(&mut self, mut message: Message, out: &mut Outbox) {
+        let own = message.metadata.as_ref().and_then(|metadata| metadata[ENTRY_ID].as_str()).map(str::to_owned);
+        match own {
+            Some(own) => self.newest = Some(own),
+            None => message = fork::at(self.newest.as_deref(), message),
+        }
+        out.event(Event::MessageEnd { message });
     }
 
     /// A message comes as a stream right now.
@@ -126,6 +152,7 @@ impl Stream {
             stop_reason: None,
             aborted: false,
             error: None,
+            entry: None,
         });
     }
 
@@ -205,7 +232,7 @@ impl Stream {
 
     /// Finished blocks of a message; of one that does not stream, if none is open.
     pub fn blocks(&mut self, line: wire::Assistant, aborting: bool, out: &mut Outbox) {
-        let wire::Assistant { message, aborted, is_api_error_message, .. } = line;
+        let wire::Assistant { message, aborted, is_api_error_message, uuid, .. } = line;
         if self.skipping.as_ref() == Some(&message.id) {
             return;
         }
@@ -213,6 +240,10 @@ impl Stream {
             self.start(&message.id, false, out);
         }
         let Some(open) = &mut self.open else { return };
+        // What is not of the model is not in the conversation.
+        if message.model != SYNTHETIC && !is_api_error_message {
+            open.entry = fork::entry_id(uuid.as_deref()).map(str::to_owned).or_else(|| open.entry.take());
+        }
         if message.model != SYNTHETIC && !message.model.is_empty() {
             open.model = Some(message.model);
         }
@@ -254,7 +285,7 @@ impl Stream {
             self.broken = Some(Broken { message, due });
             return Vec::new();
         }
-        out.event(Event::MessageEnd { message });
+        self.ended(message, out);
         due
     }
 
@@ -269,7 +300,7 @@ impl Stream {
     #[must_use]
     pub fn keep_broken(&mut self, out: &mut Outbox) -> Vec<Call> {
         let Some(Broken { message, due }) = self.broken.take() else { return Vec::new() };
-        out.event(Event::MessageEnd { message });
+        self.ended(message, out);
         due
     }
 }
@@ -319,7 +350,7 @@ impl Open {
             metadata: self.error.map(|error| json!({"error": error})),
             ..message::blank(&self.id, Role::Assistant, now)
         };
-        (message, self.due)
+        (fork::at(self.entry.as_deref(), message), self.due)
     }
 }
 

@@ -1,5 +1,6 @@
 //! Turns: how they begin, what becomes of the inputs, how they end, and what they cost.
 
+use super::fork;
 use super::requests::{Purpose, write};
 use super::run::Settlement;
 use super::wire;
@@ -60,6 +61,9 @@ impl Claude {
     }
 
     pub(super) fn status(&mut self, status: wire::Status, out: &mut Outbox) {
+        if let Some(mode) = &status.permission_mode {
+            self.mode_is(mode, out);
+        }
         if self.compaction.status(&status, out) {
             self.began(out);
             self.show(Phase::Compacting, None, out);
@@ -115,7 +119,7 @@ impl Claude {
 
     pub(super) fn turn_result(&mut self, result: wire::TurnResult, now: i64, out: &mut Outbox) {
         if !self.ready {
-            return self.did_not_start(&result, out);
+            return self.did_not_start(&result, now, out);
         }
         let commanded = self.compaction.is_commanded()
             && match (&result.user_message_uuid, &result.local_command) {
@@ -153,7 +157,7 @@ impl Claude {
         self.compaction.fail(settlement.error.as_deref().unwrap_or(why), out);
         self.state.is_compacting = false;
         self.end_retry(settlement.reason != StopReason::Error && settlement.reason != StopReason::Aborted, settlement.error.clone(), out);
-        for line in self.dialogs.refuse_all("agent", out) {
+        for line in self.dialogs.end_turn("agent", &self.tasks, out) {
             write(&line, out);
         }
         self.questions_changed();
@@ -170,11 +174,17 @@ impl Claude {
     }
 
     // Claude Code ends by itself after this.
-    fn did_not_start(&mut self, result: &wire::TurnResult, out: &mut Outbox) {
+    fn did_not_start(&mut self, result: &wire::TurnResult, now: i64, out: &mut Outbox) {
         let why = failure(result);
-        if self.options.resume.is_some() && why.contains("No conversation found") {
-            let message = || format!("{CALLED} could not continue the conversation ({why}): it is missing, and a new one begins");
-            self.notice(message, out);
+        let missing = why.contains("No conversation found");
+        if self.options.resume.is_some() && (missing || fork::is_lost(&why)) {
+            let what = if missing {
+                "the one before is missing"
+            } else {
+                "the place that it was to be forked at is missing, for example because it was compacted since"
+            };
+            self.notice(|| format!("{CALLED} could not continue the conversation ({why}): {what}, and a new one begins"), out);
+            self.mark_new(what, now, out);
             out.push(Output::Resume(String::new()));
         } else {
             self.notice(|| format!("{CALLED} did not start: {why}"), out);

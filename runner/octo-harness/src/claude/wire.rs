@@ -91,6 +91,7 @@ pub struct Assistant {
     pub aborted: bool,
     /// It is no message of the model but the report of a failed request.
     pub is_api_error_message: bool,
+    pub uuid: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -129,6 +130,8 @@ pub struct User<'a> {
     pub is_replay: bool,
     #[serde(rename = "isSynthetic", default)]
     pub is_synthetic: bool,
+    #[serde(default)]
+    pub uuid: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -214,6 +217,8 @@ pub struct ModelUsage {
 pub struct Init {
     pub session_id: Option<String>,
     pub model: Option<String>,
+    #[serde(rename = "permissionMode")]
+    pub permission_mode: Option<String>,
 }
 
 /// `system/status`.
@@ -223,6 +228,8 @@ pub struct Status {
     pub status: Option<String>,
     pub compact_result: Option<String>,
     pub compact_error: Option<String>,
+    #[serde(rename = "permissionMode")]
+    pub permission_mode: Option<String>,
 }
 
 /// `system/api_retry`.
@@ -234,6 +241,8 @@ pub struct Retry {
     pub retry_delay_ms: f64,
     pub error_status: Option<f64>,
     pub error: Option<Value>,
+    /// The call of the sub-agent whose request it is.
+    pub parent_tool_use_id: Option<String>,
 }
 
 /// `system/compact_boundary`.
@@ -250,7 +259,7 @@ pub struct BoundaryMetadata {
     pub pre_tokens: Option<f64>,
 }
 
-/// `system/task_started`, `task_progress`, `task_notification`: of a sub-agent.
+/// `system/task_started`, `task_progress`, `task_updated`, `task_notification`: of a sub-agent.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct Task {
@@ -258,6 +267,16 @@ pub struct Task {
     /// The call that started it.
     pub tool_use_id: String,
     pub description: String,
+    pub is_backgrounded: bool,
+    /// Of `task_updated`: what has changed.
+    pub patch: TaskPatch,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct TaskPatch {
+    pub status: Option<String>,
+    pub is_backgrounded: Option<bool>,
 }
 
 /// `system/session_title_changed`.
@@ -326,6 +345,25 @@ pub struct CanUseTool {
     pub blocked_path: Option<String>,
     pub decision_reason: Option<String>,
     pub suppress_always_allow_rule: Option<bool>,
+    /// The sub-agent that wants it.
+    pub agent_id: Option<String>,
+    /// Whose tool it is.
+    pub mcp_server: Option<McpServer>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct McpServer {
+    pub name: String,
+    pub source: String,
+}
+
+/// `mcp_message`: a message for an MCP server that octo is.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct McpMessage {
+    pub server_name: String,
+    pub message: Value,
 }
 
 /// `control_cancel_request`: an open question is withdrawn.

@@ -456,13 +456,7 @@ fn a_probe_is_answered_by_whatever_answers_and_what_it_cannot_do_is_unsupported(
     let mut scene = Scene::ready();
     scene.probe(1);
     assert_eq!(reply(&scene.refuse("get_session_cost", "what?", "unsupported_request"), 1), Some(Ok(Value::Null)));
-    let cannot = [
-        Command::Fork { entry_id: "e".into() },
-        Command::GetForkPoints,
-        Command::CycleModel,
-        Command::SetAutoRetry { enabled: true },
-        Command::AbortRetry,
-    ];
+    let cannot = [Command::CycleModel, Command::SetAutoRetry { enabled: true }, Command::AbortRetry];
     for (token, command) in (2..).zip(cannot) {
         assert!(!scene.claude.capabilities().iter().any(|known| known == command.name()), "{}", command.name());
         assert_eq!(reply(&scene.command(token, command), token), Some(Err(ErrorCode::Unsupported)));

@@ -1,7 +1,9 @@
 //! The translator for Claude Code: recordings of real processes decoded, its behaviour step by step, and what it makes of rubbish.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod background;
 mod behaviour;
+mod forks;
 #[path = "../common/invariants.rs"]
 mod invariants;
 mod properties;
@@ -9,3 +11,4 @@ mod recordings;
 mod replay;
 mod robustness;
 mod scene;
+mod tools;

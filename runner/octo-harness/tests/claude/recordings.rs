@@ -109,6 +109,10 @@ fn every_run_settles_once_and_not_before_queued_messages() {
         ("claude-question", 4),
         // Two prompts, a follow-up that joins the first run, and a steer message that makes the second one longer.
         ("claude-queue-steer", 2),
+        ("claude-octo-tools", 4),
+        ("claude-plan-mode", 1),
+        // One prompt, and a turn that Claude Code begins when its sub-agent is done.
+        ("claude-background-question", 2),
         ("claude-queue-abort", 4),
         ("claude-cut", 3),
         ("claude-lifecycle-sigkill-tool", 1),

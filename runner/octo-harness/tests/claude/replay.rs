@@ -221,8 +221,11 @@ impl Replay {
                 (true, false) => "allow_once",
                 _ => "deny_once",
             };
+            // What a person said is the result of octo's own tool.
+            let result = &response["response"]["mcp_response"]["result"]["content"][0]["text"];
+            let value = values.next().unwrap_or_else(|| result.clone());
             let answer = InputAnswer {
-                value: values.next().and_then(|value| value.as_str().map(str::to_owned)),
+                value: value.as_str().map(str::to_owned),
                 confirmed: Some(allowed),
                 option_id: Some(option.to_owned()),
                 cancelled: (response["subtype"] == "error").then_some(true),

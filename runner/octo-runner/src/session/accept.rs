@@ -8,7 +8,7 @@ use crate::journal::{Change, InputRow};
 use crate::kill_point::{self, Point};
 use crate::trace::InputTrace;
 use octo_actors::{Ctx, Failure};
-use octo_harness::Input;
+use octo_harness::{ENTRY_ID, Input};
 use octo_protocol::event::{Event, InputKind, Phase, QueuedInput};
 use octo_protocol::message::{ImageInput, Sender, SenderKind};
 use octo_protocol::metrics::Limit;
@@ -230,7 +230,12 @@ impl Session {
     async fn hand(&mut self, at: usize, kind: InputKind, ctx: &Ctx<SessionMsg>) -> Result<bool, Failure> {
         let Some(waiting) = self.queue.get(at).cloned() else { return Ok(false) };
         self.begin_turn(waiting.content.trace);
-        let events = if kind == InputKind::Steer { Vec::new() } else { vec![Event::MessageEnd { message: message_of(&waiting.content) }] };
+        let mut events = Vec::new();
+        if kind != InputKind::Steer {
+            let mut message = message_of(&waiting.content);
+            message.metadata = self.harness.next_entry(&waiting.content.message).map(|entry| serde_json::json!({ENTRY_ID: entry}));
+            events.push(Event::MessageEnd { message });
+        }
         let change = Change::InputHanded { key: waiting.key.clone() };
         kill_point::reached(Point::Ready);
         if let Err(error) = self.ledger.write_now(events, vec![change]).await? {

@@ -125,6 +125,10 @@ impl Session {
                 refuse(answer, ProtocolError::unsupported(command.name(), &self.row.harness));
                 Ok(())
             }
+            Command::GetForkPoints => match self.fork_points(answer, ctx)? {
+                Some(answer) => self.of_agent(Command::GetForkPoints, answer, ctx).await,
+                None => Ok(()),
+            },
             Command::ListSessions => {
                 let _ = answer.send(json(&self.registry.list()));
                 Ok(())

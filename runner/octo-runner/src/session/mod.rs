@@ -24,6 +24,7 @@ mod open;
 mod outputs;
 mod passing;
 mod permissions;
+mod places;
 mod probe;
 mod questions;
 mod queue;

@@ -1,6 +1,9 @@
 //! The whole path with the real Claude Code on the demo model, over the wire that clients use.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod fork;
+mod tools;
+
 use octo_e2e::{Client, Instance, Turn, demo_prompt, until};
 use serde_json::{Value, json};
 
