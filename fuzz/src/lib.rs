@@ -19,6 +19,7 @@ pub mod dice;
 #[cfg(feature = "runner")]
 pub mod journal;
 mod json;
+mod life;
 pub mod link;
 #[cfg(feature = "server")]
 pub mod llm;

@@ -1,41 +1,58 @@
-//! What pi writes, in whole lives: from the start of its process to its end, with what the runner asks of it meanwhile.
+//! What an agent writes, in whole lives: from the start of its process to its end, with what the runner asks of it meanwhile.
 //!
-//! What must hold, however wild pi's lines are: the invariants of every harness (each message, tool and question that was opened is closed, each
-//! command gets one reply and each input one fate, a run settles once), nothing is working when pi is gone, the cuts of the stream do not matter,
+//! What must hold, however wild its lines are: the invariants of every harness (each message, tool and question that was opened is closed, each
+//! command gets one reply and each input one fate, a run settles once), nothing is working when the agent is gone, the cuts of the stream do not matter,
 //! and what comes out is bounded by what went in.
 //!
-//! An input is a [`script`]: lines of pi, and between them lines that begin with `!` for what the runner does.
+//! An input is a [`script`]: lines of the agent, and between them lines that begin with `!` for what the runner does.
 
 #[path = "../../../runner/octo-harness/tests/common/invariants.rs"]
-pub(crate) mod invariants;
-pub mod script;
+mod invariants;
+mod script;
 
-use octo_harness::pi::Pi;
-use octo_harness::{ExitReport, Harness, Input, Outbox, Output, StartOptions};
+use octo_harness::{ExitReport, Harness, Input, Outbox, Output};
 use octo_protocol::Command;
 use octo_protocol::event::{Event, InputKind};
 use script::Step;
-use serde::Deserialize;
 use serde::Serialize;
-use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::io::Write;
 
 /// Bytes that one call may put out beside what was put in.
 const CALL: usize = 4096;
-/// Bytes that one line of pi may put out beside what it holds: sentences about it, the closing of what it ends.
+/// Bytes that one line may put out beside what it holds: sentences about it, the closing of what it ends.
 const LINE: usize = 2048;
-/// How often a byte of pi's may come out again.
+/// How often a byte may come out again.
 const REPEATED: usize = 16;
 
+/// A command that waits for its answer: the id, and what it is.
+pub(crate) type Asked = (String, String);
+
+/// An agent's translator, and how its agent answers.
+pub(crate) trait Agent: Harness + Sized {
+    /// A line of the agent that counts for nothing when it is gone.
+    const LATE: &'static [u8];
+    /// A change of translators in mid-line is tried too.
+    const HANDED_OVER: bool;
+
+    /// One for a process that is about to start.
+    fn fresh() -> Self;
+
+    /// The command that a line for the agent is, if it waits for an answer.
+    fn asked(line: &[u8]) -> Option<Asked>;
+
+    /// The agent's answer: this data, or this error.
+    fn answer(asked: &Asked, success: bool, data: &[u8]) -> Vec<u8>;
+}
+
 /// One life.
-pub fn run(input: &[u8]) {
+pub(crate) fn run<A: Agent>(input: &[u8]) {
     let script = script::read(input);
-    let life = play(&script.steps, None);
+    let life = play::<A>(&script.steps, None);
     invariants::check("a life", &life.outputs, &life.inputs, &life.commands);
     closed(&life.outputs);
     if let Some(cut) = script.cut {
-        let cut_up = play(&script.steps, Some(cut));
+        let cut_up = play::<A>(&script.steps, Some(cut));
         assert_eq!(cut_up.outputs, life.outputs, "cut every {cut} bytes");
     }
 }
@@ -46,31 +63,23 @@ struct Life {
     commands: Vec<u64>,
 }
 
-#[derive(Deserialize)]
-struct Asked<'a> {
-    #[serde(borrow)]
-    id: Cow<'a, str>,
-    #[serde(rename = "type", borrow)]
-    kind: Cow<'a, str>,
-}
-
-struct Player {
-    pi: Pi,
+struct Player<A> {
+    agent: A,
     out: Outbox,
     life: Life,
-    unanswered: VecDeque<(String, String)>,
+    unanswered: VecDeque<Asked>,
     now: i64,
     token: u64,
-    /// Bytes that pi wrote, and lines; bytes that came out at once.
+    /// Bytes that it wrote, and lines; bytes that came out.
     written: usize,
     lines: usize,
     put_out: usize,
     cut: Option<usize>,
 }
 
-fn play(steps: &[Step<'_>], cut: Option<usize>) -> Life {
+fn play<A: Agent>(steps: &[Step<'_>], cut: Option<usize>) -> Life {
     let mut player = Player {
-        pi: Pi::new(StartOptions::default()),
+        agent: A::fresh(),
         out: Outbox::new(),
         life: Life { outputs: Vec::new(), inputs: Vec::new(), commands: Vec::new() },
         unanswered: VecDeque::new(),
@@ -81,7 +90,7 @@ fn play(steps: &[Step<'_>], cut: Option<usize>) -> Life {
         put_out: 0,
         cut,
     };
-    player.pi.start(player.now, &mut player.out);
+    player.agent.start(player.now, &mut player.out);
     player.collect();
     for step in steps {
         player.step(step);
@@ -90,26 +99,19 @@ fn play(steps: &[Step<'_>], cut: Option<usize>) -> Life {
     player.life
 }
 
-impl Player {
+impl<A: Agent> Player<A> {
     fn step(&mut self, step: &Step<'_>) {
         match step {
             Step::Bytes(bytes) => self.wrote(bytes),
             Step::Answer { success, which, data } => {
-                let Some((id, kind)) = self.unanswered.remove(which % self.unanswered.len().max(1)) else { return };
-                let key = if *success { "data" } else { "error" };
-                let mut line = format!(r#"{{"id":"{id}","type":"response","command":"{kind}","success":{success}"#).into_bytes();
-                if !data.is_empty() {
-                    line.extend_from_slice(format!(r#","{key}":"#).as_bytes());
-                    line.extend_from_slice(data);
-                }
-                line.extend_from_slice(b"}\n");
-                self.wrote(&line);
+                let Some(asked) = self.unanswered.remove(which % self.unanswered.len().max(1)) else { return };
+                self.wrote(&A::answer(&asked, *success, data));
             }
             Step::Input(kind, text) => self.input(*kind, text),
             Step::Command(command) => self.command(command),
             Step::Probe => {
                 let token = self.command_token();
-                self.pi.probe(token, self.now, &mut self.out);
+                self.agent.probe(token, self.now, &mut self.out);
                 self.collect();
             }
             Step::Wait(ms) => self.now = self.now.saturating_add(*ms),
@@ -121,7 +123,7 @@ impl Player {
         self.life.inputs.push(self.token);
         let input = Input { token: self.token, kind, message: text.to_owned(), images: Vec::new() };
         self.written += text.len();
-        self.pi.input(input, self.now, &mut self.out);
+        self.agent.input(input, self.now, &mut self.out);
         self.collect();
     }
 
@@ -134,7 +136,7 @@ impl Player {
     fn command(&mut self, command: &Command) {
         let token = self.command_token();
         self.written += 256 + json_size(command);
-        self.pi.command(token, command, self.now, &mut self.out);
+        self.agent.command(token, command, self.now, &mut self.out);
         self.collect();
     }
 
@@ -142,12 +144,24 @@ impl Player {
         self.written += bytes.len();
         self.lines += 1 + bytes.iter().filter(|byte| **byte == b'\n').count();
         match self.cut {
-            Some(cut) => bytes.chunks(cut).for_each(|piece| self.pi.stdout(piece, self.now, &mut self.out)),
-            None => self.pi.stdout(bytes, self.now, &mut self.out),
+            Some(cut) => bytes.chunks(cut).for_each(|piece| self.agent.stdout(piece, self.now, &mut self.out)),
+            None => self.agent.stdout(bytes, self.now, &mut self.out),
+        }
+        if self.cut.is_some() && A::HANDED_OVER {
+            self.hand_over();
         }
         self.put_out += self.collect();
         let most = CALL + self.lines * LINE + self.written * REPEATED;
-        assert!(self.put_out <= most, "pi's {} bytes in {} lines made {}, more than {most}", self.written, self.lines, self.put_out);
+        assert!(self.put_out <= most, "its {} bytes in {} lines made {}, more than {most}", self.written, self.lines, self.put_out);
+    }
+
+    /// Another translator goes on with what this one knows.
+    fn hand_over(&mut self) {
+        let outputs: Vec<Output> = self.out.drain().collect();
+        let saved = self.agent.save().expect("a translator can be saved").to_string();
+        self.agent = A::fresh();
+        self.agent.restore(serde_json::from_str(&saved).expect("what was saved is JSON")).expect("what was saved is taken up");
+        outputs.into_iter().for_each(|output| self.out.push(output));
     }
 
     /// Takes what was put out; gives its size.
@@ -155,11 +169,8 @@ impl Player {
         let mut size = 0;
         for output in self.out.drain() {
             size += weight(&output);
-            if let Output::Write(bytes) = &output
-                && let Ok(asked) = serde_json::from_slice::<Asked<'_>>(bytes)
-                && asked.kind != "extension_ui_response"
-            {
-                self.unanswered.push_back((asked.id.into_owned(), asked.kind.into_owned()));
+            if let Output::Write(bytes) = &output {
+                self.unanswered.extend(A::asked(bytes));
             }
             self.life.outputs.push(output);
         }
@@ -168,17 +179,17 @@ impl Player {
         size
     }
 
-    /// pi ends; what comes after is refused.
+    /// It ends; what comes after is refused.
     fn end(&mut self) {
-        self.pi.exited(&ExitReport { code: Some(1), ..ExitReport::default() }, self.now, &mut self.out);
+        self.agent.exited(&ExitReport { code: Some(1), ..ExitReport::default() }, self.now, &mut self.out);
         self.collect();
-        assert!(!self.pi.is_working(), "a pi that is gone works");
-        assert!(self.pi.state().pending_input.is_empty(), "a pi that is gone asks");
+        assert!(!self.agent.is_working(), "one that is gone works");
+        assert!(self.agent.state().pending_input.is_empty(), "one that is gone asks");
         let before = self.life.outputs.len();
-        self.pi.stdout(b"{\"type\":\"agent_start\"}\n", self.now, &mut self.out);
-        self.pi.exited(&ExitReport::default(), self.now, &mut self.out);
+        self.agent.stdout(A::LATE, self.now, &mut self.out);
+        self.agent.exited(&ExitReport::default(), self.now, &mut self.out);
         self.collect();
-        assert_eq!(self.life.outputs.len(), before, "a pi that is gone speaks");
+        assert_eq!(self.life.outputs.len(), before, "one that is gone speaks");
         self.input(InputKind::Prompt, "too late");
         self.command(&Command::Abort);
         assert_eq!(self.life.outputs.len(), before + 2, "what comes too late is answered at once");
@@ -186,7 +197,7 @@ impl Player {
 }
 
 /// Every run that was shown has settled, every compaction and retry that began has ended.
-pub(crate) fn closed(outputs: &[Output]) {
+fn closed(outputs: &[Output]) {
     let (mut working, mut compacting, mut retrying) = (false, false, false);
     for output in outputs {
         match output {
@@ -224,7 +235,7 @@ fn json_size(value: &impl Serialize) -> usize {
     scale.0
 }
 
-pub(crate) fn weight(output: &Output) -> usize {
+fn weight(output: &Output) -> usize {
     16 + match output {
         Output::Write(bytes) => bytes.len(),
         Output::Event(event) => json_size(event),

@@ -1,14 +1,14 @@
-//! The language of an input: lines of pi, and between them what the runner does. Readable, so that a corpus can be read.
+//! The language of an input: lines of an agent, and between them what the runner does. Readable, so that a corpus can be read.
 //!
 //! | line | meaning |
 //! |---|---|
 //! | `!p TEXT`, `!s TEXT`, `!f TEXT` | a prompt, a steer message, a follow-up |
 //! | `!c JSON` | a command of the `agent` channel, such as `{"cmd":"abort"}` |
 //! | `!q` | a probe |
-//! | `!+N JSON`, `!-N JSON` | pi answers its Nth command that has no answer yet: with this data, or refuses with this error |
+//! | `!+N JSON`, `!-N JSON` | the agent answers its Nth command that has no answer yet: with this data, or refuses with this error |
 //! | `!w N` | N milliseconds pass |
-//! | `!k N` | all that pi writes comes in pieces of N bytes too, and must mean the same |
-//! | anything else | pi writes this line |
+//! | `!k N` | all that it writes comes in pieces of N bytes too, and must mean the same |
+//! | anything else | the agent writes this line |
 
 use octo_protocol::Command;
 use octo_protocol::event::InputKind;
@@ -19,7 +19,7 @@ const MAX_WAIT: i64 = 1 << 40;
 /// One thing that happens.
 #[derive(Debug)]
 pub enum Step<'a> {
-    /// pi writes.
+    /// The agent writes.
     Bytes(&'a [u8]),
     Answer {
         success: bool,
@@ -36,7 +36,7 @@ pub enum Step<'a> {
 #[derive(Debug)]
 pub struct Script<'a> {
     pub steps: Vec<Step<'a>>,
-    /// Size of the pieces in which pi's bytes come as well.
+    /// Size of the pieces in which the agent's bytes come as well.
     pub cut: Option<usize>,
 }
 
