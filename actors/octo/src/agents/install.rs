@@ -229,7 +229,7 @@ impl Prefix {
     }
 }
 
-/// Those of `directories` that a process of this user runs from: its program or its working directory is there, or an argument names something there.
+/// Those of `directories` that a process of this user runs from: its program is there, or an argument names something there.
 fn in_use(directories: &[PathBuf]) -> BTreeSet<PathBuf> {
     let mut used = BTreeSet::new();
     let own = nix::unistd::getuid().as_raw();
@@ -237,8 +237,8 @@ fn in_use(directories: &[PathBuf]) -> BTreeSet<PathBuf> {
         if !std::fs::metadata(&process).is_ok_and(|meta| meta.is_dir() && (own == 0 || meta.uid() == own)) {
             continue;
         }
-        let links = ["exe", "cwd"].iter().filter_map(|link| std::fs::read_link(process.join(link)).ok());
-        let mut traces: Vec<String> = links.map(|path| path.display().to_string()).collect();
+        let program = std::fs::read_link(process.join("exe")).ok();
+        let mut traces: Vec<String> = program.iter().map(|path| path.display().to_string()).collect();
         if let Ok(arguments) = std::fs::read(process.join("cmdline")) {
             traces.extend(arguments.split(|byte| *byte == 0).map(|argument| String::from_utf8_lossy(argument).into_owned()));
         }
@@ -267,7 +267,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_directory_is_in_use_while_a_process_works_in_it() {
+    fn a_directory_is_in_use_while_a_process_runs_from_it() {
         let dir = tempfile::tempdir().unwrap();
         let root = dir.path().canonicalize().unwrap();
         // Of this very test there is a process; its program is where cargo has put it.
