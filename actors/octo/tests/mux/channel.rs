@@ -29,7 +29,7 @@ async fn every_command_gets_its_one_response_with_its_id_and_name() {
     let payload = json!({
         "session_path": "/x", "message": "hi", "request_id": "r", "confirmed": true, "entry_id": "e", "provider": "p", "model_id": "m",
         "level": "low", "enabled": true, "name": "n", "target_session_id": "t", "config": {},
-        "rule": { "mode": "ask" }, "rule_id": "r", "client_id": "c", "new_client_id": "d",
+        "rule": { "mode": "ask" }, "rule_id": "r", "client_id": "c", "new_client_id": "d", "command": "true",
     });
     for cmd in Command::NAMES {
         if cmd == "session.attach" {
