@@ -84,6 +84,7 @@ impl Pi {
     /// taken, fails where it begins without a word, and has pi say `agent_settled` in the middle of the first one's run.
     fn must_hold(&self) -> bool {
         self.compacting
+            || !self.withdrawals.is_empty()
             || self.requests.waits(|purpose| matches!(purpose, Purpose::Compact { .. }) || purpose.is_away())
             || self.inputs.unanswered()
             || self.run.is_prompted()
@@ -91,6 +92,11 @@ impl Pi {
 
     /// What was kept back goes to pi, as far as it can.
     pub(super) fn release_held(&mut self, out: &mut Outbox) {
+        if !self.gone && !self.inputs.unanswered() {
+            for token in std::mem::take(&mut self.withdrawals) {
+                self.clear_queue(Purpose::Withdraw { token }, out);
+            }
+        }
         while !self.gone && !self.must_hold() {
             let Some(input) = self.inputs.next_held() else { return };
             self.hand_over(input, out);
@@ -221,7 +227,12 @@ impl Pi {
         for held in self.inputs.release() {
             out.push(Output::Returned { token: held.token });
         }
-        self.clear_queue(Purpose::Withdraw { token }, out);
+        // What pi has not even put into its queue it could not give back.
+        if self.inputs.unanswered() {
+            self.withdrawals.push(token);
+        } else {
+            self.clear_queue(Purpose::Withdraw { token }, out);
+        }
     }
 
     pub(super) fn clear_queue(&mut self, purpose: Purpose, out: &mut Outbox) {

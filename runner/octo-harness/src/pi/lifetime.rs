@@ -105,7 +105,8 @@ impl Pi {
         if let Some(settlement) = self.run.died(shown, report.expected, sentence.clone()) {
             out.push(Output::Settled { reason: settlement.reason, error: settlement.error });
         }
-        let commands = self.requests.drain().into_iter().filter_map(|purpose| purpose.token());
+        let commands: Vec<u64> = self.requests.drain().into_iter().filter_map(|purpose| purpose.token()).collect();
+        let commands = commands.into_iter().chain(std::mem::take(&mut self.withdrawals));
         for token in std::mem::take(&mut self.aborts) {
             out.push(Output::Reply { token, result: Ok(Value::Null) });
         }

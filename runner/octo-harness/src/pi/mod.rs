@@ -79,6 +79,9 @@ pub struct Pi {
     abort_on_start: bool,
     /// Aborts that are answered when the run has settled.
     aborts: Vec<u64>,
+    /// Withdrawals that wait until pi has said of every input whether it takes it.
+    #[serde(default)]
+    withdrawals: Vec<u64>,
     notices: Notices,
     ignored: u64,
     started: i64,
@@ -110,6 +113,7 @@ impl Pi {
             clears_queue: true,
             abort_on_start: false,
             aborts: Vec::new(),
+            withdrawals: Vec::new(),
             notices: Notices::default(),
             ignored: 0,
             started: 0,

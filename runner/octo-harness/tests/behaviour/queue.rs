@@ -1,7 +1,7 @@
 //! What waits: in pi's queue, and before pi.
 
 use crate::scene::{Scene, reply, settled};
-use octo_harness::{Harness, Output};
+use octo_harness::{ExitReport, Harness, Output};
 use octo_protocol::event::InputKind;
 use octo_protocol::message::StopReason;
 use octo_protocol::{Command, ErrorCode};
@@ -93,6 +93,31 @@ fn a_refused_input_makes_room_for_the_one_that_was_kept_back() {
     assert!(matches!(&outputs[0], Output::Rejected { token: 1, .. }));
     assert_eq!(scene.written().pop().unwrap()["message"], "second");
     scene.end();
+}
+
+#[test]
+fn what_pi_has_not_put_into_its_queue_yet_is_taken_back_when_it_has() {
+    let clears = |scene: &Scene| scene.written().iter().filter(|line| line["type"] == "clear_queue").count();
+    let mut scene = Scene::running(1);
+    scene.input(2, InputKind::Steer, "one");
+    scene.input(3, InputKind::Steer, "two");
+    scene.commands.push(4);
+    let outputs = scene.act(|pi, now, out| pi.withdraw(4, now, out));
+    assert_eq!(outputs, [Output::Returned { token: 3 }], "what was kept back comes back at once");
+    scene.says(json!({"type": "queue_update", "steering": ["one"], "followUp": []}));
+    assert_eq!(clears(&scene), 0);
+    let outputs = scene.answer("prompt", json!({"disposition": "queued"}));
+    assert!(outputs.contains(&Output::Taken { token: 2 }));
+    assert_eq!(clears(&scene), 1);
+    let outputs = scene.answer("clear_queue", json!({"steering": ["one"], "followUp": []}));
+    assert_eq!(outputs, [Output::Returned { token: 2 }, Output::Reply { token: 4, result: Ok(Value::Null) }]);
+
+    // A pi that ends before it says anything answers for it.
+    scene.input(5, InputKind::Steer, "three");
+    scene.commands.push(6);
+    scene.act(|pi, now, out| pi.withdraw(6, now, out));
+    let last = scene.exit(ExitReport { signal: Some(9), ..ExitReport::default() });
+    assert!(reply(&last, 6).unwrap().is_err());
 }
 
 #[test]
