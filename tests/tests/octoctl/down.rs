@@ -42,7 +42,9 @@ async fn every_command_says_that_octo_is_down_and_what_goes_on_below_it() {
     assert!(!instance.home().join("kept.jsonl").exists(), "nothing is begun that cannot be done");
     let runner = instance.runner();
     runner.kill();
-    until("the runner has ended", || (!runner.is_alive()).then_some(())).await;
+    // Its socket goes last: until then who connects is cut off, and not refused.
+    let socket = instance.home().join(".local/state/octo/run/runners/admin.sock");
+    until("the runner has ended", || std::os::unix::net::UnixStream::connect(&socket).is_err().then_some(())).await;
     same("down_with_no_runner", &whole(&instance, &["status"]));
 }
 

@@ -286,12 +286,14 @@ fn micros(from: Option<u64>, to: Option<u64>) -> Option<u64> {
 
 impl Half {
     fn path(self, seq: u64, received: u64, queued: u64, one_clock: bool) -> EventPath {
-        let last = self.sockets.iter().map(|(.., written)| *written).max().unwrap_or(queued);
+        // Each hop is noted by a thread of its own, which may come to it a little after the next one is done: none ends before it began.
+        let received = if one_clock { received.max(self.sent.unwrap_or(0)) } else { received };
+        let queued = queued.max(received);
+        let last = self.sockets.iter().map(|(.., written)| *written).fold(queued, u64::max);
         let first = self.read.or(self.committed).filter(|_| one_clock);
-        let socket = |(connection, taken, written): (String, u64, u64)| SocketPath {
-            connection,
-            taken_us: taken.saturating_sub(queued) / 1000,
-            written_us: written.saturating_sub(taken) / 1000,
+        let socket = |(connection, taken, written): (String, u64, u64)| {
+            let taken = taken.max(queued);
+            SocketPath { connection, taken_us: (taken - queued) / 1000, written_us: written.saturating_sub(taken) / 1000 }
         };
         EventPath {
             seq,
