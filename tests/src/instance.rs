@@ -88,6 +88,21 @@ fn agents_dir() -> PathBuf {
     dir
 }
 
+/// The prefix of pi 0.73.1, which speaks the older dialect.
+///
+/// # Panics
+/// When it is not installed: `./test.sh` does it.
+#[must_use]
+pub fn old_pi() -> PathBuf {
+    let cache = || {
+        let of_env = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
+        of_env.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache"))).map(|dir| dir.join("octo/agents-pi-0.73"))
+    };
+    let dir = std::env::var_os("OCTO_TEST_OLD_AGENTS_DIR").map(PathBuf::from).or_else(cache).unwrap_or_default();
+    assert!(dir.join("node_modules/.bin/pi").exists(), "pi 0.73.1 is not installed in {}: ./test.sh installs it", dir.display());
+    dir
+}
+
 impl Instance {
     /// A stopped instance with an empty home.
     #[must_use]
@@ -223,6 +238,14 @@ impl Instance {
         }
     }
 
+    /// kill -9 of octo, the runner and octo-eavs: nothing is left but the disk.
+    pub fn kill_everything(&mut self) {
+        self.kill_octo();
+        for daemon in ["octo-runner", "octo-eavs"] {
+            self.daemons(daemon).iter().for_each(Process::kill);
+        }
+    }
+
     /// SIGTERM to octo; its exit status.
     ///
     /// # Panics
@@ -340,10 +363,8 @@ impl Drop for Instance {
             eprintln!("--- stderr of octo\n{}", self.stderr());
         }
         let tree = self.tree();
-        self.kill_octo();
-        for daemon in ["octo-runner", "octo-eavs", "octo"] {
-            self.daemons(daemon).iter().for_each(Process::kill);
-        }
+        self.kill_everything();
+        self.daemons("octo").iter().for_each(Process::kill);
         tree.iter().for_each(Process::kill);
     }
 }

@@ -15,6 +15,7 @@ mod process;
 pub mod rounds;
 mod script;
 pub mod scripted;
+pub mod seen;
 pub mod sim;
 pub mod wire;
 
@@ -23,7 +24,7 @@ pub use checker::{Checker, Rule, Totals, Verdict};
 pub use client::{Client, Dial, LoginError, Path, Stream};
 pub use demo::{Turn, demo_prompt};
 pub use http::{Answer, request, request_of_stream};
-pub use instance::{Instance, Options, binary, node, repository, target_dir};
+pub use instance::{Instance, Options, binary, node, old_pi, repository, target_dir};
 pub use process::{Process, descendants, processes};
 pub use script::{MARKER, MESSAGE_BYTES, Script, Stamp, monotonic_ns};
 

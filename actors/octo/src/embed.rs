@@ -123,8 +123,8 @@ impl EmbeddedUser {
     }
 
     async fn command(&self, session: &SessionId, command: Command) -> Result<Value, ProtocolError> {
-        policy::Scope::resolve(&self.principal, session.as_str(), policy::action(&command))?;
-        let deadline = policy::patience(&command);
+        policy::Scope::resolve(&self.principal, session.as_str(), policy::policy(&command).action)?;
+        let deadline = policy::policy(&command).patience;
         let mut frame = frame(session, command);
         let owner = &self.principal.user_id;
         sessions::check_agent(&self.state, &self.principal, owner, &frame).await?;

@@ -13,6 +13,7 @@ use crate::auth::{Action, Object, Principal, UserId, authorize};
 use crate::config::{HarnessSettings, Settings};
 use crate::eavs::{EavsError, ModelDefaults};
 use crate::launch::HANDSHAKE;
+use crate::mux::policy::policy;
 use crate::state::AppState;
 use crate::store::StoreError;
 
@@ -155,7 +156,7 @@ async fn harness_of(state: &AppState, principal: &Principal, owner: &UserId, ses
 /// # Errors
 /// [`ErrorCode::Unsupported`], with a sentence.
 pub async fn check_agent(state: &AppState, principal: &Principal, owner: &UserId, frame: &CommandFrame) -> Result<(), ProtocolError> {
-    if !needs_agent(&frame.command) {
+    if !policy(&frame.command).needs_agent {
         return Ok(());
     }
     match harness_of(state, principal, owner, &frame.session_id).await? {
@@ -167,53 +168,6 @@ pub async fn check_agent(state: &AppState, principal: &Principal, owner: &UserId
             ),
         )),
         _ => Ok(()),
-    }
-}
-
-/// Whether a command may start the session's agent, or is for it alone. What ends an agent, or a turn of it, is not among them.
-fn needs_agent(command: &Command) -> bool {
-    match command {
-        Command::Prompt { .. }
-        | Command::Steer { .. }
-        | Command::FollowUp { .. }
-        | Command::SessionRestart
-        | Command::SessionNew { .. }
-        | Command::SessionSwitch { .. }
-        | Command::Fork { .. }
-        | Command::GetCommands
-        | Command::GetForkPoints
-        | Command::SetModel { .. }
-        | Command::CycleModel
-        | Command::SetThinkingLevel { .. }
-        | Command::CycleThinkingLevel
-        | Command::SetAutoCompaction { .. }
-        | Command::SetAutoRetry { .. }
-        | Command::Compact { .. }
-        | Command::Bash { .. }
-        | Command::ExportHtml { .. }
-        | Command::Delegate { .. } => true,
-        Command::SessionCreate { .. }
-        | Command::SessionAttach { .. }
-        | Command::SessionDetach
-        | Command::SessionClose
-        | Command::SessionDelete
-        | Command::ListSessions
-        | Command::GetState
-        | Command::GetMessages { .. }
-        | Command::GetStats
-        | Command::GetModels { .. }
-        | Command::InputResponse { .. }
-        | Command::Abort
-        | Command::AbortRetry
-        | Command::AbortBash
-        | Command::DelegateCancel { .. }
-        | Command::SetSessionName { .. }
-        | Command::QueueDrop { .. }
-        | Command::QueueReplace { .. }
-        | Command::PermissionList
-        | Command::PermissionAdd { .. }
-        | Command::PermissionRemove { .. }
-        | Command::SetPermissions { .. } => false,
     }
 }
 

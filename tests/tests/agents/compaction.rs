@@ -1,8 +1,9 @@
 //! A conversation that is made shorter.
 
-use crate::scene::{SESSION, find, has, names};
+use crate::scene::SESSION;
 use crate::{Agent, Cell, Scene};
 use octo_e2e::Turn;
+use octo_e2e::seen::{find, has, names};
 use serde_json::json;
 
 /// pi keeps the newest twenty thousand tokens as they are; with these it keeps next to none.

@@ -1,7 +1,8 @@
 //! Providers that fail, agents that are killed, and what goes on after it.
 
-use crate::scene::{SESSION, find, has, names};
+use crate::scene::SESSION;
 use crate::{Agent, Cell, Scene};
+use octo_e2e::seen::{find, has, names};
 use octo_e2e::{Process, Turn, until};
 use serde_json::json;
 
@@ -49,10 +50,7 @@ pub async fn killed(agent: Agent, _: Cell) {
 pub async fn restarted(agent: Agent, _: Cell) {
     let mut scene = Scene::open(agent).await;
     scene.play("Remember.", &[Turn::text("First."), Turn::text("Second.")]).await;
-    scene.instance.kill_octo();
-    for daemon in ["octo-runner", "octo-eavs"] {
-        scene.instance.daemons(daemon).iter().for_each(Process::kill);
-    }
+    scene.instance.kill_everything();
     until("the agents are gone", || scene.instance.agents().is_empty().then_some(())).await;
     scene.instance.start().await;
     scene.client.reconnect_to(&scene.instance).await;

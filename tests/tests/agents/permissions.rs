@@ -1,7 +1,8 @@
 //! Tool calls that a person decides, and questions.
 
-use crate::scene::{SESSION, find};
+use crate::scene::SESSION;
 use crate::{Agent, Cell, Scene};
+use octo_e2e::seen::find;
 use octo_e2e::{Turn, demo_prompt};
 use serde_json::{Value, json};
 

@@ -1,7 +1,7 @@
 //! What a prompt brings: text, tools, thoughts, pictures.
 
-use crate::scene::{find, has, names};
 use crate::{Agent, Cell, Scene};
+use octo_e2e::seen::{find, has, names};
 use octo_e2e::{Turn, demo_prompt};
 use serde_json::json;
 

@@ -1,8 +1,8 @@
 //! A running octo with one agent, and a client of it.
 
+use octo_e2e::seen::{has, names};
 use octo_e2e::{Client, Instance, Options, Turn, demo_prompt};
 use serde_json::{Value, json};
-use std::path::PathBuf;
 
 /// The session that a scene plays in.
 pub const SESSION: &str = "s";
@@ -27,19 +27,6 @@ impl Agent {
     /// What it calls its shell.
     pub fn shell(self) -> &'static str {
         if self == Self::Claude { "Bash" } else { "bash" }
-    }
-
-    /// Another prefix of agents than the tests' own.
-    fn agents_dir(self) -> Option<PathBuf> {
-        let cache = || {
-            let of_env = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
-            of_env.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache"))).map(|dir| dir.join("octo/agents-pi-0.73"))
-        };
-        (self == Self::PiOld).then(|| {
-            let dir = std::env::var_os("OCTO_TEST_OLD_AGENTS_DIR").map(PathBuf::from).or_else(cache).unwrap_or_default();
-            assert!(dir.join("node_modules/.bin/pi").exists(), "pi 0.73.1 is not installed in {}: ./test.sh installs it", dir.display());
-            dir
-        })
     }
 }
 
@@ -72,7 +59,8 @@ impl Scene {
 
     async fn asking_with(agent: Agent, files: &[(&str, String)]) -> Self {
         let config = "[permissions]\ndefault = \"ask\"\n".to_owned();
-        let mut instance = Instance::new(Options { config, agents_dir: agent.agents_dir(), ..Options::default() });
+        let mut instance =
+            Instance::new(Options { config, agents_dir: (agent == Agent::PiOld).then(octo_e2e::old_pi), ..Options::default() });
         for (path, text) in files {
             let path = instance.home().join(path);
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -164,19 +152,4 @@ impl Scene {
             assert_eq!(code, "unsupported", "{command}: {sentence}");
         }
     }
-}
-
-/// The first event of this name.
-pub fn find<'a>(seen: &'a [Value], name: &str) -> &'a Value {
-    seen.iter().find(|frame| frame["event"] == name).unwrap_or_else(|| panic!("no {name} in {}", names(seen)))
-}
-
-/// Whether there is one.
-pub fn has(seen: &[Value], name: &str) -> bool {
-    seen.iter().any(|frame| frame["event"] == name)
-}
-
-/// The names of all, for a sentence.
-pub fn names(seen: &[Value]) -> String {
-    seen.iter().map(|frame| frame["event"].as_str().unwrap_or("?")).collect::<Vec<_>>().join(" ")
 }

@@ -1,8 +1,9 @@
 //! What a person sets while the agent runs.
 
-use crate::scene::{SESSION, find};
+use crate::scene::SESSION;
 use crate::{Agent, Cell, Scene};
 use octo_e2e::Turn;
+use octo_e2e::seen::{find, has};
 use serde_json::json;
 
 pub async fn model(agent: Agent, _: Cell) {
@@ -61,5 +62,5 @@ pub async fn switches(agent: Agent, cell: Cell) {
     }
     assert_eq!(scene.command(json!({"cmd": "get_state"})).await["autoCompactionEnabled"], false);
     let seen = scene.play("Fail.", &[Turn::text("never").failing(529, 9)]).await;
-    find(&seen, "agent.error");
+    assert!(has(&seen, "agent.error"), "it is not tried again");
 }

@@ -1,7 +1,8 @@
 //! What a person does in the agent's place.
 
-use crate::scene::{SESSION, find, has};
+use crate::scene::SESSION;
 use crate::{Agent, Cell, Scene};
+use octo_e2e::seen::{find, has};
 use octo_e2e::until;
 use serde_json::{Value, json};
 

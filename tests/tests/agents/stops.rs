@@ -1,7 +1,7 @@
 //! Turns that are stopped.
 
-use crate::scene::find;
 use crate::{Agent, Cell, Scene};
+use octo_e2e::seen::find;
 use octo_e2e::{Turn, until};
 use serde_json::json;
 

@@ -94,12 +94,7 @@ async fn it_is_forked_after_everything_was_killed_and_not_while_it_works() {
     let working = points(&mut client, SESSION).await;
     let (code, _) = client.refused(SESSION, json!({"cmd": "fork", "entry_id": working[1]["entry_id"]})).await;
     assert_eq!(code, "busy");
-    instance.kill_octo();
-    for daemon in ["octo-runner", "octo-eavs"] {
-        for process in instance.daemons(daemon) {
-            nix::sys::signal::kill(nix::unistd::Pid::from_raw(process.pid), nix::sys::signal::Signal::SIGKILL).unwrap();
-        }
-    }
+    instance.kill_everything();
     instance.start().await;
     client.reconnect_to(&instance).await;
     client.attach(SESSION).await.unwrap();
@@ -110,7 +105,7 @@ async fn it_is_forked_after_everything_was_killed_and_not_while_it_works() {
     assert_eq!(goes_on(&mut client, &fork).await, "part two");
     // The fork's own agent is killed: it comes back with the forked conversation.
     let agent = instance.agents().pop().expect("an agent runs");
-    nix::sys::signal::kill(nix::unistd::Pid::from_raw(agent.pid), nix::sys::signal::Signal::SIGKILL).unwrap();
+    agent.kill();
     client.event(&fork, |frame| frame["event"] == "session.restarted").await.expect("it comes back");
     assert_eq!(goes_on(&mut client, &fork).await, "part three");
 }

@@ -193,7 +193,7 @@ async fn a_killed_agent_comes_back_with_its_conversation() {
     client.command(SESSION, json!({"cmd": "prompt", "message": "go on"})).await;
     event(&mut client, "stream.text_delta").await;
     let agent = instance.agents().pop().expect("an agent runs");
-    nix::sys::signal::kill(nix::unistd::Pid::from_raw(agent.pid), nix::sys::signal::Signal::SIGKILL).unwrap();
+    agent.kill();
     event(&mut client, "agent.error").await;
     // The script is in the conversation: who plays the next turn of it remembers.
     client.command(SESSION, json!({"cmd": "prompt", "message": "and on"})).await;
@@ -208,12 +208,7 @@ async fn a_conversation_goes_on_after_a_restart_of_everything() {
     let (mut instance, mut client) = opened().await;
     prompt(&mut client, "Remember.", &[Turn::text("First."), Turn::text("Second.")]).await;
     client.idle(SESSION).await;
-    instance.kill_octo();
-    for daemon in ["octo-runner", "octo-eavs"] {
-        for process in instance.daemons(daemon) {
-            nix::sys::signal::kill(nix::unistd::Pid::from_raw(process.pid), nix::sys::signal::Signal::SIGKILL).unwrap();
-        }
-    }
+    instance.kill_everything();
     instance.start().await;
     client.reconnect_to(&instance).await;
     client.attach(SESSION).await.unwrap();

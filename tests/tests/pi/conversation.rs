@@ -14,7 +14,7 @@ with_both!(
 const DOT: &str = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==";
 
 async fn it_thinks_runs_a_tool_and_takes_a_picture(pi: Pi) {
-    let Some((instance, mut client)) = pi.start("").await else { return };
+    let (instance, mut client) = pi.start("").await;
     let turns = [Turn::text("I look.").thinking("A tool will do.").bash("printf made > made.txt"), Turn::text("It is made.").slowly(6, 5)];
     let images = json!([{ "data": DOT, "media_type": "image/png" }]);
     client.command("s", json!({ "cmd": "prompt", "message": demo_prompt("Make it.", &turns), "images": images, "client_id": "one" })).await;
@@ -32,7 +32,7 @@ async fn it_thinks_runs_a_tool_and_takes_a_picture(pi: Pi) {
 }
 
 async fn a_stop_ends_the_run_in_the_stream_and_in_the_tool(pi: Pi) {
-    let Some((instance, mut client)) = pi.start("").await else { return };
+    let (instance, mut client) = pi.start("").await;
     prompt(&mut client, &demo_prompt("Talk.", &[Turn::text("on and on and on and on").slowly(40, 200)])).await;
     until(&mut client, |frame| frame["event"] == "stream.text_delta").await;
     client.command("s", json!({ "cmd": "abort" })).await;
@@ -52,7 +52,7 @@ async fn a_stop_ends_the_run_in_the_stream_and_in_the_tool(pi: Pi) {
 }
 
 async fn it_comes_back_with_its_conversation_after_a_kill_of_anything(pi: Pi) {
-    let Some((mut instance, mut client)) = pi.start("").await else { return };
+    let (mut instance, mut client) = pi.start("").await;
     prompt(&mut client, &demo_prompt("First.", &[Turn::text("the first answer")])).await;
     client.idle("s").await;
     prompt(&mut client, &demo_prompt("Second.", &[Turn::text("never to its end").slowly(60, 200)])).await;
@@ -64,10 +64,7 @@ async fn it_comes_back_with_its_conversation_after_a_kill_of_anything(pi: Pi) {
     let before = client.command("s", json!({ "cmd": "get_state" })).await["sessionFile"].clone();
 
     // Everything ends, and nothing is left but the disk.
-    instance.kill_octo();
-    for daemon in ["octo-runner", "octo-eavs"] {
-        instance.daemons(daemon).iter().for_each(octo_e2e::Process::kill);
-    }
+    instance.kill_everything();
     octo_e2e::until("the agents are gone", || instance.agents().is_empty().then_some(())).await;
     client.cut();
     instance.start().await;
@@ -85,7 +82,7 @@ async fn it_comes_back_with_its_conversation_after_a_kill_of_anything(pi: Pi) {
 }
 
 async fn it_says_what_it_can_do_and_does_what_it_is_told(pi: Pi) {
-    let Some((_instance, mut client)) = pi.start("").await else { return };
+    let (_instance, mut client) = pi.start("").await;
     assert_eq!(client.command("s", json!({ "cmd": "set_session_name", "name": "A name" })).await, json!(null));
     assert!(client.command("s", json!({ "cmd": "get_commands" })).await.is_array());
     assert!(!client.command("s", json!({ "cmd": "get_models" })).await.as_array().unwrap().is_empty());

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 with_both!(a_fork_goes_on_from_before_a_message_and_its_origin_stays_as_it_is);
 
 async fn a_fork_goes_on_from_before_a_message_and_its_origin_stays_as_it_is(pi: Pi) {
-    let Some((instance, mut client)) = pi.start("").await else { return };
+    let (instance, mut client) = pi.start("").await;
     let (code, _) = client.refused("s", json!({ "cmd": "fork", "entry_id": "x" })).await;
     assert_eq!(code, "invalid_state", "there is nothing yet");
     for what in ["one", "two", "two", "three"] {

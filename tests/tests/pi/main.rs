@@ -1,6 +1,6 @@
 //! Real pi, old and new, on the demo model through octo's WebSocket: both dialects of its stream, both of its ways to end a run.
 //!
-//! The old one is installed beside the tests' own by `./test.sh` (`tests/agents/pi-0.73`); without it its tests say that they were skipped.
+//! The old one is installed beside the tests' own by `./test.sh` (`tests/agents/pi-0.73`).
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 /// A test for each pi.
@@ -28,9 +28,9 @@ mod permissions;
 mod queue;
 mod trouble;
 
+pub use octo_e2e::seen::{find, has, names};
 use octo_e2e::{Client, Instance, Options};
 use serde_json::{Value, json};
-use std::path::PathBuf;
 
 /// Which pi.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,37 +42,14 @@ pub enum Pi {
 }
 
 impl Pi {
-    fn agents_dir(self) -> Result<Option<PathBuf>, String> {
-        if self == Self::Now {
-            return Ok(None);
-        }
-        let named = std::env::var_os("OCTO_TEST_OLD_AGENTS_DIR").map(PathBuf::from);
-        let cache = || {
-            let of_env = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
-            of_env.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache"))).map(|dir| dir.join("octo/agents-pi-0.73"))
-        };
-        let dir = named.or_else(cache).unwrap_or_default();
-        if dir.join("node_modules/.bin/pi").exists() {
-            Ok(Some(dir))
-        } else {
-            Err(format!("pi 0.73.1 is not installed in {}", dir.display()))
-        }
-    }
-
-    /// A running octo with this pi, and a client. `None` when it is not installed, which is said.
-    pub async fn start(self, config: &str) -> Option<(Instance, Client)> {
-        let agents_dir = match self.agents_dir() {
-            Ok(dir) => dir,
-            Err(why) => {
-                eprintln!("skipped: {why}");
-                return None;
-            }
-        };
+    /// A running octo with this pi, and a client.
+    pub async fn start(self, config: &str) -> (Instance, Client) {
+        let agents_dir = (self == Self::Old).then(octo_e2e::old_pi);
         let mut instance = Instance::new(Options { config: config.to_owned(), agents_dir, ..Options::default() });
         instance.start().await;
         let mut client = Client::connect(&instance).await;
         client.create("s", &instance.workspace()).await;
-        Some((instance, client))
+        (instance, client)
     }
 }
 
@@ -96,16 +73,4 @@ pub async fn until(client: &mut Client, wanted: impl Fn(&Value) -> bool) -> Vec<
 /// Events up to the end of the turn, whatever it is.
 pub async fn to_the_end(client: &mut Client) -> Vec<Value> {
     until(client, |frame| frame["event"] == "agent.idle" || frame["event"] == "agent.error").await
-}
-
-pub fn find<'a>(seen: &'a [Value], name: &str) -> &'a Value {
-    seen.iter().find(|frame| frame["event"] == name).unwrap_or_else(|| panic!("no {name} in {}", names(seen)))
-}
-
-pub fn has(seen: &[Value], name: &str) -> bool {
-    seen.iter().any(|frame| frame["event"] == name)
-}
-
-pub fn names(seen: &[Value]) -> String {
-    seen.iter().map(|frame| frame["event"].as_str().unwrap_or("?")).collect::<Vec<_>>().join(" ")
 }

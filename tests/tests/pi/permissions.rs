@@ -25,7 +25,7 @@ fn runs(command: &str) -> String {
 }
 
 async fn a_command_is_asked_for_allowed_once_always_and_denied(pi: Pi) {
-    let Some((instance, mut client)) = pi.start(ASK).await else { return };
+    let (instance, mut client) = pi.start(ASK).await;
     let made = |name: &str| instance.workspace().join(name).exists();
     prompt(&mut client, &runs("touch once")).await;
     let asked = question(&mut client).await;
@@ -75,7 +75,7 @@ async fn a_command_is_asked_for_allowed_once_always_and_denied(pi: Pi) {
 }
 
 async fn a_change_of_a_file_is_shown_as_a_diff(pi: Pi) {
-    let Some((instance, mut client)) = pi.start(ASK).await else { return };
+    let (instance, mut client) = pi.start(ASK).await;
     let file = instance.workspace().join("song.txt");
     std::fs::write(&file, "one\ntwo\nthree\nfour\n").unwrap();
     let tool = |name: &str, input: Value| {
@@ -101,7 +101,7 @@ async fn a_change_of_a_file_is_shown_as_a_diff(pi: Pi) {
 }
 
 async fn a_question_is_closed_by_a_stop_and_lives_through_a_restart_of_octo(pi: Pi) {
-    let Some((mut instance, mut client)) = pi.start(ASK).await else { return };
+    let (mut instance, mut client) = pi.start(ASK).await;
     prompt(&mut client, &runs("touch stopped")).await;
     let asked = question(&mut client).await;
     client.command("s", json!({ "cmd": "abort" })).await;

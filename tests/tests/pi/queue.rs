@@ -14,7 +14,7 @@ async fn queue(client: &mut Client, wanted: impl Fn(&[Value], &[Value]) -> bool)
 }
 
 async fn what_waits_is_shown_can_be_replaced_and_taken_out_and_the_rest_is_delivered(pi: Pi) {
-    let Some((_instance, mut client)) = pi.start("").await else { return };
+    let (_instance, mut client) = pi.start("").await;
     prompt(&mut client, &demo_prompt("Wait.", &[Turn::text("").bash("sleep 4"), Turn::text("slept")])).await;
     until(&mut client, |frame| frame["event"] == "tool.start").await;
     let text = |what: &str| demo_prompt(what, &[Turn::text(format!("heard {what}"))]);

@@ -4,7 +4,7 @@
 
 use super::follower::Follower;
 use super::outbox::{Out, Outbox, text};
-use super::policy::{Scope, action, patience};
+use super::policy::{Scope, policy};
 use super::pump::Stats;
 use crate::auth::{Action, Principal};
 use crate::figures::Figures;
@@ -220,7 +220,7 @@ impl Commands {
             }
         };
         self.taken += 1;
-        let repeatable = action(&frame.command) == Action::Read;
+        let repeatable = policy(&frame.command).action == Action::Read;
         let owed = Owed {
             address: self.address(&frame),
             outbox: self.context.outbox.clone(),
@@ -269,7 +269,7 @@ impl Commands {
 /// Carries out one command that was received at `received`. `started` is dropped as soon as the next one of its session may start.
 async fn carry_out(context: &Context, mut frame: CommandFrame, received: u64, started: oneshot::Sender<()>) -> Result<Done, ProtocolError> {
     let Context { state, principal, .. } = context;
-    let scope = Scope::resolve(principal, &frame.session_id, action(&frame.command))?;
+    let scope = Scope::resolve(principal, &frame.session_id, policy(&frame.command).action)?;
     let runner = &state.settings.runner.runner_id;
     if let Some(other) = frame.runner_id.take().filter(|id| id != runner) {
         let other: String = other.chars().take(64).collect();
@@ -283,7 +283,7 @@ async fn carry_out(context: &Context, mut frame: CommandFrame, received: u64, st
         let needs = format!("{} needs a session_id", frame.command.name());
         scope.session.clone().ok_or_else(|| ProtocolError::new(ErrorCode::InvalidRequest, needs))
     };
-    let deadline = patience(&frame.command);
+    let deadline = policy(&frame.command).patience;
     match &frame.command {
         Command::ListSessions => {
             drop(started);
@@ -366,7 +366,7 @@ async fn forward(
     let ask = async {
         let user = context.state.users.user(&scope.owner).await?;
         let body = RequestBody::Command { json: encode(frame)? };
-        let answer = user.start(&context.principal, body, patience(&frame.command)).await?;
+        let answer = user.start(&context.principal, body, policy(&frame.command).patience).await?;
         drop(started);
         if let Some(trace) = &mut trace {
             trace.sent();

@@ -1,4 +1,4 @@
-//! What each command of the `agent` channel takes: its action, its patience, and whose session it means. Frames of the other channels are
+//! What each command of the `agent` channel takes: its action, its patience, whether it needs the agent, and whose session it means. Frames of the other channels are
 //! authorized where they are taken ([`super::channels`]).
 //!
 //! A match without a wildcard: a command without a policy does not compile.
@@ -19,95 +19,60 @@ const COMPACT: Duration = Duration::from_secs(600);
 /// The longest that a command of a person and a delegation may be waited for.
 const LONGEST: Duration = Duration::from_secs(3600);
 
-/// What a command does, for `authorize`.
-pub fn action(command: &Command) -> Action {
-    match command {
-        Command::SessionCreate { .. } => Action::Create,
-        Command::SessionDelete => Action::Delete,
-        Command::SessionAttach { .. }
-        | Command::SessionDetach
-        | Command::ListSessions
-        | Command::GetState
-        | Command::GetMessages { .. }
-        | Command::GetStats
-        | Command::GetModels { .. }
-        | Command::GetCommands
-        | Command::GetForkPoints
-        | Command::PermissionList => Action::Read,
-        Command::SessionClose
-        | Command::SessionRestart
-        | Command::SessionNew { .. }
-        | Command::SessionSwitch { .. }
-        | Command::Prompt { .. }
-        | Command::Steer { .. }
-        | Command::FollowUp { .. }
-        | Command::Abort
-        | Command::InputResponse { .. }
-        | Command::Fork { .. }
-        | Command::SetModel { .. }
-        | Command::CycleModel
-        | Command::SetThinkingLevel { .. }
-        | Command::CycleThinkingLevel
-        | Command::SetAutoCompaction { .. }
-        | Command::SetAutoRetry { .. }
-        | Command::Compact { .. }
-        | Command::AbortRetry
-        | Command::SetSessionName { .. }
-        | Command::Bash { .. }
-        | Command::AbortBash
-        | Command::ExportHtml { .. }
-        | Command::Delegate { .. }
-        | Command::DelegateCancel { .. }
-        | Command::PermissionAdd { .. }
-        | Command::PermissionRemove { .. }
-        | Command::SetPermissions { .. }
-        | Command::QueueDrop { .. }
-        | Command::QueueReplace { .. } => Action::Write,
-    }
+/// What a command takes.
+#[derive(Debug, Clone, Copy)]
+pub struct Policy {
+    /// For `authorize`.
+    pub action: Action,
+    /// How long the runner may take.
+    pub patience: Duration,
+    /// It may start the session's agent, or is for it alone. What ends an agent, or a turn of it, is not among them.
+    pub needs_agent: bool,
 }
 
-/// How long the runner may take.
-pub fn patience(command: &Command) -> Duration {
-    match command {
-        Command::SessionCreate { .. }
-        | Command::SessionRestart
-        | Command::SessionNew { .. }
-        | Command::SessionSwitch { .. }
-        | Command::Fork { .. } => OPEN_DEADLINE,
-        Command::SessionDelete | Command::SessionClose => DELETE_DEADLINE,
-        Command::Prompt { .. } | Command::Steer { .. } | Command::FollowUp { .. } => INPUT,
-        Command::Compact { .. } => COMPACT,
-        Command::Bash { .. } => LONGEST,
-        Command::Delegate { timeout_ms, .. } => (Duration::from_millis(*timeout_ms) + QUERY).min(LONGEST),
+/// The policy of a command.
+pub fn policy(command: &Command) -> Policy {
+    use Action::{Create, Delete, Read, Write};
+    let (action, patience, needs_agent) = match command {
+        Command::SessionCreate { .. } => (Create, OPEN_DEADLINE, false),
+        Command::SessionDelete => (Delete, DELETE_DEADLINE, false),
+        Command::SessionClose => (Write, DELETE_DEADLINE, false),
+        Command::SessionRestart | Command::SessionNew { .. } | Command::SessionSwitch { .. } | Command::Fork { .. } => {
+            (Write, OPEN_DEADLINE, true)
+        }
         Command::SessionAttach { .. }
         | Command::SessionDetach
         | Command::ListSessions
         | Command::GetState
         | Command::GetMessages { .. }
         | Command::GetStats
-        | Command::InputResponse { .. }
+        | Command::PermissionList => (Read, QUERY, false),
+        Command::GetModels { .. } => (Read, AGENT, false),
+        Command::GetCommands | Command::GetForkPoints => (Read, AGENT, true),
+        Command::Prompt { .. } | Command::Steer { .. } | Command::FollowUp { .. } => (Write, INPUT, true),
+        Command::Compact { .. } => (Write, COMPACT, true),
+        Command::Bash { .. } => (Write, LONGEST, true),
+        Command::Delegate { timeout_ms, .. } => (Write, (Duration::from_millis(*timeout_ms) + QUERY).min(LONGEST), true),
+        Command::InputResponse { .. }
         | Command::Abort
         | Command::DelegateCancel { .. }
-        | Command::PermissionList
         | Command::PermissionAdd { .. }
         | Command::PermissionRemove { .. }
-        | Command::SetPermissions { .. } => QUERY,
-        Command::GetModels { .. }
-        | Command::GetCommands
-        | Command::GetForkPoints
-        | Command::SetModel { .. }
+        | Command::SetPermissions { .. } => (Write, QUERY, false),
+        Command::SetModel { .. }
         | Command::CycleModel
         | Command::SetThinkingLevel { .. }
         | Command::CycleThinkingLevel
         | Command::SetAutoCompaction { .. }
         | Command::SetAutoRetry { .. }
-        | Command::AbortRetry
-        | Command::SetSessionName { .. }
+        | Command::ExportHtml { .. } => (Write, AGENT, true),
+        Command::AbortRetry
         | Command::AbortBash
-        | Command::ExportHtml { .. }
+        | Command::SetSessionName { .. }
         | Command::QueueDrop { .. }
-        | Command::QueueReplace { .. } => AGENT,
-    }
+        | Command::QueueReplace { .. } => (Write, AGENT, false),
+    };
+    Policy { action, patience, needs_agent }
 }
 
 /// Whose session a command means.

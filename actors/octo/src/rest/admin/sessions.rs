@@ -18,7 +18,7 @@ use super::record::record;
 use super::users::everybody;
 use crate::auth::{Action, Object, Principal, UserId, authorize};
 use crate::launch::answers;
-use crate::mux::policy::patience;
+use crate::mux::policy::policy;
 use crate::sessions;
 use crate::state::AppState;
 
@@ -154,7 +154,7 @@ pub(super) async fn command(
     id: &SessionId,
     command: Command,
 ) -> Result<Value, ApiError> {
-    let deadline: Duration = patience(&command);
+    let deadline: Duration = policy(&command).patience;
     let frame = frame(id, command);
     crate::sessions::check_agent(state, principal, user, &frame).await?;
     let json = serde_json::to_vec(&frame).map_err(|e| ApiError::internal(&e))?;
