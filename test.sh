@@ -25,9 +25,12 @@ ensure_bwrap
 ensure_chromium
 ensure_agents
 ensure_old_agents
+ensure_acp_clients
 ensure_bun
 export OCTO_AGENTS_DIR="$AGENTS_DIR"
 export OCTO_TEST_OLD_AGENTS_DIR="$OLD_AGENTS_DIR"
+export OCTO_TEST_ACP_SDK="$ACP_SDK_DIR"
+export OCTO_TEST_ACP_PYTHON="$ACP_PYTHON_DIR"
 export OCTO_TEST_NODE="$(node_bin_dir)/node"
 export CARGO_TERM_COLOR="${CARGO_TERM_COLOR:-auto}"
 

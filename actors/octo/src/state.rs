@@ -8,6 +8,7 @@ use octo_protocol::admin::ShownKey;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::acp;
 use crate::audit::Audit;
 use crate::auth::{Accounts, Authenticator};
 use crate::config::Settings;
@@ -52,6 +53,8 @@ pub struct Inner {
     pub shutdown: CancellationToken,
     /// Every upgraded connection; a stop waits for them.
     pub connections: TaskTracker,
+    /// Clients that speak ACP over HTTP.
+    pub acp: acp::Connections,
     /// Names this instance towards runners, different for every start.
     pub instance: String,
     /// Unix milliseconds.

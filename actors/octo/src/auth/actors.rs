@@ -25,6 +25,7 @@ pub const OWNERS_RIGHTS: &[(&str, &str, OwnersRight)] = {
         ("runner", "runner", Look),
         ("sessions/<s>", "session", Restart),
         ("connections/<n>", "connection", Look),
+        ("acp/<n>", "acp", Look),
         ("runner/history", "history", Look),
         ("runner/retention", "retention", Look),
         ("runner/idle", "idle", Look),

@@ -40,6 +40,10 @@ pub enum Command {
         #[command(subcommand)]
         command: RunnerCommand,
     },
+    /// An agent for editors that speak the Agent Client Protocol, on standard input and output, in front of an octo that serves
+    ///
+    /// The token is in OCTO_AUTH_TOKEN, or in a file that only its owner may read. When octo is away it connects again, and goes on where it was.
+    Acp(Acp),
     /// What octo needs, what it found, and what to do about the rest
     Doctor,
     /// Completions for a shell, on standard output
@@ -57,6 +61,19 @@ pub struct Serve {
     /// Listen on this port; 0 lets the system choose (server.port)
     #[arg(long, short, value_name = "PORT")]
     pub port: Option<u16>,
+}
+
+#[derive(clap::Args)]
+pub struct Acp {
+    /// Where octo answers, http:// or https://; the one that was started here when it is not said
+    #[arg(long, env = "OCTO_URL", value_name = "URL")]
+    pub url: Option<String>,
+    /// Read the token from this file; $XDG_CONFIG_HOME/octo/token when neither it nor OCTO_AUTH_TOKEN says one
+    #[arg(long, value_name = "FILE")]
+    pub token_file: Option<PathBuf>,
+    /// The agent of new sessions; octo's default when it is not said
+    #[arg(long, value_name = "NAME")]
+    pub harness: Option<String>,
 }
 
 #[derive(Subcommand)]

@@ -1,5 +1,6 @@
 //! The command line: `noun verb`, `--json` everywhere, exit codes that say what went wrong.
 
+mod acp;
 mod agents;
 mod arguments;
 mod completions;
@@ -28,6 +29,7 @@ pub fn main() -> ExitCode {
         Command::Config { command } => config::run(command, cli.config, output),
         Command::Agents { command } => agents::run(command, cli.config, output),
         Command::Runner { command } => runner::run(command, cli.config, output),
+        Command::Acp(acp) => acp::run(acp, cli.config, output),
         Command::Doctor => doctor::run(cli.config, output),
         Command::Completions { shell } => completions::run(shell),
     };

@@ -11,16 +11,16 @@
 
 pub(crate) mod actors;
 mod channels;
-mod commands;
+pub(crate) mod commands;
 mod connection;
 pub(crate) mod follower;
-mod outbox;
+pub(crate) mod outbox;
 mod pieces;
 pub(crate) mod policy;
-mod pump;
-mod rate;
-mod reader;
-mod socket;
+pub(crate) mod pump;
+pub(crate) mod rate;
+pub(crate) mod reader;
+pub(crate) mod socket;
 mod upgrade;
 
 use crate::state::AppState;

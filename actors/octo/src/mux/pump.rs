@@ -5,14 +5,13 @@
 
 use super::follower::{Follower, Standing};
 use super::outbox::{Closing, Out, Queued, text};
-use super::socket::Socket;
 use crate::figures::Figures;
 use crate::telemetry::Hop;
 use crate::users::Taken;
 use bytes::Bytes;
 use futures_util::future::{AbortHandle, Abortable, Aborted, BoxFuture};
-use futures_util::stream::{FuturesUnordered, SplitSink};
-use futures_util::{FutureExt as _, SinkExt as _, StreamExt as _};
+use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt as _, Sink, SinkExt as _, StreamExt as _};
 use octo_actors::{Frame, monotonic_ns};
 use octo_protocol::metrics::Limit;
 use octo_protocol::mux::ServerFrame;
@@ -22,7 +21,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
-use tokio_tungstenite::tungstenite::{self, Message, Utf8Bytes};
+use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
 
 /// Frames of one batch.
 pub const BATCH_FRAMES: usize = 64;
@@ -115,11 +114,11 @@ impl Drop for Stats {
 
 type Turn = (String, Box<Follower>, Vec<Frame>);
 
-/// The writer of one connection.
-pub struct Pump {
+/// The writer of one connection: to a socket, or to whoever takes messages at a pace of its own.
+pub struct Pump<S> {
     /// The connection's name among those of its user.
     connection: Arc<str>,
-    sink: SplitSink<Socket, Message>,
+    sink: S,
     out: mpsc::Receiver<Box<Queued>>,
     closing: watch::Receiver<Option<Closing>>,
     turns: FuturesUnordered<BoxFuture<'static, Result<Turn, Aborted>>>,
@@ -132,16 +131,10 @@ pub struct Pump {
 /// The socket is broken; nobody is left to tell.
 struct Broken;
 
-impl From<tungstenite::Error> for Broken {
-    fn from(_: tungstenite::Error) -> Self {
-        Self
-    }
-}
-
-impl Pump {
+impl<S: Sink<Message> + Unpin> Pump<S> {
     pub fn new(
         connection: Arc<str>,
-        sink: SplitSink<Socket, Message>,
+        sink: S,
         out: mpsc::Receiver<Box<Queued>>,
         closing: watch::Receiver<Option<Closing>>,
         stats: Arc<Stats>,
@@ -212,7 +205,7 @@ impl Pump {
                 break;
             }
         }
-        self.sink.flush().await?;
+        self.sink.flush().await.map_err(|_| Broken)?;
         batch.traced.drain(..).for_each(Hop::written);
         if !batch.taken.is_empty() {
             let written = monotonic_ns();
@@ -247,7 +240,7 @@ impl Pump {
                 if let Some(ping) = ping {
                     self.feed(ping, batch).await?;
                 }
-                Ok(self.sink.feed(Message::Ping(Bytes::new())).await?)
+                self.sink.feed(Message::Ping(Bytes::new())).await.map_err(|_| Broken)
             }
         }
     }
@@ -291,7 +284,7 @@ impl Pump {
     async fn feed(&mut self, text: Utf8Bytes, batch: &mut Batch) -> Result<(), Broken> {
         batch.frames += 1;
         batch.bytes += text.len();
-        Ok(self.sink.feed(Message::Text(text)).await?)
+        self.sink.feed(Message::Text(text)).await.map_err(|_| Broken)
     }
 
     fn follow(&mut self, key: String, mut follower: Box<Follower>) {

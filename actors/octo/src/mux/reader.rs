@@ -30,7 +30,7 @@ const FINISH_WITHIN: Duration = Duration::from_secs(5);
 const LINGER: Duration = Duration::from_secs(2);
 
 /// How WebSocket says that a message is too large.
-const TOO_LARGE: u16 = 1009;
+pub(crate) const TOO_LARGE: u16 = 1009;
 
 /// When the peer was last heard.
 #[derive(Clone)]
@@ -177,7 +177,7 @@ impl Reader {
     }
 }
 
-fn size(message: &Message) -> usize {
+pub(crate) fn size(message: &Message) -> usize {
     match message {
         Message::Text(text) => text.len(),
         Message::Binary(bytes) | Message::Ping(bytes) | Message::Pong(bytes) => bytes.len(),
@@ -186,7 +186,7 @@ fn size(message: &Message) -> usize {
 }
 
 /// How to close after a frame that breaks the rules of WebSocket; `None` when it is the connection that broke.
-fn why(error: &tungstenite::Error) -> Option<Closing> {
+pub(crate) fn why(error: &tungstenite::Error) -> Option<Closing> {
     match error {
         tungstenite::Error::Capacity(_) => Some(Closing::new(TOO_LARGE, "the frame is too large")),
         tungstenite::Error::Utf8(_) => Some(Closing::new(1007, "the text is not UTF-8")),

@@ -5,8 +5,8 @@ use std::time::Instant;
 use axum::extract::{OriginalUri, Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use http::Method;
-use http::header::AUTHORIZATION;
+use http::header::{AUTHORIZATION, UPGRADE};
+use http::{HeaderMap, Method};
 use serde_json::json;
 
 use super::error::ApiError;
@@ -26,12 +26,15 @@ pub enum Policy {
     Metrics,
     /// A WebSocket upgrade by whoever is logged in.
     Upgrade,
+    /// As [`Policy::Upgrade`] when it is a WebSocket upgrade, else as [`Policy::LoggedIn`].
+    UpgradeOrLoggedIn,
 }
 
 impl Policy {
-    fn surface(self, method: &Method) -> Surface {
+    fn surface(self, method: &Method, headers: &HeaderMap) -> Surface {
         match self {
             Self::Upgrade => Surface::Upgrade,
+            Self::UpgradeOrLoggedIn if headers.contains_key(UPGRADE) => Surface::Upgrade,
             _ if method == Method::GET || method == Method::HEAD => Surface::Read,
             _ => Surface::Mutate,
         }
@@ -40,7 +43,7 @@ impl Policy {
 
 /// Enforces a policy; the handler then finds `Extension<Principal>`.
 pub async fn guard(State((state, policy)): State<(AppState, Policy)>, mut request: Request, next: Next) -> Response {
-    let surface = policy.surface(request.method());
+    let surface = policy.surface(request.method(), request.headers());
     // Whoever comes through the admin socket is known by the kernel's word, unless they show a token.
     let peer = request.extensions().get::<SocketPeer>().filter(|_| !request.headers().contains_key(AUTHORIZATION)).copied();
     let authenticated = match &peer {
@@ -59,7 +62,7 @@ pub async fn guard(State((state, policy)): State<(AppState, Policy)>, mut reques
     let object = match policy {
         Policy::Admin => Some(Object::Operations),
         Policy::Metrics => Some(Object::Figures),
-        Policy::Public | Policy::LoggedIn | Policy::Upgrade => None,
+        Policy::Public | Policy::LoggedIn | Policy::Upgrade | Policy::UpgradeOrLoggedIn => None,
     };
     if let Some(object) = object
         && let Err(denied) = authorize(&principal, Action::Read, &object)

@@ -26,4 +26,4 @@ mod table;
 pub use error::ApiError;
 pub use guard::Policy;
 pub use openapi::document;
-pub use table::{Route, metrics, router, table};
+pub use table::{Route, acp, metrics, router, table};

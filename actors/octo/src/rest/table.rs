@@ -113,6 +113,16 @@ pub fn router(state: &AppState) -> Router<AppState> {
         .method_not_allowed_fallback(wrong_method)
 }
 
+/// `/acp`, where clients of the Agent Client Protocol look for it: one path with three methods, behind one policy.
+pub fn acp(state: &AppState) -> Router<AppState> {
+    let guarded = from_fn_with_state((state.clone(), Policy::UpgradeOrLoggedIn), guard);
+    crate::acp::routes()
+        .route_layer(guarded)
+        .layer(DefaultBodyLimit::max(crate::acp::MAX_MESSAGE_BYTES))
+        .layer(RequestBodyTimeoutLayer::new(BODY_PAUSE))
+        .method_not_allowed_fallback(wrong_method)
+}
+
 /// `/metrics`, where Prometheus looks for it: the same as in the table, behind the same policy.
 pub fn metrics(state: &AppState) -> Router<AppState> {
     let guarded = from_fn_with_state((state.clone(), Policy::Metrics), guard);

@@ -13,6 +13,7 @@ use tower_http::request_id::{MakeRequestUuid, PropagateRequestIdLayer, RequestId
 use tower_http::trace::TraceLayer;
 
 use super::host;
+use crate::acp;
 use crate::rest::{self, ApiError};
 use crate::state::AppState;
 use crate::web;
@@ -27,6 +28,7 @@ pub fn router(state: AppState) -> Router {
     Router::new()
         .nest("/api", rest::router(&state))
         .merge(rest::metrics(&state))
+        .merge(rest::acp(&state))
         .fallback(web::serve)
         .layer(from_fn_with_state(state.clone(), host::check))
         .layer(cors)
@@ -60,7 +62,8 @@ fn cors(origins: &[String]) -> CorsLayer {
         .allow_origin(AllowOrigin::list(origins))
         .allow_credentials(true)
         .allow_methods([Method::GET, Method::POST, Method::PUT, Method::PATCH, Method::DELETE])
-        .allow_headers([header::CONTENT_TYPE, header::AUTHORIZATION])
+        .allow_headers([header::CONTENT_TYPE, header::AUTHORIZATION, acp::CONNECTION_ID, acp::SESSION_ID])
+        .expose_headers([acp::CONNECTION_ID])
         .max_age(CORS_AGE)
 }
 
