@@ -199,6 +199,11 @@ impl Puppet {
         self.tell(&json!({"do": "answer", "ask": question["ask"], "result": result}));
     }
 
+    /// Fills in a form.
+    pub fn accept(&mut self, question: &Value, content: &Value) {
+        self.tell(&json!({"do": "answer", "ask": question["ask"], "result": {"action": "accept", "content": content}}));
+    }
+
     pub fn dismiss(&mut self, question: &Value) {
         self.tell(&json!({"do": "answer", "ask": question["ask"], "result": {"outcome": {"outcome": "cancelled"}}}));
     }

@@ -49,6 +49,7 @@ impl Machine {
         let Some(of) = self.sessions.get_mut(&session) else { return };
         let outs = of.event(event);
         self.carry_out(&session, outs);
+        self.follow_up_taken_back(&session);
     }
 
     fn response(&mut self, response: Response) {
@@ -221,7 +222,7 @@ impl Machine {
         match answer {
             Ok(_) => {
                 let ended = of.prompts.answered(client_id, of.working);
-                let cancelled = of.prompts.is_cancelled(client_id);
+                let cancelled = of.prompts.is_cancelled(client_id) && !of.prompts.is_taken_back(client_id);
                 let outs = of.over(ended.into_iter().collect());
                 self.carry_out(session, outs);
                 if cancelled {

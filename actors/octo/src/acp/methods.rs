@@ -339,15 +339,24 @@ impl Machine {
 
     /// The client takes a request back. Only prompts take so long that this changes something; the others are answered as they come out.
     fn take_back(&mut self, rpc: &Value) {
-        let found = self.sessions.iter_mut().find_map(|(session, of)| Some((session.clone(), of.prompts.cancel_one(rpc)?)));
-        match found {
-            Some((session, Waiting::InTurn)) => self.abort(&session),
-            Some((session, Waiting::InQueue(client_id))) => {
-                if let Ok(client_id) = ClientId::new(client_id) {
-                    self.send(&session, Command::QueueDrop { client_id }, Op::Nothing);
+        let found = self.sessions.iter_mut().find_map(|(session, of)| of.prompts.cancel_one(rpc).then(|| session.clone()));
+        if let Some(session) = found {
+            self.follow_up_taken_back(&session);
+        }
+    }
+
+    /// Drops or aborts prompts that were taken back, where it is known by now which of the two it takes.
+    pub(super) fn follow_up_taken_back(&mut self, session: &str) {
+        let found = self.sessions.get_mut(session).map(|of| of.prompts.taken_back()).unwrap_or_default();
+        for waiting in found {
+            match waiting {
+                Waiting::InTurn => self.abort(session),
+                Waiting::InQueue(client_id) => {
+                    if let Ok(client_id) = ClientId::new(client_id) {
+                        self.send(session, Command::QueueDrop { client_id }, Op::Nothing);
+                    }
                 }
             }
-            None => {}
         }
     }
 

@@ -25,6 +25,10 @@ struct Prompt {
     taken: bool,
     /// The client has taken it back.
     cancelled: bool,
+    /// It alone: what is done about it depends on where it is found.
+    back: bool,
+    /// It is being taken out of the queue.
+    dropping: bool,
 }
 
 /// The prompts of one session.
@@ -47,7 +51,16 @@ pub struct Ended {
 impl Prompts {
     /// Waits for the end of this one from now on.
     pub fn add(&mut self, rpc: Value, client_id: String) {
-        self.open.push(Prompt { rpc, client_id, accepted: false, queued: false, taken: false, cancelled: false });
+        self.open.push(Prompt {
+            rpc,
+            client_id,
+            accepted: false,
+            queued: false,
+            taken: false,
+            cancelled: false,
+            back: false,
+            dropping: false,
+        });
     }
 
     /// How many are unanswered.
@@ -147,12 +160,32 @@ impl Prompts {
         self.open.iter().any(|prompt| prompt.client_id == client_id && prompt.cancelled)
     }
 
-    /// The client takes this request back: its id for octo, when it still waits in the queue.
-    pub fn cancel_one(&mut self, rpc: &Value) -> Option<Waiting> {
-        let prompt = self.open.iter_mut().find(|prompt| prompt.rpc == *rpc)?;
-        prompt.cancelled = true;
-        let queued = prompt.queued && !prompt.taken;
-        Some(if queued { Waiting::InQueue(prompt.client_id.clone()) } else { Waiting::InTurn })
+    /// Whether it was taken back by itself, and not with all of its session.
+    #[must_use]
+    pub fn is_taken_back(&self, client_id: &str) -> bool {
+        self.open.iter().any(|prompt| prompt.client_id == client_id && prompt.back)
+    }
+
+    /// The client takes this request back; false when it is none of these. What follows from it says [`Prompts::taken_back`].
+    pub fn cancel_one(&mut self, rpc: &Value) -> bool {
+        let Some(prompt) = self.open.iter_mut().find(|prompt| prompt.rpc == *rpc) else { return false };
+        (prompt.cancelled, prompt.back) = (true, true);
+        true
+    }
+
+    /// What is to be done about those that were taken back, each once, as soon as it is known where they are.
+    pub fn taken_back(&mut self) -> Vec<Waiting> {
+        let mut found = Vec::new();
+        for prompt in self.open.iter_mut().filter(|prompt| prompt.back) {
+            if prompt.taken {
+                prompt.back = false;
+                found.push(Waiting::InTurn);
+            } else if prompt.queued && !std::mem::replace(&mut prompt.dropping, true) {
+                // Should it be handed over meanwhile, it is found in its turn.
+                found.push(Waiting::InQueue(prompt.client_id.clone()));
+            }
+        }
+        found
     }
 
     fn dropped(&mut self, is: impl Fn(&Prompt) -> bool) -> Vec<Ended> {
@@ -228,6 +261,23 @@ mod tests {
         assert_eq!(rpcs(&prompts.parked(&queued(&["c"]))), [(3, true)]);
         prompts.cancel();
         assert_eq!(rpcs(&prompts.turn_ended()), [(1, true)]);
+    }
+
+    #[test]
+    fn one_that_is_taken_back_is_dropped_or_aborted_where_it_is_found() {
+        let mut prompts = Prompts::default();
+        for (rpc, id) in [(1, "a"), (2, "b")] {
+            prompts.add(json!(rpc), id.into());
+            prompts.accepted(id);
+        }
+        prompts.taken("a");
+        assert!(prompts.cancel_one(&json!(2)) && !prompts.cancel_one(&json!(9)));
+        assert!(prompts.taken_back().is_empty(), "it is not known yet where it is, and the turn that runs is another's");
+        prompts.queue(&queued(&["b"]));
+        assert_eq!(prompts.taken_back(), [Waiting::InQueue("b".into())]);
+        assert!(prompts.taken_back().is_empty(), "once");
+        prompts.taken("b");
+        assert_eq!(prompts.taken_back(), [Waiting::InTurn]);
     }
 
     #[test]
