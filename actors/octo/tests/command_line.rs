@@ -71,6 +71,7 @@ fn help_says_what_there_is() {
         ("runner", &["runner", "--help"]),
         ("runner_upgrade", &["runner", "upgrade", "--help"]),
         ("agents", &["agents", "--help"]),
+        ("acp", &["acp", "--help"]),
         ("agents_install", &["agents", "install", "--help"]),
     ] {
         insta::assert_snapshot!(format!("help_{name}"), stdout(&run(home.path(), arguments)));

@@ -141,7 +141,7 @@ async fn a_client_over_stdio_resumes_with_its_cursor() {
 fn where_octo_was_never_started_it_says_what_to_do() {
     let home = tempfile::tempdir().unwrap();
     let mut command = Command::new(binary("octo"));
-    command.arg("acp").env("HOME", home.path()).env_remove("OCTO_URL").env_remove("XDG_STATE_HOME").env_remove("XDG_CONFIG_HOME");
+    command.arg("acp").env("HOME", home.path()).env_remove("OCTO_SERVER_URL").env_remove("XDG_STATE_HOME").env_remove("XDG_CONFIG_HOME");
     let output = command.output().unwrap();
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(69), "{stderr}");

@@ -79,7 +79,7 @@ impl Puppet {
                 command
             }
         };
-        command.env_remove("OCTO_AUTH_TOKEN").env_remove("OCTO_URL").env_remove("XDG_STATE_HOME").env_remove("XDG_CONFIG_HOME");
+        command.env_remove("OCTO_AUTH_TOKEN").env_remove("OCTO_SERVER_URL").env_remove("XDG_STATE_HOME").env_remove("XDG_CONFIG_HOME");
         let mut child = command.arg(target.to_string()).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         let (stdin, stdout) = (child.stdin.take(), child.stdout.take().unwrap());
         let (say, said) = channel();
@@ -224,8 +224,8 @@ impl Puppet {
     /// The newest place in a session that was told.
     pub fn cursor(&self, session: &str) -> Value {
         let of = |said: &&Value| said["said"] == "update" && said["params"]["sessionId"] == session;
-        let cursors = self.log[..self.at].iter().filter(of).map(|said| said["params"]["_meta"]["octo"]["cursor"].clone());
-        cursors.filter(Value::is_object).last().expect("an update said where the client stands")
+        let mut cursors = self.log[..self.at].iter().filter(of).map(|said| said["params"]["_meta"]["octo"]["cursor"].clone());
+        cursors.rfind(Value::is_object).expect("an update said where the client stands")
     }
 
     /// Tells it that nothing follows, and waits for its end.

@@ -100,7 +100,7 @@ pub async fn drive<S: Stream<Item = Back> + Unpin>(machine: &mut Machine, mut en
         for act in acts {
             match act {
                 Act::Client(message) => out.push_back(message),
-                Act::Octo(command) => commands.push_back(command),
+                Act::Octo(command) => commands.push_back(*command),
             }
         }
     }

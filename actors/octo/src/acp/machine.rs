@@ -25,7 +25,7 @@ pub enum Act {
     /// Send this to the client.
     Client(Value),
     /// Send this to octo.
-    Octo(CommandFrame),
+    Octo(Box<CommandFrame>),
 }
 
 /// What a command was sent for.
@@ -188,7 +188,7 @@ impl Machine {
         sessions.iter().for_each(|session| self.attach(session));
         let attaching = |pending: &Pending| matches!(pending.op, Op::Attach { .. });
         let again: Vec<CommandFrame> = self.pending.values().filter(|p| !attaching(p)).map(|p| p.frame.clone()).collect();
-        self.acts.extend(again.into_iter().map(Act::Octo));
+        self.acts.extend(again.into_iter().map(|frame| Act::Octo(Box::new(frame))));
         std::mem::take(&mut self.acts)
     }
 
@@ -247,7 +247,7 @@ impl Machine {
         let frame =
             CommandFrame { id: Some(self.next.to_string()), session_id: session.to_owned(), runner_id: None, traceparent: None, command };
         if self.up {
-            self.acts.push(Act::Octo(frame.clone()));
+            self.acts.push(Act::Octo(Box::new(frame.clone())));
         }
         self.pending.insert(self.next, Pending { frame, op });
     }

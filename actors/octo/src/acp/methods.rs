@@ -154,12 +154,10 @@ impl Machine {
     pub(super) fn notified(&mut self, method: &str, given: &Value) {
         match method {
             "session/cancel" => {
-                if let Some(session) = given["sessionId"].as_str().map(str::to_owned) {
-                    if let Some(of) = self.sessions.get_mut(&session) {
-                        of.prompts.cancel();
-                        self.abort(&session);
-                    }
-                }
+                let Some(session) = given["sessionId"].as_str().map(str::to_owned) else { return };
+                let Some(of) = self.sessions.get_mut(&session) else { return };
+                of.prompts.cancel();
+                self.abort(&session);
             }
             "$/cancel_request" => self.take_back(&given["requestId"]),
             _ => {}

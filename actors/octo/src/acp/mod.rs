@@ -27,6 +27,8 @@ mod serving;
 mod session;
 mod socket;
 mod streams;
+#[cfg(test)]
+mod tests;
 mod tools;
 mod transcript;
 

@@ -191,11 +191,10 @@ async fn carry(socket: Socket, asked: &mut mpsc::Receiver<CommandFrame>, back: &
     let reading = async {
         while let Ok(Some(Ok(message))) = tokio::time::timeout(SILENT_FOR, stream.next()).await {
             match message {
-                Message::Text(text) => {
-                    if back.send(Back::Frame(text)).await.is_err() {
-                        return;
-                    }
-                }
+                Message::Text(text) => match back.send(Back::Frame(text)).await {
+                    Ok(()) => {}
+                    Err(_) => return,
+                },
                 // The library answers when it writes next, which may be never.
                 Message::Ping(payload) => drop(pong.try_send(payload)),
                 Message::Close(_) => return,

@@ -179,6 +179,13 @@ impl Session {
         if self.cursor.as_ref().is_some_and(known) && !matches!(payload.event, Event::ReplayEnd { .. }) {
             return Vec::new();
         }
+        // In a replay the journal has forgotten pieces of messages that ended meanwhile; their ends may come only behind it.
+        let ends_replay = matches!(payload.event, Event::ReplayEnd { .. });
+        if let (Some(seq), Some(cursor)) = (seq, &self.cursor)
+            && seq > cursor.seq + u64::from(!ends_replay)
+        {
+            self.transcript.jumped();
+        }
         let outs = self.happened(payload.event, seq.is_some());
         if let (Some(epoch), Some(seq)) = (epoch, as_of) {
             self.cursor = Some(Cursor { epoch, seq });
@@ -272,6 +279,11 @@ impl Session {
                 self.notice("restarted", &format!("the agent was started again: {reason}"))
             }
             Event::Messages { messages, state, has_more, .. } => self.snapshot(&messages, &state, has_more),
+            // Also in the middle, for a client that reads slowly.
+            Event::ReplayStart { .. } => {
+                self.catching_up = true;
+                Vec::new()
+            }
             Event::ReplayEnd { .. } => self.caught_up(),
             Event::SessionClosed { .. } if !journalled => vec![Out::Gone],
             _ => Vec::new(),
@@ -349,11 +361,11 @@ impl Session {
         let status = if is_error { "failed" } else { "completed" };
         let mut update = json!({ "sessionUpdate": "tool_call_update", "toolCallId": id, "status": status });
         // A change is shown as the change; what the tool says of it adds nothing.
-        let name = self.tools.get(id).map_or(name, |tool| tool.name.as_str());
-        if is_error || tools::kind(name) != "edit" {
+        let name = self.tools.get(id).map_or_else(|| name.to_owned(), |tool| tool.name.clone());
+        if is_error || tools::kind(&name) != "edit" {
             update["content"] = tools::output(output).into();
         }
-        self.know(id, &name.to_owned(), true);
+        self.know(id, &name, true);
         updates.push(update);
         updates
     }

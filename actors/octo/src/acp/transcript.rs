@@ -20,7 +20,7 @@ pub struct Spoken {
     pub text: usize,
     /// Bytes of its thinking.
     pub thinking: usize,
-    /// It was joined in the middle: nothing is said before its end, which says all of it.
+    /// Pieces of it are missing: nothing more is said before its end, which says the rest.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub later: bool,
 }
@@ -66,8 +66,12 @@ pub fn chunk(kind: &str, message_id: &str, block: &Value) -> Value {
 }
 
 impl Transcript {
-    /// Begins a message.
+    /// Begins a message. One that was begun already comes again from its first piece on, after a loss: what is missing of it is said at its end.
     pub fn start(&mut self, message_id: &str) {
+        if let Some(spoken) = self.open.get_mut(message_id) {
+            spoken.later = true;
+            return;
+        }
         if self.open.len() >= MAX_OPEN {
             self.open.pop_first();
         }
@@ -101,6 +105,11 @@ impl Transcript {
             Voice::Thinking => &mut spoken.thinking,
         } += delta.len();
         Some(chunk(voice.update(), message_id, &content::text(delta)))
+    }
+
+    /// Events were passed over: they may have been pieces of what is under way.
+    pub fn jumped(&mut self) {
+        self.open.values_mut().for_each(|spoken| spoken.later = true);
     }
 
     /// A message will have no end.
@@ -194,6 +203,16 @@ mod tests {
             prop_assert_eq!(shown(&updates, "agent_thought_chunk"), thinking);
             prop_assert_eq!(shown(&updates, "agent_message_chunk"), text);
         }
+    }
+
+    #[test]
+    fn what_was_passed_over_is_said_at_the_end() {
+        let mut transcript = Transcript::default();
+        transcript.start("m");
+        assert!(transcript.delta("m", Voice::Text, "one ").is_some());
+        transcript.jumped();
+        assert!(transcript.delta("m", Voice::Text, "three").is_none());
+        assert_eq!(shown(&transcript.end(&message("", "one two three")), "agent_message_chunk"), "two three");
     }
 
     #[test]

@@ -66,7 +66,7 @@ pub struct Serve {
 #[derive(clap::Args)]
 pub struct Acp {
     /// Where octo answers, http:// or https://; the one that was started here when it is not said
-    #[arg(long, env = "OCTO_URL", value_name = "URL")]
+    #[arg(long, env = "OCTO_SERVER_URL", value_name = "URL")]
     pub url: Option<String>,
     /// Read the token from this file; $XDG_CONFIG_HOME/octo/token when neither it nor OCTO_AUTH_TOKEN says one
     #[arg(long, value_name = "FILE")]

@@ -1,6 +1,7 @@
 //! Promises of the mux WebSocket, the users tree and the link, held against a fake runner.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod acp;
 mod actors;
 mod channel;
 mod greedy;
