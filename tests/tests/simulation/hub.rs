@@ -98,6 +98,7 @@ impl Hub {
             figures,
             shutdown,
             connections: TaskTracker::new(),
+            acp: octo::acp::Connections::default(),
             instance,
             started_at: 0,
         });

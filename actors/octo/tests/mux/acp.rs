@@ -75,6 +75,9 @@ async fn a_session_of_another_user_does_not_exist() {
     assert_eq!(alices.head("s"), 0);
 }
 
+/// Method, token, headers, body, and the status that is answered.
+type Case<'a> = (&'a reqwest::Method, &'a str, Vec<(&'a str, &'a str)>, Option<&'a str>, u16);
+
 struct Answered {
     status: u16,
     connection: Option<String>,
@@ -114,7 +117,7 @@ async fn over_http_a_connection_is_its_makers_and_what_is_wrong_is_said() {
     let list = json!({"jsonrpc": "2.0", "id": 2, "method": "session/list", "params": {}}).to_string();
     let close = json!({"jsonrpc": "2.0", "id": 2, "method": "session/close", "params": {"sessionId": "s"}}).to_string();
     let accept = ("accept", "text/event-stream");
-    let cases: [(&reqwest::Method, &str, Vec<(&str, &str)>, Option<&str>, u16); 15] = [
+    let cases: [Case<'_>; 15] = [
         (&post, &alice, vec![of], Some(&list), 415),
         (&post, &alice, vec![json_type], Some(&list), 400),
         (&post, &alice, vec![json_type, ("acp-connection-id", "none")], Some(&list), 404),
