@@ -81,6 +81,13 @@ impl Machine {
                     self.carry_out(&session, outs);
                 }
             }
+            Op::Answer { session, request } => {
+                if let Err(refused) = answer {
+                    // What is wrong with it, or with the question, is not right the next time.
+                    let again = !matches!(refused.code, ErrorCode::InvalidRequest | ErrorCode::InvalidState | ErrorCode::SessionNotFound);
+                    self.not_given(&session, request, again);
+                }
+            }
             Op::Set { rpc, session, command, mode } => self.has_set(&rpc, &session, &command, mode, answer),
             Op::Close { rpc, session } => match answer {
                 Ok(_) => {
@@ -110,6 +117,7 @@ impl Machine {
             self.carry_out(session, outs);
         }
         self.attached.remove(session);
+        self.tidy(session);
     }
 
     fn created(&mut self, session: &str, answer: Answer) {
@@ -136,11 +144,7 @@ impl Machine {
                 of.cursor = Some(Cursor { epoch, seq: 0 });
                 of
             }
-            From::Now => {
-                let mut of = Session::new(Telling::Nothing);
-                of.cursor = Some(Cursor { epoch, seq });
-                of
-            }
+            From::Now => Session::from_now(Cursor { epoch, seq }),
             From::Place(place) => Session::at(place),
         };
         self.sessions.insert(session.to_owned(), of);

@@ -59,6 +59,10 @@ pub(super) enum Op {
     Abort {
         session: String,
     },
+    Answer {
+        session: String,
+        request: InputRequest,
+    },
     /// `mode`: by `session/set_mode`, whose answer is empty.
     Set {
         rpc: Value,
@@ -133,6 +137,8 @@ pub struct Machine {
     questions: BTreeMap<String, Question>,
     /// Questions that this client cannot put, and was told of.
     elsewhere: BTreeSet<(String, String)>,
+    /// Questions that this client has answered, until octo says that they are resolved.
+    given: BTreeSet<(String, String)>,
     /// Why nothing is asked of octo any more.
     dead: Option<RpcError>,
     up: bool,
@@ -154,6 +160,7 @@ impl Machine {
             attached: BTreeSet::new(),
             questions: BTreeMap::new(),
             elsewhere: BTreeSet::new(),
+            given: BTreeSet::new(),
             dead: None,
             up: false,
             next: 0,
@@ -336,9 +343,10 @@ impl Machine {
     }
 
     /// Puts a question to the client, unless it has it.
-    fn ask(&mut self, session: &str, request: InputRequest) {
+    pub(super) fn ask(&mut self, session: &str, request: InputRequest) {
         let has = |question: &Question| question.session == session && question.request.request_id() == request.request_id();
-        if self.questions.values().any(has) {
+        let given = self.given.contains(&(session.to_owned(), request.request_id().to_owned()));
+        if given || self.questions.values().any(has) {
             return;
         }
         let forms = self.client.unwrap_or_default().forms;
@@ -379,9 +387,25 @@ impl Machine {
         for id in back {
             self.tell(rpc::notification("$/cancel_request", &json!({ "requestId": id })));
         }
+        self.tidy(session);
+    }
+
+    /// Forgets what was remembered of questions that are not open any more.
+    pub(super) fn tidy(&mut self, session: &str) {
         let open = self.sessions.get(session).map(|of| of.questions.iter().map(|q| q.request_id().to_owned()).collect::<BTreeSet<_>>());
         let open = open.unwrap_or_default();
-        self.elsewhere.retain(|(of, request_id)| of != session || open.contains(request_id));
+        for remembered in [&mut self.elsewhere, &mut self.given] {
+            remembered.retain(|(of, request_id)| of != session || open.contains(request_id));
+        }
+    }
+
+    /// octo did not take the answer to a question: while it is open, it is asked again.
+    pub(super) fn not_given(&mut self, session: &str, request: InputRequest, again: bool) {
+        self.given.remove(&(session.to_owned(), request.request_id().to_owned()));
+        let is_open = |of: &Session| of.questions.iter().any(|open| open.request_id() == request.request_id());
+        if again && self.sessions.get(session).is_some_and(is_open) {
+            self.ask(session, request);
+        }
     }
 
     /// The client answers a request of ours.
@@ -390,7 +414,10 @@ impl Machine {
         let answer = result.ok().and_then(|result| questions::answer(&request, &result));
         let request_id = request.request_id().to_owned();
         match answer {
-            Some(answer) => self.send(&session, Command::InputResponse { request_id, answer }, Op::Nothing),
+            Some(answer) => {
+                self.given.insert((session.clone(), request_id.clone()));
+                self.send(&session, Command::InputResponse { request_id, answer }, Op::Answer { session: session.clone(), request });
+            }
             None => self.leave(&session, &request_id, "the agent asks something that this editor could not show; answer it in octo"),
         }
     }
@@ -408,6 +435,7 @@ impl Machine {
             self.reply(&opening.rpc, Err(error));
         }
         self.attached.remove(session);
+        self.tidy(session);
     }
 
     /// A session was opened, or opened again.

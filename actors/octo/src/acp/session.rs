@@ -85,6 +85,8 @@ pub struct Session {
     /// Something of its settings is different since it is caught up with.
     has_changed: bool,
     was_caught_up: bool,
+    /// It begins where it is when it is opened.
+    from_now: bool,
     /// How the turn under way, or the last one, ended.
     stop: Option<StopReason>,
 }
@@ -108,6 +110,7 @@ impl Session {
             title: None,
             has_changed: false,
             was_caught_up: false,
+            from_now: false,
             stop: None,
         }
     }
@@ -123,8 +126,20 @@ impl Session {
         session
     }
 
+    /// One of which the client is told what comes next.
+    #[must_use]
+    pub fn from_now(cursor: Cursor) -> Self {
+        let mut session = Self::new(Telling::Nothing);
+        (session.cursor, session.from_now) = (Some(cursor), true);
+        session
+    }
+
     /// octo has opened it.
     pub fn opened(&mut self, opened: &SessionOpened) {
+        if std::mem::take(&mut self.from_now) {
+            // The list of sessions may have been a little older.
+            self.cursor = Some(Cursor { epoch: opened.epoch.clone(), seq: opened.seq });
+        }
         self.choices.harness.clone_from(&opened.harness);
         self.choices.capabilities.clone_from(&opened.capabilities);
         self.catching_up = true;

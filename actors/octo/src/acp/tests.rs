@@ -238,6 +238,32 @@ fn a_question_is_asked_once_and_taken_back_when_it_was_answered_elsewhere() {
     assert_eq!(bench.asked.len(), commands, "a late answer is no answer to anything");
 }
 
+#[test]
+fn a_question_that_was_answered_while_octo_was_away_is_not_asked_again() {
+    let mut bench = Bench::new();
+    let session = bench.session();
+    let request = json!({"type": "confirm", "request_id": "q", "title": "Sure?", "message": ""});
+    bench.event(&session, Some(1), json!({"event": "agent.input_needed", "request": request}));
+    let id = bench.told.last().unwrap()["id"].clone();
+    bench.machine.disconnected();
+    bench.client(&json!({"jsonrpc": "2.0", "id": id, "result": {"outcome": {"outcome": "selected", "optionId": "yes"}}}));
+    let acts = bench.machine.connected();
+    bench.take(acts);
+    let mut open = opened(&session, 1);
+    open["state"]["pendingInput"] = json!([request]);
+    bench.answer("session.attach", &open);
+    bench.answer("input_response", &Value::Null);
+    bench.event(&session, None, json!({"event": "replay.start", "after": 1}));
+    bench.event(&session, Some(1), json!({"event": "replay.end", "count": 0}));
+    let asked = |bench: &Bench| bench.told.iter().filter(|message| message["method"] == "session/request_permission").count();
+    assert_eq!(asked(&bench), 1);
+    bench.event(&session, Some(2), json!({"event": "agent.input_resolved", "request_id": "q"}));
+    assert!(!bench.told.iter().any(|message| message["method"] == "$/cancel_request"), "there is nothing to take back");
+    // The next one of that name is another one.
+    bench.event(&session, Some(3), json!({"event": "agent.input_needed", "request": request}));
+    assert_eq!(asked(&bench), 2);
+}
+
 /// A journal of one turn: rows with their deltas, forgotten once their message has ended.
 fn rows(texts: &[String], client_id: &str) -> Vec<Value> {
     let mut rows = vec![
