@@ -25,10 +25,10 @@ struct Head<'a> {
     kind: Cow<'a, str>,
 }
 
-/// A translator whose agent writes lines with a `type`.
+/// A translator whose agent writes one JSON object a line: with a `type`, unless it says otherwise by [`Decode::object`].
 pub trait Decode {
     /// What sentences call the agent.
-    const CALLED: &'static str;
+    fn called(&self) -> &str;
 
     /// The line that is not whole yet.
     fn lines(&mut self) -> &mut Lines;
@@ -44,6 +44,17 @@ pub trait Decode {
     /// # Errors
     /// When the line is not what its type says.
     fn typed(&mut self, kind: &str, text: &str, now: i64, out: &mut Outbox) -> serde_json::Result<()>;
+
+    /// Takes `text` if it is one object; else it is left, and `false`.
+    fn object(&mut self, text: &str, now: i64, out: &mut Outbox) -> bool {
+        let Ok(head) = serde_json::from_str::<Head<'_>>(text) else { return false };
+        if head.kind.is_empty() {
+            self.not_understood(text, "it has no type", out);
+        } else if let Err(error) = self.typed(&head.kind, text, now, out) {
+            self.not_understood(text, &format!("{}: {error}", head.kind), out);
+        }
+        true
+    }
 
     /// Every object of a line is followed by this, so that it comes after the same line however the bytes arrive.
     fn after(&mut self, _now: i64, _out: &mut Outbox) {}
@@ -72,22 +83,20 @@ pub trait Decode {
 
     /// Takes one line.
     fn line(&mut self, line: Line<'_>, now: i64, out: &mut Outbox) {
-        let called = Self::CALLED;
         let bytes = match line {
             Line::Whole(bytes) => bytes,
             Line::TooLong { bytes } => {
-                let message =
-                    || format!("{called} wrote a line of {bytes} bytes, more than the {MAX_LINE_BYTES} that octo takes; it was skipped");
-                return self.notice(message, out);
+                let what = format!("wrote a line of {bytes} bytes, more than the {MAX_LINE_BYTES} that octo takes; it was skipped");
+                return self.notice(|called| format!("{called} {what}"), out);
             }
         };
         let (text, replaced) = text(bytes);
         if replaced {
-            self.notice(|| format!("{called} wrote a line that is not UTF-8; what could not be read was replaced"), out);
+            self.notice(|called| format!("{called} wrote a line that is not UTF-8; what could not be read was replaced"), out);
         }
         // Almost always a line is one object.
-        if let Ok(head) = serde_json::from_str::<Head<'_>>(&text) {
-            return self.value(&head.kind, &text, now, out);
+        if self.object(&text, now, out) {
+            return self.after(now, out);
         }
         self.several(&text, now, out);
     }
@@ -99,10 +108,8 @@ pub trait Decode {
             let start = values.byte_offset();
             match values.next() {
                 None => return,
-                Some(Ok(value)) => match serde_json::from_str::<Head<'_>>(value.get()) {
-                    Ok(head) => self.value(&head.kind, value.get(), now, out),
-                    Err(_) => self.not_understood(value.get(), "it is not an event", out),
-                },
+                Some(Ok(value)) if self.object(value.get(), now, out) => self.after(now, out),
+                Some(Ok(value)) => self.not_understood(value.get(), "it is not an event", out),
                 Some(Err(_)) => {
                     let rest = text.get(start..).unwrap_or_default();
                     return self.not_understood(rest, "it is not JSON", out);
@@ -111,29 +118,20 @@ pub trait Decode {
         }
     }
 
-    /// Takes one object.
-    fn value(&mut self, kind: &str, text: &str, now: i64, out: &mut Outbox) {
-        if kind.is_empty() {
-            self.not_understood(text, "it has no type", out);
-        } else if let Err(error) = self.typed(kind, text, now, out) {
-            self.not_understood(text, &format!("{kind}: {error}"), out);
-        }
-        self.after(now, out);
-    }
-
     /// Says that a line was not understood.
     fn not_understood(&mut self, line: &str, why: &str, out: &mut Outbox) {
-        self.notice(|| format!("{} wrote what octo does not understand ({why}): {}", Self::CALLED, excerpt(line, EXCERPT)), out);
+        self.notice(|called| format!("{called} wrote what octo does not understand ({why}): {}", excerpt(line, EXCERPT)), out);
     }
 
     /// Says once in a while that output was not understood; a flood of it is cut off, and then costs no more than reading it.
-    fn notice(&mut self, message: impl FnOnce() -> String, out: &mut Outbox) {
+    fn notice(&mut self, message: impl FnOnce(&str) -> String, out: &mut Outbox) {
         let notices = self.notices();
         notices.0 = notices.0.saturating_add(1);
-        let message = match notices.0 {
-            ..=MAX_NOTICES => message(),
+        let count = notices.0;
+        let message = match count {
+            ..=MAX_NOTICES => message(self.called()),
             count if count == MAX_NOTICES + 1 => {
-                format!("{} keeps writing what octo does not understand; further lines are dropped silently", Self::CALLED)
+                format!("{} keeps writing what octo does not understand; further lines are dropped silently", self.called())
             }
             _ => return,
         };

@@ -10,6 +10,7 @@ pub mod claude;
 pub mod decode;
 pub mod harness;
 pub mod lines;
+pub mod message;
 pub mod pi;
 pub mod tools;
 

@@ -55,7 +55,7 @@ impl Claude {
                 let plan = call.and_then(|call| call.input["plan"].as_str()).map(str::to_owned);
                 if let Some(line) = self.dialogs.ask(id, ask, plan.as_deref(), out) {
                     self.notice(
-                        || format!("a question of {CALLED} was refused: it is empty, or more than {} are open", dialogs::MAX_OPEN),
+                        |_| format!("a question of {CALLED} was refused: it is empty, or more than {} are open", dialogs::MAX_OPEN),
                         out,
                     );
                     write(&line, out);
@@ -105,17 +105,17 @@ impl Claude {
                 self.reply(token, Ok(json!({"provider": provider, "model_id": model})), out);
             }
             (Purpose::Mode, Some(error)) => {
-                self.notice(|| format!("{CALLED} did not go back to asking before it acts: {}; restart the session", error.message), out);
+                self.notice(|_| format!("{CALLED} did not go back to asking before it acts: {}; restart the session", error.message), out);
             }
             (Purpose::Mode, None) => {}
             (Purpose::Plain { token }, None) => self.reply(token, Ok(Value::Null), out),
             (Purpose::Thinking, Some(error)) => {
-                self.notice(|| format!("{CALLED} did not take how much it shall think: {}", error.message), out);
+                self.notice(|_| format!("{CALLED} did not take how much it shall think: {}", error.message), out);
             }
             (Purpose::Thinking, None) => {}
             (Purpose::Effort { token: Some(token), .. }, Some(error)) => self.reply(token, Err(error), out),
             (Purpose::Effort { token: None, .. }, Some(error)) => {
-                self.notice(|| format!("{CALLED} did not take how much it shall think: {}", error.message), out);
+                self.notice(|_| format!("{CALLED} did not take how much it shall think: {}", error.message), out);
             }
             (Purpose::Effort { token, level }, None) => {
                 if self.state.thinking_level != level {
@@ -131,7 +131,7 @@ impl Claude {
 
     fn initialized(&mut self, answer: &wire::Answer<'_>, refused: Option<ProtocolError>, out: &mut Outbox) {
         if let Some(error) = refused {
-            self.notice(|| format!("{CALLED} did not say how it is: {}", error.message), out);
+            self.notice(|_| format!("{CALLED} did not say how it is: {}", error.message), out);
         }
         let told = answer.response.and_then(|raw| serde_json::from_str::<wire::Initialized>(raw.get()).ok()).unwrap_or_default();
         let command =

@@ -6,7 +6,9 @@ use crate::harness::Outbox;
 use crate::lines::Lines;
 
 impl Decode for Claude {
-    const CALLED: &'static str = CALLED;
+    fn called(&self) -> &str {
+        CALLED
+    }
 
     fn lines(&mut self) -> &mut Lines {
         &mut self.lines

@@ -197,7 +197,7 @@ impl Claude {
 
     fn tool_result(&mut self, block: Value, diff: Option<&str>, entry: Option<&str>, now: i64, out: &mut Outbox) {
         let Ok(result) = serde_json::from_value::<wire::ToolResult>(block) else {
-            return self.notice(|| format!("{CALLED} wrote the result of a tool in a form that octo does not understand"), out);
+            return self.notice(|_| format!("{CALLED} wrote the result of a tool in a form that octo does not understand"), out);
         };
         let output = tool_output(result.content, diff.map(|diff| json!({"diff": diff})));
         let late = Late { call_id: result.tool_use_id, output, is_error: result.is_error, entry: entry.map(str::to_owned) };

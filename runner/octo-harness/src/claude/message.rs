@@ -1,6 +1,7 @@
 //! Claude Code's messages as canonical messages.
 
 use super::wire;
+pub use crate::message::{blank, tool_result};
 use octo_protocol::message::{Message, Role};
 use octo_protocol::part::{ExtensionPart, KnownPart, Part, ToolStatus};
 use serde_json::{Value, json};
@@ -18,7 +19,8 @@ pub fn part(id: String, block: &Value, pending: bool) -> Part {
         "thinking" => KnownPart::Thinking { id, text: parsed.thinking }.into(),
         "tool_use" => {
             let status = if pending { ToolStatus::Pending } else { ToolStatus::Error };
-            let (tool_call_id, name, input) = (parsed.id, parsed.name, Some(parsed.input));
+            // What is not there is not there when it is read again, either.
+            let (tool_call_id, name, input) = (parsed.id, parsed.name, Some(parsed.input).filter(|input| !input.is_null()));
             KnownPart::ToolCall { id, tool_call_id, name, input, status: Some(status) }.into()
         }
         _ => other(id),
@@ -35,49 +37,6 @@ pub fn plain_text(content: &Value) -> String {
             texts.join("\n")
         }
         _ => String::new(),
-    }
-}
-
-/// A message without content.
-#[must_use]
-pub fn blank(id: &str, role: Role, now: i64) -> Message {
-    Message {
-        id: id.to_owned(),
-        idx: 0,
-        role,
-        client_id: None,
-        sender: None,
-        parts: Vec::new(),
-        created_at: now,
-        model: None,
-        provider: None,
-        stop_reason: None,
-        usage: None,
-        tool_call_id: None,
-        tool_name: None,
-        is_error: None,
-        metadata: None,
-    }
-}
-
-/// What a tool gave, as a message.
-#[must_use]
-pub fn tool_result(id: &str, call_id: &str, ran: Option<(String, u64)>, output: Value, is_error: bool, now: i64) -> Message {
-    let (name, duration_ms) = ran.unzip();
-    let result = KnownPart::ToolResult {
-        id: format!("{id}.0"),
-        tool_call_id: call_id.to_owned(),
-        name: name.clone(),
-        output: Some(output),
-        is_error,
-        duration_ms,
-    };
-    Message {
-        parts: vec![result.into()],
-        tool_call_id: Some(call_id.to_owned()),
-        tool_name: name,
-        is_error: Some(is_error),
-        ..blank(id, Role::Tool, now)
     }
 }
 

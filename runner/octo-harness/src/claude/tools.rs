@@ -4,9 +4,10 @@
 //! the tool that started it.
 
 use crate::harness::Outbox;
+pub use crate::message::tool_output;
 use octo_protocol::event::Event;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 /// Most tools that are followed at once; what runs beyond is not shown as running.
 const MAX_RUNNING: usize = 256;
@@ -33,30 +34,6 @@ struct Running {
 #[serde(default)]
 pub struct Tools {
     running: Vec<Running>,
-}
-
-/// What a tool gave: `{content, details?}`.
-#[must_use]
-pub fn tool_output(content: Value, details: Option<Value>) -> Value {
-    let content = match content {
-        Value::String(text) => json!([{"type": "text", "text": text}]),
-        Value::Array(blocks) => blocks.into_iter().map(block).collect(),
-        Value::Null => json!([]),
-        content => json!([content]),
-    };
-    match details {
-        Some(details) => json!({"content": content, "details": details}),
-        None => json!({"content": content}),
-    }
-}
-
-// An image as octo's clients know it.
-fn block(block: Value) -> Value {
-    let source = &block["source"];
-    match (block["type"].as_str(), source["data"].as_str(), source["media_type"].as_str()) {
-        (Some("image"), Some(data), Some(mime)) => json!({"type": "image", "data": data, "mimeType": mime}),
-        _ => block,
-    }
 }
 
 impl Tools {

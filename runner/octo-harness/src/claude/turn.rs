@@ -183,11 +183,11 @@ impl Claude {
             } else {
                 "the place that it was to be forked at is missing, for example because it was compacted since"
             };
-            self.notice(|| format!("{CALLED} could not continue the conversation ({why}): {what}, and a new one begins"), out);
+            self.notice(|_| format!("{CALLED} could not continue the conversation ({why}): {what}, and a new one begins"), out);
             self.mark_new(what, now, out);
             out.push(Output::Resume(String::new()));
         } else {
-            self.notice(|| format!("{CALLED} did not start: {why}"), out);
+            self.notice(|_| format!("{CALLED} did not start: {why}"), out);
         }
     }
 

@@ -74,7 +74,7 @@ impl Pi {
         let Some(purpose) = purpose else {
             self.ignored += 1;
             if let (None, Some(error)) = (id, refused) {
-                self.notice(|| format!("{NAME} did not take a line that octo wrote: {}", error.message), out);
+                self.notice(|_| format!("{NAME} did not take a line that octo wrote: {}", error.message), out);
             }
             return;
         };
@@ -115,7 +115,7 @@ impl Pi {
             (Some(token), Ok(Some(value))) => self.reply(token, Ok(value), out),
             (Some(token), Err(error)) => self.reply(token, Err(error), out),
             (None, Err(error)) if purpose == Purpose::Handshake => {
-                self.notice(|| format!("{NAME} did not say how it is: {}", error.message), out);
+                self.notice(|_| format!("{NAME} did not say how it is: {}", error.message), out);
                 self.ready(&wire::State::default(), now, out);
             }
             // A model list, or totals, that pi cannot give are missing, not fatal.
@@ -266,7 +266,7 @@ impl Pi {
         out.push(Output::Ready);
         if let Some(wanted) = self.options.resume.clone().filter(|_| state.message_count == 0) {
             let message =
-                || format!("{NAME} could not continue the conversation in {wanted}: it is missing or empty, and a new one begins");
+                |_: &str| format!("{NAME} could not continue the conversation in {wanted}: it is missing or empty, and a new one begins");
             self.notice(message, out);
         }
         self.requests.send(Purpose::Models { token: None }, "get_available_models", json!({}), out);

@@ -6,7 +6,9 @@ use crate::harness::Outbox;
 use crate::lines::Lines;
 
 impl Decode for Pi {
-    const CALLED: &'static str = NAME;
+    fn called(&self) -> &str {
+        NAME
+    }
 
     fn lines(&mut self) -> &mut Lines {
         &mut self.lines

@@ -266,7 +266,10 @@ impl Pi {
             "select" | "confirm" | "input" | "editor" => {
                 let of_run = self.run.is_working();
                 if let Some(refusal) = self.dialogs.ask(ui, now, of_run, out) {
-                    self.notice(|| format!("{NAME} asks more than {} questions at once; the newest was cancelled", dialogs::MAX_OPEN), out);
+                    self.notice(
+                        |_| format!("{NAME} asks more than {} questions at once; the newest was cancelled", dialogs::MAX_OPEN),
+                        out,
+                    );
                     write(&refusal, out);
                 }
                 self.questions_changed();
