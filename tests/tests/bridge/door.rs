@@ -11,7 +11,15 @@ async fn a_bridge_without_a_token_does_not_start_and_says_how_to_make_one() {
     let room = Room::new().await;
     let started = |token: Option<&str>, further: &[&str]| {
         let mut command = room.command();
-        command.arg("serve").arg("--port").arg("0").arg("--cwd").arg(room.work()).arg("--data-dir").arg(room.home.path().join("b")).args(further);
+        command
+            .arg("serve")
+            .arg("--port")
+            .arg("0")
+            .arg("--cwd")
+            .arg(room.work())
+            .arg("--data-dir")
+            .arg(room.home.path().join("b"))
+            .args(further);
         if let Some(token) = token {
             command.env("PI_BRIDGE_TOKEN", token);
         }
@@ -79,7 +87,7 @@ async fn nobody_gets_in_without_the_token_and_what_is_no_command_is_refused_with
     for (command, code) in [
         (json!({"cmd": "abort", "session_id": "nobody"}), "session_not_found"),
         (json!({"cmd": "prompt", "message": " "}), "invalid_request"),
-        (json!({"cmd": "input_response", "request_id": "q", "confirmed": true}), "invalid_state"),
+        (json!({"cmd": "input_response", "request_id": "q", "confirmed": true}), "invalid_request"),
         (json!({"cmd": "session.create", "config": {"harness": "claude"}}), "invalid_request"),
         (json!({"cmd": "delegate", "target_session_id": "x", "message": "m"}), "unsupported"),
     ] {

@@ -46,7 +46,8 @@ impl Scene {
     async fn history(&mut self) -> Vec<(String, String)> {
         let history = self.client.history(SESSION).await;
         self.client.checker.agrees_with(SESSION, &history);
-        let text = |message: &Value| message["parts"].as_array().unwrap().iter().filter_map(|part| part["text"].as_str()).collect::<String>();
+        let text =
+            |message: &Value| message["parts"].as_array().unwrap().iter().filter_map(|part| part["text"].as_str()).collect::<String>();
         history.iter().map(|message| (message["role"].as_str().unwrap().to_owned(), text(message))).collect()
     }
 
@@ -202,5 +203,9 @@ async fn a_wrong_token_and_a_bridge_that_is_not_there_are_said_in_a_sentence() {
     assert!(code == "agent_failed" && sentence.contains(&format!("the bridge at {url} was out of reach")), "{sentence}");
     let list = octo_e2e::request("GET", &format!("{}/api/harnesses", instance.url()), Some(client.token()), None).await.unwrap().json();
     let boxed = list.as_array().unwrap().iter().find(|entry| entry["name"] == "boxed").unwrap();
-    assert_eq!((&boxed["installed"], &boxed["protocol"], &boxed["label"]), (&json!(true), &json!("bridge"), &json!("In the box")), "{boxed}");
+    assert_eq!(
+        (&boxed["installed"], &boxed["protocol"], &boxed["label"]),
+        (&json!(true), &json!("bridge"), &json!("In the box")),
+        "{boxed}"
+    );
 }

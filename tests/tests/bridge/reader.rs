@@ -246,9 +246,8 @@ impl Reader {
     /// Finished messages as it saw them: role and text.
     pub fn messages(&self) -> Vec<(String, String)> {
         let ends = self.seen.values().filter(|event| event["event"] == "stream.message_end").map(|event| &event["message"]);
-        let text = |message: &Value| -> String {
-            message["parts"].as_array().unwrap().iter().filter_map(|part| part["text"].as_str()).collect()
-        };
+        let text =
+            |message: &Value| -> String { message["parts"].as_array().unwrap().iter().filter_map(|part| part["text"].as_str()).collect() };
         ends.map(|message| (message["role"].as_str().unwrap().to_owned(), text(message))).collect()
     }
 }

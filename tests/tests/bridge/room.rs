@@ -36,10 +36,8 @@ fn reserve() -> (u16, tokio::net::TcpSocket) {
 
 /// The agents as they were installed for the tests.
 pub fn agents_dir() -> PathBuf {
-    std::env::var_os("OCTO_AGENTS_DIR").map_or_else(
-        || PathBuf::from(std::env::var_os("HOME").expect("HOME is set")).join(".local/share/octo/agents"),
-        PathBuf::from,
-    )
+    std::env::var_os("OCTO_AGENTS_DIR")
+        .map_or_else(|| PathBuf::from(std::env::var_os("HOME").expect("HOME is set")).join(".local/share/octo/agents"), PathBuf::from)
 }
 
 impl Room {
@@ -75,7 +73,11 @@ impl Room {
             if let Some(key) = generate(&admin).await {
                 break key;
             }
-            assert!(tokio::time::Instant::now() < end, "octo-eavs gives no key: {}", std::fs::read_to_string(at("eavs.log")).unwrap_or_default());
+            assert!(
+                tokio::time::Instant::now() < end,
+                "octo-eavs gives no key: {}",
+                std::fs::read_to_string(at("eavs.log")).unwrap_or_default()
+            );
             tokio::time::sleep(std::time::Duration::from_millis(20)).await;
         };
         Self { home, eavs, eavs_url: format!("http://127.0.0.1:{port}"), key, _reserved: reserved }
