@@ -55,7 +55,7 @@ pub struct Provision {
 pub struct ProvisionedHarness {
     /// As sessions name it in `config.harness`.
     pub name: String,
-    /// What is spoken with it: `pi-rpc` or `claude-stream-json`. A runner refuses one that it does not speak.
+    /// What is spoken with it: `pi-rpc`, `claude-stream-json` or `bridge`. A runner refuses one that it does not speak.
     pub protocol: String,
     /// Its program: a name, looked for in octo's own agents and in PATH, or an absolute path.
     pub command: String,
@@ -71,6 +71,9 @@ pub struct ProvisionedHarness {
     /// The sandbox profile of sessions that name none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sandbox: Option<String>,
+    /// Where its bridge answers, for the protocol `bridge`. The bridge's token is in `env`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
 }
 
 impl Provision {
@@ -91,6 +94,7 @@ impl fmt::Debug for ProvisionedHarness {
             .field("env", &self.env.keys())
             .field("permissions", &self.permissions)
             .field("sandbox", &self.sandbox)
+            .field("url", &self.url)
             .finish()
     }
 }

@@ -66,6 +66,7 @@ const EVERYTHING: &[&str] = &[
     "runner/octo-harness/src",
     "runner/octo-runner/src",
     "runner/octo-sandbox/src",
+    "runner/pi-bridge/src",
 ];
 
 /// No file below `dirs` but those whose path starts with one of `allowed` holds one of `needles`.

@@ -96,7 +96,7 @@ async fn opening_with(
         Some(_) => ModelDefaults::default(),
         None => ModelDefaults { provider: config.provider.clone(), model: config.model.clone() },
     };
-    let mut provision = match state.eavs.provision(owner, &session, &defaults, harness).await {
+    let mut provision = match state.eavs.provision_of(owner, &session, &defaults, harness).await {
         // Whether its agent is offered a model decides whether that can work, and not whether what was said can be read.
         Err(EavsError::Unknown(_)) if existing.is_some() => state.eavs.provision(owner, &session, &defaults, None).await,
         provisioned => provisioned,
@@ -123,7 +123,7 @@ pub async fn opening_beside(
         Some(name) => Some(offered(&state.settings, &name)?),
         None => None,
     };
-    let provision = state.eavs.provision(owner, &session, &ModelDefaults::default(), harness).await.map_err(unprovisioned)?;
+    let provision = state.eavs.provision_of(owner, &session, &ModelDefaults::default(), harness).await.map_err(unprovisioned)?;
     let body = RequestBody::OpenBeside { json: encode(frame)?, session: session.clone(), provision: encode(&provision)? };
     Ok((session, body))
 }

@@ -287,8 +287,24 @@ fn a_mistake_in_the_registry_is_named_with_its_line_and_key() {
             "config.toml:2: harness.x.protocol = \"acp\" asks for what this build does not speak yet",
         ),
         (
-            "[harness.x]\nprotocol = 'pi-rpc'\ncommand = 'x'\ntransport = 'bridge'",
-            "config.toml:4: harness.x.transport = \"bridge\" asks for what this build cannot do yet",
+            "[harness.x]\nprotocol = 'pi-rpc'\ntransport = 'bridge'\nurl = 'http://b:1'\ntoken = 'tttttttttttttttt'",
+            "config.toml:2: harness.x.protocol means nothing with transport = \"bridge\"",
+        ),
+        ("[harness.x]\ntransport = 'bridge'\ntoken = 't'", "config.toml:2: [harness.x] has no url: write where its bridge answers"),
+        ("[harness.x]\ntransport = 'bridge'\nurl = 'http://b:1'", "config.toml:2: [harness.x] has no token"),
+        (
+            "[harness.x]\ntransport = 'bridge'\nurl = 'http://b:1'\ntoken = 'env:GONE'",
+            "config.toml:4: harness.x.token names the environment variable GONE, which is not set",
+        ),
+        ("[harness.x]\ntransport = 'bridge'\nurl = 'https://b'\ntoken = 't'", "config.toml:3: harness.x.url is no address of a bridge"),
+        ("[harness.x]\ntransport = 'bridge'\nurl = 'http://u:p@b'\ntoken = 't'", "harness.x.url is no address of a bridge"),
+        (
+            "[harness.pi]\ntransport = 'bridge'\nurl = 'http://b:1'\ntoken = 't'",
+            "config.toml:2: harness.pi.transport cannot be bridge: pi runs on this machine",
+        ),
+        (
+            "[harness.x]\nprotocol = 'pi-rpc'\ncommand = 'x'\nurl = 'http://b:1'",
+            "config.toml:4: harness.x.url is of agents behind a bridge",
         ),
         (
             "[harness.pi]\nprotocol = 'claude-stream-json'",

@@ -201,6 +201,12 @@ pub trait Harness: Send {
         false
     }
 
+    /// What it does it goes on doing when the runner and its process have gone, as an agent behind a bridge does: a runner that comes back in the middle of
+    /// a turn looks at once what has become of it.
+    fn goes_on_without_octo(&self) -> bool {
+        false
+    }
+
     /// Takes back what waits in the agent's own queue: each input comes as `Returned`, unless the agent takes it up meanwhile. Then `token` is answered by
     /// exactly one `Reply`. Unsupported where the agent has no such queue, or keeps what it has.
     fn withdraw(&mut self, token: u64, now: i64, out: &mut Outbox) {

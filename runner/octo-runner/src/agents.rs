@@ -32,6 +32,12 @@ pub enum NotFound {
         /// What it names.
         path: PathBuf,
     },
+    /// What connects to a bridge.
+    #[error("pi-bridge is not at {}: install octo's binaries side by side (./setup.sh does)", path.display())]
+    Connector {
+        /// Where it should be.
+        path: PathBuf,
+    },
     /// Node.
     #[error("{name} needs Node {MIN_NODE} or newer, which is neither in {} nor in PATH; `octo agents install` installs octo's own agents with their Node, `octo agents doctor` shows what is missing", prefix.display())]
     Node {

@@ -39,6 +39,9 @@ impl Known {
     #[must_use]
     pub fn how_to_get(&self) -> String {
         let Self { harness, .. } = self;
+        if harness.is_bridged() {
+            return format!("{} is not beside octo: install octo's binaries side by side (./setup.sh does)", harness.command);
+        }
         if harness.command.contains('/') {
             return format!("{} is not a program: mend harness.{}.command", harness.command, harness.name);
         }
@@ -58,15 +61,24 @@ impl Known {
     }
 }
 
+/// Where the program of an agent is; of one behind a bridge, what connects to it.
+#[must_use]
+pub fn place(settings: &Settings, harness: &HarnessSettings) -> Option<PathBuf> {
+    if harness.is_bridged() {
+        return std::env::current_exe().ok().map(|own| own.with_file_name(&harness.command)).filter(|path| path.is_file());
+    }
+    find(settings, &harness.command)
+}
+
 /// Every agent of the registry. Reads the disk.
 #[must_use]
 pub fn known(settings: &Settings) -> Vec<Known> {
     let pinned = Pinned::embedded();
     let of = |harness: &HarnessSettings| {
-        let program = find(settings, &harness.command);
+        let program = place(settings, harness);
         let version = program.as_deref().and_then(version_of);
         // Another program than the one that octo installs has versions of its own.
-        let pinned = if harness.command.contains('/') { None } else { pinned.version(&harness.name) };
+        let pinned = if harness.command.contains('/') || harness.is_bridged() { None } else { pinned.version(&harness.name) };
         Known { harness: harness.clone(), program, version, pinned }
     };
     settings.harnesses.iter().map(of).collect()

@@ -185,6 +185,14 @@ async fn checks(
         return checks;
     };
     checks.push(Check::new(Mark::Good, "program", program.display().to_string(), None));
+    if harness.is_bridged() {
+        checks.push(Check::new(Mark::Good, "bridge", harness.url.clone().unwrap_or_default(), None));
+        if start {
+            output.progress(&format!("connecting to {} …", harness.label));
+            checks.push(handshake(settings, harness, catalog).await);
+        }
+        return checks;
+    }
     checks.push(match (&agent.version, agent.version_note()) {
         (Some(version), None) => Check::new(Mark::Good, "version", version.clone(), None),
         (Some(version), Some(note)) => Check::new(Mark::Careful, "version", version.clone(), Some(note)),

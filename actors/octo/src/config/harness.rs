@@ -16,6 +16,8 @@ pub enum Protocol {
     PiRpc,
     /// Claude Code's stream-json with control requests on stdio.
     ClaudeStreamJson,
+    /// Canonical events and commands, with a bridge. No word of `harness.NAME.protocol`: `transport` says it.
+    Bridge,
 }
 
 /// The words of `harness.NAME.protocol`. Those that no [`Protocol`] has are refused with a sentence.
@@ -26,6 +28,14 @@ pub(super) const TRANSPORTS: &[&str] = &["stdio", "bridge"];
 pub(super) const PROFILES: &[&str] = &["minimal", "development", "strict"];
 /// Variables that octo sets in every agent's environment, so that they would have no effect here.
 const OCTOS_OWN: &[&str] = &["HOME", "PATH", "TERM", "USER"];
+/// The variable in which the connector to a bridge finds its token.
+const BRIDGE_TOKEN: &str = "PI_BRIDGE_TOKEN";
+/// The program that connects to bridges; it lies beside octo's own.
+pub const CONNECTOR: &str = "pi-bridge";
+/// What means nothing for an agent behind a bridge: there it is said to the bridge.
+const NOT_OF_A_BRIDGE: [&str; 5] = ["protocol", "command", "args", "env", "models"];
+/// What means nothing for any other agent.
+const OF_A_BRIDGE: [&str; 2] = ["url", "token"];
 
 impl Protocol {
     /// Its name in the configuration and on the wire.
@@ -34,6 +44,7 @@ impl Protocol {
         match self {
             Self::PiRpc => "pi-rpc",
             Self::ClaudeStreamJson => "claude-stream-json",
+            Self::Bridge => "bridge",
         }
     }
 
@@ -45,7 +56,7 @@ impl Protocol {
     #[must_use]
     pub fn api(self) -> Option<&'static str> {
         match self {
-            Self::PiRpc => None,
+            Self::PiRpc | Self::Bridge => None,
             Self::ClaudeStreamJson => Some("anthropic-messages"),
         }
     }
@@ -125,9 +136,17 @@ pub struct HarnessSettings {
     pub permissions: Option<PermissionMode>,
     /// The sandbox profile of sessions that name none.
     pub sandbox: Option<String>,
+    /// Where its bridge answers, when it is behind one; the token is in `env`.
+    pub url: Option<String>,
 }
 
 impl HarnessSettings {
+    /// Whether it is behind a bridge, with providers and models of its own.
+    #[must_use]
+    pub fn is_bridged(&self) -> bool {
+        self.protocol == Protocol::Bridge
+    }
+
     /// Whether it is offered this model, where the model's provider speaks its dialect.
     #[must_use]
     pub fn offers(&self, provider: &str, model: &str) -> bool {
@@ -151,6 +170,7 @@ impl HarnessSettings {
             env: self.env.iter().map(|(name, value)| (name.clone(), value.expose_secret().to_owned())).collect(),
             permissions: self.permissions,
             sandbox: self.sandbox.clone(),
+            url: self.url.clone(),
         }
     }
 }
@@ -241,17 +261,21 @@ impl Table<'_> {
     }
 
     fn read(&self, problems: &mut Vec<Problem>) -> Option<HarnessSettings> {
-        let built_in = self.built_in();
+        if self.is_bridged(problems) {
+            return self.read_bridged(problems);
+        }
+        for key in OF_A_BRIDGE.map(|member| self.key(member, problems)).into_iter().filter(|key| self.config.is_set(key)) {
+            problems.push(self.config.problem(&key, "is of agents behind a bridge: say transport = \"bridge\" too"));
+        }
         let enabled = self.key("enabled", problems);
         let args = self.args(problems);
         let env = self.env(problems);
         let models = self.models(problems);
         let permissions = self.text("permissions", problems).and_then(|(_, word)| word.parse().ok());
         let (protocol, command) = (self.protocol(problems), self.command(problems));
-        self.transport(problems);
         Some(HarnessSettings {
             name: self.name.to_owned(),
-            label: self.text("label", problems).map_or_else(|| built_in.map_or(self.name, |b| b.label).to_owned(), |(_, label)| label),
+            label: self.label(problems),
             enabled: !matches!(self.config.value(&enabled), Value::Bool(false)),
             protocol: protocol?,
             command: command?,
@@ -260,7 +284,76 @@ impl Table<'_> {
             models,
             permissions,
             sandbox: self.text("sandbox", problems).map(|(_, profile)| profile),
+            url: None,
         })
+    }
+
+    fn label(&self, problems: &mut Vec<Problem>) -> String {
+        let own = || self.built_in().map_or(self.name, |built_in| built_in.label).to_owned();
+        self.text("label", problems).map_or_else(own, |(_, label)| label)
+    }
+
+    fn is_bridged(&self, problems: &mut Vec<Problem>) -> bool {
+        self.text("transport", problems).is_some_and(|(_, word)| word == "bridge")
+    }
+
+    /// The agent runs elsewhere: octo knows where, and what opens it.
+    fn read_bridged(&self, problems: &mut Vec<Problem>) -> Option<HarnessSettings> {
+        if let Some(built_in) = self.built_in() {
+            let key = self.key("transport", problems);
+            let what = format!(
+                "cannot be bridge: {} runs on this machine; give the one behind a bridge a name of its own, [harness.NAME]",
+                built_in.label
+            );
+            problems.push(self.config.problem(&key, &what));
+            return None;
+        }
+        for key in NOT_OF_A_BRIDGE.map(|member| self.key(member, problems)).into_iter().filter(|key| self.config.is_set(key)) {
+            problems
+                .push(self.config.problem(&key, "means nothing with transport = \"bridge\": say it to pi-bridge, where the agent runs"));
+        }
+        let enabled = self.key("enabled", problems);
+        let (url, token) = (self.url(problems), self.token(problems));
+        let permissions = self.text("permissions", problems).and_then(|(_, word)| word.parse().ok());
+        Some(HarnessSettings {
+            name: self.name.to_owned(),
+            label: self.label(problems),
+            enabled: !matches!(self.config.value(&enabled), Value::Bool(false)),
+            protocol: Protocol::Bridge,
+            command: CONNECTOR.to_owned(),
+            args: Vec::new(),
+            env: BTreeMap::from([(BRIDGE_TOKEN.to_owned(), token?)]),
+            models: Vec::new(),
+            permissions,
+            sandbox: self.text("sandbox", problems).map(|(_, profile)| profile),
+            url: Some(url?),
+        })
+    }
+
+    fn url(&self, problems: &mut Vec<Problem>) -> Option<String> {
+        let Some((key, text)) = self.text("url", problems) else {
+            problems.push(self.lacks("has no url: write where its bridge answers, url = \"http://HOST:41824\""));
+            return None;
+        };
+        let parsed = url::Url::parse(&text).ok().filter(|url| url.scheme() == "http" && url.has_host());
+        let Some(parsed) = parsed.filter(|url| url.username().is_empty() && url.password().is_none() && url.query().is_none()) else {
+            problems.push(self.config.problem(&key, "is no address of a bridge: write http://HOST:PORT, with nothing secret in it"));
+            return None;
+        };
+        Some(parsed.as_str().trim_end_matches('/').to_owned())
+    }
+
+    fn token(&self, problems: &mut Vec<Problem>) -> Option<SecretString> {
+        let Some((key, text)) = self.text("token", problems) else {
+            problems.push(self.lacks("has no token: write the one that its bridge was started with, token = \"env:NAME\""));
+            return None;
+        };
+        let token = self.config.resolved(&key, &text, problems)?;
+        if token.expose_secret().trim().is_empty() || !token.expose_secret().trim().bytes().all(|byte| byte.is_ascii_graphic()) {
+            problems.push(self.config.problem(&key, "is no token: it is empty, or has what no header can carry"));
+            return None;
+        }
+        Some(token)
     }
 
     fn protocol(&self, problems: &mut Vec<Problem>) -> Option<Protocol> {
@@ -290,13 +383,6 @@ impl Table<'_> {
             problems.push(self.config.problem(&key, &what));
         }
         Some(protocol)
-    }
-
-    fn transport(&self, problems: &mut Vec<Problem>) {
-        if let Some((key, word)) = self.text("transport", problems).filter(|(_, word)| word != "stdio") {
-            let what = format!("= {word:?} asks for what this build cannot do yet: it talks to agents on stdio");
-            problems.push(self.config.problem(&key, &what));
-        }
     }
 
     fn command(&self, problems: &mut Vec<Problem>) -> Option<String> {

@@ -81,6 +81,30 @@ impl EavsClient {
         self.0.launch.settings()
     }
 
+    /// What a session of `harness` gets. One behind a bridge has its models there: it gets no key, and no session asks whether octo-eavs has any.
+    ///
+    /// # Errors
+    /// [`EavsError`].
+    pub async fn provision_of(
+        &self,
+        user: &UserId,
+        session: &SessionId,
+        defaults: &ModelDefaults,
+        harness: Option<&HarnessSettings>,
+    ) -> Result<Provision, EavsError> {
+        match harness.filter(|harness| harness.is_bridged()) {
+            Some(bridged) => Ok(Provision {
+                eavs_key: String::new(),
+                providers: Vec::new(),
+                default_provider: String::new(),
+                default_model: String::new(),
+                env: std::collections::BTreeMap::new(),
+                harness: Some(bridged.provisioned()),
+            }),
+            None => self.provision(user, session, defaults, harness).await,
+        }
+    }
+
     /// The session's own key, registered and on disk at both sides, with the providers it may use, of whose models `harness` is offered some. The same
     /// session gets the same key.
     ///

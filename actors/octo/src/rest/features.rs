@@ -61,9 +61,8 @@ pub struct HarnessInfo {
 fn harnesses(settings: &crate::config::Settings) -> Vec<HarnessInfo> {
     let default = settings.sessions.default_harness.as_str();
     // The default one is listed in any case: what is missing of it is said when a session asks for it.
-    let offered = |harness: &&HarnessSettings| {
-        harness.enabled && (harness.name == default || crate::agents::find(settings, &harness.command).is_some())
-    };
+    let offered =
+        |harness: &&HarnessSettings| harness.enabled && (harness.name == default || crate::agents::place(settings, harness).is_some());
     let info = |harness: &HarnessSettings| HarnessInfo {
         id: harness.name.clone(),
         name: harness.label.clone(),

@@ -51,7 +51,8 @@ impl HarnessEntry {
     fn of(agent: Known, default: &str, catalog: Option<&Catalog>) -> Self {
         let harness = &agent.harness;
         let api = harness.protocol.api();
-        let models = catalog.map(|catalog| {
+        // An agent behind a bridge has its own, and says so when it runs.
+        let models = catalog.filter(|_| !harness.is_bridged()).map(|catalog| {
             let mut models = catalog.offered(harness).models();
             models.retain(|model| api.is_none_or(|api| model.api == api));
             models

@@ -3,10 +3,12 @@
 //! What all have in common is the plan's ([`super::Plan`]).
 
 use super::{PlanError, claude_home, pi_home};
+use crate::agents::NotFound;
 use crate::options::Options;
-use octo_harness::{Harness, StartOptions, claude, pi};
-use octo_protocol::provision::{Provision, ProvisionedModel, ProvisionedProvider};
+use octo_harness::{Harness, StartOptions, bridge, claude, pi};
+use octo_protocol::provision::{Provision, ProvisionedHarness, ProvisionedModel, ProvisionedProvider};
 use octo_sandbox::{Bind, RELAY_PORT_PLACEHOLDER};
+use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 
 /// A kind of agent that octo knows.
@@ -14,6 +16,8 @@ use std::path::{Path, PathBuf};
 pub enum AgentKind {
     Pi,
     Claude,
+    /// One behind pi-bridge: what is launched is the connector to it.
+    Bridge,
 }
 
 /// What the launch of one agent has that others have not.
@@ -37,12 +41,17 @@ pub(super) struct Surroundings<'a> {
 
 impl AgentKind {
     /// Those that there are.
-    pub const ALL: [Self; 2] = [Self::Pi, Self::Claude];
+    pub const ALL: [Self; 3] = [Self::Pi, Self::Claude, Self::Bridge];
 
     /// The kind with this name in `SessionConfig.harness`.
     #[must_use]
     pub fn named(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|kind| kind.name() == name)
+        Self::ALL.into_iter().find(|kind| kind.is_known_by_name() && kind.name() == name)
+    }
+
+    /// A session can name it although the server does not say how it is started.
+    fn is_known_by_name(self) -> bool {
+        self != Self::Bridge
     }
 
     /// Its name in `SessionConfig.harness`.
@@ -51,6 +60,7 @@ impl AgentKind {
         match self {
             Self::Pi => pi::NAME,
             Self::Claude => claude::NAME,
+            Self::Bridge => bridge::NAME,
         }
     }
 
@@ -78,29 +88,40 @@ impl AgentKind {
         match self {
             Self::Pi => "pi-rpc",
             Self::Claude => "claude-stream-json",
+            Self::Bridge => "bridge",
         }
     }
 
     /// All names, for a sentence.
     #[must_use]
     pub fn names() -> String {
-        Self::ALL.map(Self::name).join(", ")
+        Self::ALL.into_iter().filter(|kind| kind.is_known_by_name()).map(Self::name).collect::<Vec<_>>().join(", ")
     }
 
-    /// Its program, as the options name it, for sessions whose server does not say.
-    #[must_use]
-    pub fn executable(self, options: &Options) -> &str {
-        match self {
-            Self::Pi => &options.pi_executable,
-            Self::Claude => &options.claude_executable,
+    /// Its program: as the server says, else as the options name it.
+    ///
+    /// # Errors
+    /// When it is octo's own and not there.
+    pub fn program<'a>(self, told: Option<&'a ProvisionedHarness>, options: &'a Options) -> Result<Cow<'a, str>, NotFound> {
+        match (self, told) {
+            (Self::Bridge, _) => connector().map(Cow::Owned),
+            (_, Some(told)) => Ok(Cow::Borrowed(&told.command)),
+            (Self::Pi, None) => Ok(Cow::Borrowed(&options.pi_executable)),
+            (Self::Claude, None) => Ok(Cow::Borrowed(&options.claude_executable)),
         }
+    }
+
+    /// It has providers and models of its own, of which octo knows nothing until it says.
+    #[must_use]
+    pub fn brings_its_models(self) -> bool {
+        self == Self::Bridge
     }
 
     /// Whether it can speak with this provider.
     #[must_use]
     pub fn speaks(self, provider: &ProvisionedProvider) -> bool {
         match self {
-            Self::Pi => true,
+            Self::Pi | Self::Bridge => true,
             Self::Claude => provider.api == claude::launch::API,
         }
     }
@@ -111,6 +132,7 @@ impl AgentKind {
         match self {
             Self::Pi => Box::new(pi::Pi::new(options)),
             Self::Claude => Box::new(claude::Claude::new(options)),
+            Self::Bridge => Box::new(bridge::Bridge::new(options)),
         }
     }
 
@@ -119,6 +141,8 @@ impl AgentKind {
         match self {
             Self::Pi => options.pi_sessions_dir.clone().unwrap_or_else(|| data.join("pi/sessions")),
             Self::Claude => options.claude_sessions_dir.clone().unwrap_or_else(|| data.join("claude/projects")),
+            // They are at the bridge; the connector writes nothing.
+            Self::Bridge => options.data_dir.join("ext"),
         }
     }
 
@@ -127,12 +151,28 @@ impl AgentKind {
         match self {
             Self::Pi => of_pi(start, sessions, around),
             Self::Claude => Ok(of_claude(start, sessions, around)),
+            Self::Bridge => of_bridge(start, around),
         }
     }
 }
 
 fn owned<'a>(pairs: impl IntoIterator<Item = (&'a str, &'a str)>) -> Vec<(String, String)> {
     pairs.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+}
+
+/// Where the connector lies: beside this program, as everything of octo's does.
+fn connector() -> Result<String, NotFound> {
+    let own = std::env::current_exe().unwrap_or_default();
+    let path = own.with_file_name(bridge::launch::PROGRAM);
+    match path.to_str() {
+        Some(text) if path.is_file() => Ok(text.to_owned()),
+        _ => Err(NotFound::Connector { path }),
+    }
+}
+
+fn of_bridge(start: &StartOptions, around: &Surroundings<'_>) -> Result<Own, PlanError> {
+    let url = around.provision.harness.as_ref().and_then(|told| told.url.as_deref()).ok_or(PlanError::NoUrl)?;
+    Ok(Own { arguments: bridge::launch::arguments(url, start.resume.as_deref()), ..Own::default() })
 }
 
 fn of_pi(start: &StartOptions, sessions: PathBuf, around: &Surroundings<'_>) -> Result<Own, PlanError> {

@@ -29,6 +29,8 @@ pub enum PlanError {
     Prepare { path: PathBuf, source: io::Error },
     #[error("the provision does not serialize: {0}")]
     Provision(#[from] serde_json::Error),
+    #[error("the server does not say where this agent's bridge is: upgrade it, or write harness.NAME.url")]
+    NoUrl,
     #[error("octo does not know the agent {0}; it knows: {names}", names = AgentKind::names())]
     UnknownHarness(String),
     #[error("the agent {harness} speaks {protocol}, which this runner does not: upgrade it with `octo runner upgrade`")]
@@ -72,11 +74,6 @@ impl Plan {
         AgentKind::of(&self.harness, &self.provision)
     }
 
-    /// Its program.
-    fn command<'a>(&'a self, kind: AgentKind, options: &'a Options) -> &'a str {
-        self.provision.harness_named(&self.harness).map_or_else(|| kind.executable(options), |harness| &harness.command)
-    }
-
     fn start_options(&self, kind: AgentKind, options: &Options) -> StartOptions {
         StartOptions {
             provider: self.provider.clone(),
@@ -95,7 +92,7 @@ impl Plan {
     /// [`PlanError`], a sentence for the person who started the session.
     pub fn launch(&self, options: &Options, finder: &Finder, without_sandbox: bool) -> Result<LaunchSpec, PlanError> {
         let kind = self.kind()?;
-        let found = finder.find(self.command(kind, options))?;
+        let found = finder.find(&kind.program(self.provision.harness_named(&self.harness), options)?)?;
         let extensions = write_extension(&options.data_dir)?;
         let sessions = kind.sessions_dir(options, &data_home());
         make_private(&sessions)?;

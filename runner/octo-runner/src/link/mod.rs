@@ -14,6 +14,7 @@ mod connection;
 mod credit;
 mod handshake;
 mod listener;
+mod local;
 mod open;
 mod outbound;
 mod requests;
@@ -22,6 +23,7 @@ mod subscription;
 pub use connection::serve;
 pub use handshake::version;
 pub use listener::{ListenError, Listener, Lock, lock};
+pub use local::{Following, Local, Pending};
 
 use crate::history::HistoryMsg;
 use crate::session::Registry;

@@ -22,22 +22,26 @@ const MIN_PATIENCE: Duration = Duration::from_millis(10);
 
 /// The requests of one connection.
 pub(super) struct Requests {
-    serving: Serving,
-    admin: Admin,
+    router: Router,
     out: mpsc::Sender<Frame>,
     free: Arc<Semaphore>,
 }
 
+/// Gives what is asked to whom it concerns.
+pub(super) struct Router {
+    serving: Serving,
+    admin: Admin,
+}
+
 impl Requests {
     pub fn new(serving: Serving, out: mpsc::Sender<Frame>) -> Self {
-        let admin = Admin::new(serving.directory.clone(), serving.registry.clone());
-        Self { serving, admin, out, free: Arc::new(Semaphore::new(MAX_REQUESTS)) }
+        Self { router: Router::new(serving), out, free: Arc::new(Semaphore::new(MAX_REQUESTS)) }
     }
 
     /// Hands a request over before the next one is looked at; its answer is waited for elsewhere.
     pub async fn take(&self, request: Request, tasks: &mut JoinSet<()>) {
         let Ok(permit) = Arc::clone(&self.free).try_acquire_owned() else {
-            self.serving.registry.shared().figures.limits.hit(Limit::LinkRequests);
+            self.router.serving.registry.shared().figures.limits.hit(Limit::LinkRequests);
             let busy =
                 ProtocolError::new(ErrorCode::Busy, format!("{MAX_REQUESTS} requests are in flight on this link already; try again"));
             // Waits for the writer, which waits for nobody here: every request has its answer.
@@ -45,26 +49,43 @@ impl Requests {
             return;
         };
         let patience = Duration::from_millis(u64::from(request.deadline_ms)).max(MIN_PATIENCE);
-        let (answer, answered) = oneshot::channel();
-        if let Err((answer, error)) = self.route(request.body, &request.principal.actor, answer).await {
-            let _ = answer.send(Err(error));
-        }
+        let answered = self.router.ask(request.body, &request.principal.actor).await;
         let (out, id) = (self.out.clone(), request.id);
         tasks.spawn(async move {
-            let result = match tokio::time::timeout(patience, answered).await {
-                Ok(Ok(result)) => result,
-                Ok(Err(_)) => {
-                    let message = "the session's actor ended before it answered; look at the session and try again";
-                    Err(ProtocolError::new(ErrorCode::Internal, message))
-                }
-                Err(_) => {
-                    let message = format!("there was no answer within {} ms; whether it happened is not known", patience.as_millis());
-                    Err(ProtocolError::new(ErrorCode::Timeout, message))
-                }
-            };
-            let _ = out.send(response(id, result)).await;
+            let _ = out.send(response(id, patiently(patience, answered).await)).await;
             drop(permit);
         });
+    }
+}
+
+/// The answer, or what is said in its place when there is none within `patience`.
+pub(super) async fn patiently(patience: Duration, answered: oneshot::Receiver<Answered>) -> Answered {
+    match tokio::time::timeout(patience, answered).await {
+        Ok(Ok(result)) => result,
+        Ok(Err(_)) => {
+            let message = "the session's actor ended before it answered; look at the session and try again";
+            Err(ProtocolError::new(ErrorCode::Internal, message))
+        }
+        Err(_) => {
+            let message = format!("there was no answer within {} ms; whether it happened is not known", patience.as_millis());
+            Err(ProtocolError::new(ErrorCode::Timeout, message))
+        }
+    }
+}
+
+impl Router {
+    pub fn new(serving: Serving) -> Self {
+        let admin = Admin::new(serving.directory.clone(), serving.registry.clone());
+        Self { serving, admin }
+    }
+
+    /// Hands over what is asked; the answer comes when it is there.
+    pub async fn ask(&self, body: RequestBody, actor: &str) -> oneshot::Receiver<Answered> {
+        let (answer, answered) = oneshot::channel();
+        if let Err((answer, error)) = self.route(body, actor, answer).await {
+            let _ = answer.send(Err(error));
+        }
+        answered
     }
 
     async fn route(&self, body: RequestBody, actor: &str, answer: Answer) -> Result<(), (Answer, ProtocolError)> {

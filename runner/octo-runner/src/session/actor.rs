@@ -78,6 +78,8 @@ pub(super) struct Session {
     pub failure: Option<Box<str>>,
     /// Closed by name, until the next start.
     pub closed: bool,
+    /// Its agent went on while the runner was away: it is asked at once what has become of its turn.
+    pub looks_again: bool,
     pub models: Vec<Model>,
     pub announced: (Vec<QueuedInput>, Vec<QueuedInput>),
     pub unread: Option<oneshot::Sender<()>>,
@@ -177,6 +179,9 @@ impl SessionActor {
         }
         let mut session = Session::new(registry, entry, row)?;
         session.recover().await?;
+        if std::mem::take(&mut session.looks_again) {
+            session.start_agent(ctx);
+        }
         Ok(session)
     }
 
@@ -251,6 +256,7 @@ impl Session {
         Ok(Self {
             closed: row.status == SessionStatus::Closed,
             failed: row.status == SessionStatus::Error,
+            looks_again: false,
             failure: None,
             status: row.status,
             registry: registry.clone(),

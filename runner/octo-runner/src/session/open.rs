@@ -55,6 +55,10 @@ async fn choose(config: &SessionConfig, provision: &Provision) -> Result<Chosen,
         }
         Err(error) => return Err(invalid(format!("the folder {cwd} cannot be used ({error}): choose another"))),
     }
+    if harness.brings_its_models() {
+        let (provider, model) = (config.provider.clone().unwrap_or_default(), config.model.clone().unwrap_or_default());
+        return Ok(Chosen { harness: name.to_owned(), kind: harness, cwd, provider, model });
+    }
     let default = provision.providers.iter().find(|p| p.name == provision.default_provider);
     let provider = match &config.provider {
         Some(provider) => provider.clone(),
@@ -99,8 +103,9 @@ impl Session {
         };
         let chosen = choose(config, &provision).await?;
         let told = provision.harness_named(&chosen.harness);
-        let program = told.map_or_else(|| chosen.kind.executable(&registry.shared().options), |harness| &harness.command);
-        check_installed(&registry.shared().finder, program).await?;
+        let program = chosen.kind.program(told, &registry.shared().options);
+        let program = program.map_err(|error| ProtocolError::new(ErrorCode::AgentFailed, error.to_string()))?;
+        check_installed(&registry.shared().finder, &program).await?;
         let internal = |e: String| ProtocolError::new(ErrorCode::Internal, e);
         let journal = &registry.shared().journal;
         let epoch = Epoch::new(new_epoch(now_ms())).map_err(|e| internal(e.to_string()))?;

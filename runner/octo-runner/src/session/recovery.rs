@@ -18,6 +18,7 @@ impl Session {
         let at_work = matches!(self.row.status, SessionStatus::Starting | SessionStatus::Working | SessionStatus::NeedsInput);
         if at_work || self.row.turn.is_some() {
             self.close_the_turn().await?;
+            self.looks_again = self.harness.goes_on_without_octo() && !self.closed && !self.failed;
         }
         for input in self.shared.journal.undelivered_inputs(self.row.key.session).await? {
             let content = Content::kept(&input);

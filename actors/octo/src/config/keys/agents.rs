@@ -80,7 +80,7 @@ pub(in crate::config) const SECTIONS: &[Section] = &[
     Section {
         name: "harness.NAME",
         doc: "The registry of agents. `pi` and `claude` (`claude-code` means the same) are in it by themselves, and a table of their name changes them; a table of \
-              another name adds an agent, which needs `protocol` and `command`. NAME is what a session names in `config.harness`. What is changed here holds \
+              another name adds an agent, which needs `protocol` and `command`, or `transport = \"bridge\"`. NAME is what a session names in `config.harness`. What is changed here holds \
               for a session from the next time that a client opens it; a session whose agent is no longer in the registry can be read and no more. See \
               [agents.md](agents.md).",
         keys: &[
@@ -96,8 +96,11 @@ pub(in crate::config) const SECTIONS: &[Section] = &[
                 "harness.*.transport",
                 K::Choice(TRANSPORTS),
                 D::Derived("`stdio`"),
-                "How it is spoken. `bridge` is known and not built yet: a start with it says so.",
+                "How the agent is reached: `stdio` is a program on this machine, `bridge` a pi-bridge, in a container or elsewhere, which has the agent; it takes \
+                 `url` and `token`, and needs neither `protocol` nor `command`. See [pi-bridge.md](pi-bridge.md).",
             ),
+            Key::new("harness.*.url", K::Text, D::None, "Where its bridge answers: `http://HOST:PORT`. For `transport = \"bridge\"`."),
+            Key::new("harness.*.token", K::Text, D::None, "The token of its bridge; `env:NAME` takes it from the environment.").secret(),
             Key::new(
                 "harness.*.command",
                 K::Text,
