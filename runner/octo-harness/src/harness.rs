@@ -58,6 +58,12 @@ pub struct StartOptions {
     /// Path, as the agent sees it, of octo's extension for it.
     pub extension: Option<String>,
     pub thinking: Option<ThinkingLevel>,
+    /// As people call the agent, where one translator is for many.
+    pub agent: String,
+    /// The folder that it works in, as it sees it.
+    pub cwd: String,
+    /// Servers of the Model Context Protocol that it is given, each as `{name, command, args, env}`.
+    pub mcp_servers: Vec<Value>,
 }
 
 /// What the harness knows of the agent right now; the runner makes `get_state` of it.
@@ -104,6 +110,8 @@ pub enum Output {
     Rejected { token: u64, error: ProtocolError },
     /// The one answer to [`Harness::command`].
     Reply { token: u64, result: CommandResult },
+    /// It cannot be worked with, and why, as a whole sentence: the runner ends it.
+    Unusable(String),
     /// The run is over and nothing is queued at the agent. `error` when the provider or the agent failed.
     Settled { reason: StopReason, error: Option<String> },
 }

@@ -6,6 +6,7 @@
 //!
 //! Never: I/O, clocks (the time is passed in), an async runtime, process handling, journalling.
 
+pub mod acp;
 pub mod bridge;
 pub mod claude;
 pub mod decode;

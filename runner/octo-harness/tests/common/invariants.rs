@@ -81,7 +81,7 @@ pub fn check(what: &str, outputs: &[Output], inputs: &[u64], commands: &[u64]) {
                 let value: serde_json::Value = serde_json::from_slice(bytes).unwrap();
                 assert!(value.is_object() && bytes.ends_with(b"\n"), "{what}: not a line with an object");
             }
-            Output::Ready | Output::Resume(_) | Output::Models(_) => {}
+            Output::Ready | Output::Resume(_) | Output::Models(_) | Output::Unusable(_) => {}
         }
     }
     assert!(held.is_empty(), "{what}: {held:?} never ended");

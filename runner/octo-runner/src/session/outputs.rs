@@ -50,6 +50,7 @@ impl Session {
             Output::Returned { token } => self.returned(token)?,
             Output::Rejected { token, error } => self.rejected(token, &error)?,
             Output::Reply { token, result } => self.replied(token, result),
+            Output::Unusable(why) => self.end_agent(why),
             Output::Settled { reason, error } => self.settled(reason, error)?,
         }
         Ok(())
