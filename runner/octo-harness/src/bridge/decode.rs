@@ -9,7 +9,9 @@ use octo_protocol::{Cursor, Epoch, EventPayload};
 use serde_json::from_str;
 
 impl Decode for Bridge {
-    const CALLED: &'static str = CALLED;
+    fn called(&self) -> &str {
+        CALLED
+    }
 
     fn lines(&mut self) -> &mut Lines {
         &mut self.lines
