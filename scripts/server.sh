@@ -6,7 +6,7 @@ CONFIG_FILE="$XDG_CONFIG_HOME/octo/config.toml"
 STATE_DIR="$XDG_STATE_HOME/octo"
 PID_FILE="$STATE_DIR/octo.pid"
 URL_FILE="$STATE_DIR/octo.url"
-PROGRAMS=(octo octo-runner octo-eavs octo-sandbox octoctl)
+PROGRAMS=(octo octo-runner octo-eavs octo-sandbox pi-bridge octoctl)
 
 build_octo() {
   local profile="$1"

@@ -290,7 +290,7 @@ fn a_mistake_in_the_registry_is_named_with_its_line_and_key() {
             "[harness.x]\nprotocol = 'pi-rpc'\ntransport = 'bridge'\nurl = 'http://b:1'\ntoken = 'tttttttttttttttt'",
             "config.toml:2: harness.x.protocol means nothing with transport = \"bridge\"",
         ),
-        ("[harness.x]\ntransport = 'bridge'\ntoken = 't'", "config.toml:2: [harness.x] has no url: write where its bridge answers"),
+        ("[harness.x]\ntransport = 'bridge'\ntoken = 't'", "config.toml:3: [harness.x] has no url: write where its bridge answers"),
         ("[harness.x]\ntransport = 'bridge'\nurl = 'http://b:1'", "config.toml:2: [harness.x] has no token"),
         (
             "[harness.x]\ntransport = 'bridge'\nurl = 'http://b:1'\ntoken = 'env:GONE'",

@@ -180,7 +180,7 @@ impl Reader {
     }
 
     fn judge(&mut self, frame: &Value) {
-        assert_eq!(frame["channel"] == "agent" || frame["event"] == "response", true, "{frame}");
+        assert!(frame["channel"] == "agent" || frame["event"] == "response", "{frame}");
         let seq = frame["seq"].as_u64();
         match frame["event"].as_str().unwrap() {
             "response" => self.responses.push(frame.clone()),

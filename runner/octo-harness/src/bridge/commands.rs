@@ -160,7 +160,7 @@ impl Bridge {
                 out.push(Output::Reply { token, result: Ok(Value::Null) });
             }
             Purpose::Probe { token } | Purpose::Answer { token, .. } | Purpose::Plain { token } => {
-                out.push(Output::Reply { token, result })
+                out.push(Output::Reply { token, result });
             }
         }
     }

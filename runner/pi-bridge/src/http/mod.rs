@@ -96,7 +96,6 @@ pub fn cursor_of(text: &str) -> Result<Cursor, ProtocolError> {
 }
 
 /// All routes.
-#[must_use]
 pub fn router(shared: Shared) -> Router {
     let guarded = Router::new()
         .route("/command", post(command::command))
