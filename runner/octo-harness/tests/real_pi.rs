@@ -95,7 +95,7 @@ impl Agent {
             session_dir: home.join("sessions").display().to_string(),
             extension: Some(extension.display().to_string()),
             resume,
-            thinking: None,
+            ..StartOptions::default()
         };
         let model = ProvisionedModel {
             id: "scripted".into(),

@@ -124,7 +124,7 @@ impl Acp {
                     return;
                 }
                 self.heard(out);
-                self.tool(change, now, out);
+                self.tool(*change, now, out);
             }
         }
     }

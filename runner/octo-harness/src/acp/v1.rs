@@ -40,7 +40,7 @@ pub enum Update {
     },
     /// A piece of what a person said: it comes when a conversation is loaded.
     Echo,
-    Tool(Change),
+    Tool(Box<Change>),
     Plan(Option<String>),
     Commands(Vec<SlashCommand>),
     Mode(String),
@@ -114,7 +114,7 @@ pub fn update(params: &RawValue) -> serde_json::Result<Update> {
         "user_message_chunk" => Update::Echo,
         "agent_message_chunk" => Update::Said { piece: piece(update["content"].take())?, message },
         "agent_thought_chunk" => Update::Thought { piece: piece(update["content"].take())?, message },
-        "tool_call" | "tool_call_update" => Update::Tool(change(update)?),
+        "tool_call" | "tool_call_update" => Update::Tool(Box::new(change(update)?)),
         "plan" => Update::Plan(plan(&update["entries"])),
         "available_commands_update" => Update::Commands(list(&update["availableCommands"]).iter().filter_map(command).collect()),
         "current_mode_update" => match text(&update["currentModeId"]) {

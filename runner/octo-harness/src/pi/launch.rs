@@ -65,6 +65,7 @@ mod tests {
             session_dir: "/s".into(),
             extension: Some("/octo/octo.ts".into()),
             thinking: Some(ThinkingLevel::Low),
+            ..StartOptions::default()
         };
         let expected = "--mode rpc -e /octo/octo.ts --model demo/scripted --session-dir /s --session /s/a.jsonl --thinking low";
         assert_eq!(arguments(&options).join(" "), expected);

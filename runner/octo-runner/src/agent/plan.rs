@@ -83,6 +83,9 @@ impl Plan {
             session_dir: kind.sessions_dir(options, &data_home()).display().to_string(),
             extension: Some(format!("{EXTENSIONS_INSIDE}/{}", pi::launch::EXTENSION_FILE)),
             thinking: self.thinking,
+            agent: self.harness.clone(),
+            cwd: self.cwd.display().to_string(),
+            ..StartOptions::default()
         }
     }
 
