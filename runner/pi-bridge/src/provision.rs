@@ -80,7 +80,11 @@ pub fn provision(serve: &Serve, environment: &impl Environment) -> Result<Provis
             env.insert(ENV_CLAUDE_URL.to_owned(), format!("{base}/{}", serve.provider));
             environment.get(ENV_KEY).ok_or(ProvisionError::NoKey)?
         }
-        None => environment.get(ENV_ANTHROPIC_KEY).unwrap_or_default(),
+        None => {
+            // Said to pi's extension: there is none.
+            env.insert(ENV_PI_URL.to_owned(), String::new());
+            environment.get(ENV_ANTHROPIC_KEY).unwrap_or_default()
+        }
     };
     let model = ProvisionedModel {
         id: serve.model.clone(),
@@ -176,8 +180,8 @@ mod tests {
     #[test]
     fn without_it_the_agent_has_its_own_key_and_what_is_passed_by_name() {
         let given = of(&["--pass-env", "OPENAI_API_KEY"], &[(ENV_ANTHROPIC_KEY, "a"), ("OPENAI_API_KEY", "o"), ("OTHER", "x")]).unwrap();
-        assert_eq!((given.eavs_key.as_str(), given.env.len()), ("a", 1));
-        assert_eq!(given.env["OPENAI_API_KEY"], "o");
+        assert_eq!((given.eavs_key.as_str(), given.env.len()), ("a", 2));
+        assert_eq!((given.env["OPENAI_API_KEY"].as_str(), given.env[ENV_PI_URL].as_str()), ("o", ""));
     }
 
     #[test]

@@ -157,3 +157,18 @@ async fn whoever_takes_nothing_holds_up_nobody_and_misses_nothing() {
     reader.agrees_with_the_journal().await;
     assert!(bridge.stop().await.success());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_octo_eavs_an_agent_has_its_own_providers_and_the_key_that_is_passed_by_name() {
+    let room = Room::new().await;
+    for harness in ["pi", "claude"] {
+        let bridge = room.bridge_of_its_own(harness).await;
+        // The handshake is done: pi would refuse a model that it does not have.
+        let opened = post(&bridge.url(), &json!({"cmd": "session.create"})).await;
+        assert_eq!(opened["state"]["model"]["id"], "claude-sonnet-4-20250514", "{opened}");
+        let agent = bridge.tree().into_iter().find(|process| process.environment().contains("ANTHROPIC_API_KEY=sk-of-nobody"));
+        assert!(agent.is_some(), "{harness} has the key");
+        assert!(bridge.tree().iter().all(|process| !process.environment().contains(TOKEN)), "and not the token");
+        assert!(bridge.stop().await.success());
+    }
+}

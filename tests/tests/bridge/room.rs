@@ -101,10 +101,23 @@ impl Room {
         command
     }
 
+    /// A bridge whose agent has its own providers and the key to one of them.
+    pub async fn bridge_of_its_own(&self, harness: &str) -> Running {
+        let mut command = self.command();
+        for name in ["EAVS_URL", "EAVS_VIRTUAL_KEY", "PI_PROVIDER", "PI_MODEL"] {
+            command.env_remove(name);
+        }
+        command.env("ANTHROPIC_API_KEY", "sk-of-nobody");
+        self.started(command, harness, 0, &["--pass-env", "ANTHROPIC_API_KEY"]).await
+    }
+
     /// A bridge in front of `harness`, at `port` where that is not 0, with the journal that it had before.
     pub async fn bridge(&self, harness: &str, port: u16, further: &[&str]) -> Running {
+        self.started(self.command(), harness, port, further).await
+    }
+
+    async fn started(&self, mut command: Command, harness: &str, port: u16, further: &[&str]) -> Running {
         let log = std::fs::File::options().create(true).append(true).open(self.log(harness)).unwrap();
-        let mut command = self.command();
         command.args(["serve", "--harness", harness, "--port", &port.to_string()]).args(further);
         command.arg("--cwd").arg(self.work()).arg("--data-dir").arg(self.home.path().join(format!("bridge-{harness}")));
         let mut process = command.env("PI_BRIDGE_TOKEN", TOKEN).stdout(Stdio::piped()).stderr(log).spawn().unwrap();

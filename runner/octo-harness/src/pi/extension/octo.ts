@@ -6,7 +6,7 @@
 //
 // Environment:
 //   OCTO_PROVIDERS    [{name, api, models: [{id, name, reasoning, input, context_window, max_tokens, cost?}]}]
-//   OCTO_EAVS_URL     base URL of octo-eavs; without it nothing is registered
+//   OCTO_EAVS_URL     base URL of octo-eavs; empty: there is none, and nothing is registered
 //   OCTO_EAVS_KEY     the session's virtual key
 
 import { readFileSync, statSync } from "node:fs";
@@ -38,10 +38,10 @@ function fromEnvironment(name: string): any {
 }
 
 function registerProviders(pi: any): void {
+	// Said to be none: pi goes to its own providers, with its own keys.
+	if (process.env.OCTO_EAVS_URL === "") return;
 	const providers = fromEnvironment("OCTO_PROVIDERS") ?? [];
 	const base = (process.env.OCTO_EAVS_URL ?? "").replace(/\/+$/, "");
-	// Without octo-eavs pi goes to its own providers, with its own keys.
-	if (!base) return;
 	for (const provider of providers) {
 		// The Anthropic client adds /v1 itself, the OpenAI clients do not.
 		const suffix = String(provider.api).startsWith("openai") ? "/v1" : "";
