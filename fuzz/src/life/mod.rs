@@ -240,7 +240,7 @@ fn weight(output: &Output) -> usize {
         Output::Write(bytes) => bytes.len(),
         Output::Event(event) => json_size(event),
         Output::Models(models) => json_size(models),
-        Output::Resume(handle) => handle.len(),
+        Output::Resume(text) | Output::Unusable(text) => text.len(),
         Output::Reply { result: Ok(value), .. } => json_size(value),
         Output::Reply { result: Err(error), .. } | Output::Rejected { error, .. } => error.message.len(),
         Output::Settled { error, .. } => error.as_ref().map_or(0, String::len),
