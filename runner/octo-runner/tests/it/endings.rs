@@ -103,7 +103,9 @@ async fn an_agent_killed_before_its_handshake_says_so_and_is_not_started_again()
     let (_, sentence) = client.answer(opened).await.unwrap_err();
     assert!(sentence.contains("signal 9"), "{sentence}");
     reaped(pid).await;
-    assert_eq!(std::fs::read_to_string(runner.root.join("work/starts.log")).unwrap(), "start\n");
+    // It may have been killed before its first word.
+    let starts = std::fs::read_to_string(runner.root.join("work/starts.log")).unwrap_or_default();
+    assert!(starts.lines().count() <= 1, "{starts}");
 }
 
 #[tokio::test]
